@@ -1,0 +1,133 @@
+"""One call, tried until it is answered or until trying is of no use.
+
+Both the attempts and their time are bounded. A row whose endpoint failed or asks to be left alone
+goes to an untried one at once; where none is left it backs off with full jitter. Waiting for an
+endpoint is outside the deadline of an attempt.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from llmscale.balance.pool import Endpoint, Pool
+from llmscale.errors import CallFailed, CallStopped, ProviderRefused
+from llmscale.records import Failure, Reply, Request
+from llmscale.stats import Stats
+
+
+class RetryPolicy(NamedTuple):
+    """How long and how often a call is tried. Both are bounded, whatever a provider asks for."""
+
+    timeout_s: float = 120.0  # one attempt
+    max_attempts: int = 5
+    retry_time_s: float = 600.0  # no attempt begins later than this after the first
+    backoff_s: float = 0.5  # bound of the first wait; doubles up to `max_backoff_s`
+    max_backoff_s: float = 60.0
+
+
+class Balanced:
+    """Sends each call to the least loaded endpoint of its model, and again where that helps."""
+
+    def __init__(
+        self,
+        pool_of: Callable[[str], Pool],
+        policy: RetryPolicy,
+        stats: Stats,
+        dice: random.Random | None = None,
+    ) -> None:
+        self._pool_of = pool_of
+        self._policy = policy
+        self._stats = stats
+        self._dice = dice or random.Random()  # noqa: S311 (jitter, no secret)
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Try nothing again; calls in flight may finish."""
+        self._stopping.set()
+
+    async def send(self, requests: Sequence[Request]) -> list[Reply]:
+        """Return the replies, each with the attempts, the endpoint, the seconds and the dollars.
+
+        Raises `CallFailed` after the last attempt, `ProviderRefused` when no call would fare
+        better, `CallStopped` after `stop`.
+        """
+        pool = self._pool_of(requests[0].model)
+        tried: set[Endpoint] = set()
+        began_s: float | None = None
+        attempt = 0
+        while True:
+            endpoint = await pool.acquire(tried)
+            attempt += 1
+            if began_s is None:
+                began_s = asyncio.get_running_loop().time()
+            try:
+                return await self._attempt(endpoint, requests, attempt)
+            except CallFailed as error:
+                failure = error.failure
+            finally:
+                pool.release(endpoint)
+            if failure.stops_job:
+                raise ProviderRefused(f"{endpoint.name} refuses the job: {failure.message}")
+            tried.add(endpoint)
+            if failure.retry_after_s is not None:
+                pool.rest(endpoint, failure.retry_after_s)
+            if not failure.retryable or attempt >= self._policy.max_attempts:
+                raise CallFailed(failure, attempt)
+            if not pool.untried(tried):
+                tried.clear()
+                await self._back_off(pool, failure, attempt, began_s)
+
+    async def _attempt(
+        self, endpoint: Endpoint, requests: Sequence[Request], attempt: int
+    ) -> list[Reply]:
+        loop = asyncio.get_running_loop()
+        model = requests[0].model
+        began_s = loop.time()
+        try:
+            async with asyncio.timeout(self._policy.timeout_s):
+                replies = await endpoint.provider.send(requests)
+        except TimeoutError:
+            message = f"no answer from {endpoint.name} within {self._policy.timeout_s:g} s"
+            failure = Failure(kind="timeout", message=message, retryable=True)
+        except CallFailed as error:
+            failure = error.failure
+        else:
+            latency_s = loop.time() - began_s
+            replies = [_stamped(reply, endpoint, attempt, latency_s) for reply in replies]
+            self._stats.add_attempt(endpoint.name, model, latency_s, replies)
+            return replies
+        latency_s = loop.time() - began_s
+        if failure.reply is not None:
+            paid = _stamped(failure.reply, endpoint, attempt, latency_s)
+            failure = replace(failure, reply=paid)
+        replies = [failure.reply] if failure.reply is not None else []
+        self._stats.add_attempt(endpoint.name, model, latency_s, replies, failure.kind)
+        raise CallFailed(failure, attempt)
+
+    async def _back_off(self, pool: Pool, failure: Failure, attempt: int, began_s: float) -> None:
+        """Wait before the next attempt. Raises `CallFailed` when it would come too late.
+
+        Full jitter: Marc Brooker, "Exponential Backoff And Jitter", AWS 2015.
+        """
+        policy = self._policy
+        bound_s = min(policy.backoff_s * 2 ** (attempt - 1), policy.max_backoff_s)
+        delay_s = pool.rest_left_s() + self._dice.uniform(0, bound_s)
+        now_s = asyncio.get_running_loop().time()
+        if now_s + delay_s > began_s + policy.retry_time_s:
+            raise CallFailed(failure, attempt)
+        try:
+            async with asyncio.timeout(delay_s):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+        raise CallStopped
+
+
+def _stamped(reply: Reply, endpoint: Endpoint, attempt: int, latency_s: float) -> Reply:
+    cost_usd = endpoint.pricing(reply.usage)
+    return replace(
+        reply, endpoint=endpoint.name, attempts=attempt, latency_s=latency_s, cost_usd=cost_usd
+    )

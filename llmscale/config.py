@@ -1,0 +1,211 @@
+"""One frozen `Config` from flags, environment, file and defaults, in that order.
+
+Reads `llmscale.toml` and `LLMSCALE_*`; never a key (those stay in the environment until a provider
+asks for them by name) and never the input.
+"""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+import orjson
+from msgspec import Meta
+
+from llmscale.errors import ConfigError
+
+CONFIG_FILE = "llmscale.toml"
+ENV_PREFIX = "LLMSCALE_"
+DEFAULT_MODEL = "local/smollm2"
+
+FLAG_ONLY = frozenset(
+    {"inputs", "output", "report", "limit", "overwrite", "allow_host", "quiet", "verbose"}
+)
+"""What only the command line may say: a file found in a folder must not decide these."""
+
+CHANGES_ANSWERS = (
+    "model",
+    "system",
+    "template",
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "seed",
+    "stop",
+    "json_schema",
+    "param",
+    "output_format",
+)
+"""The settings that a job must keep from its first run to its last; the others may change."""
+
+PositiveInt = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file: typed, closed, immutable."""
+
+
+class EndpointConfig(_Table, frozen=True, kw_only=True):
+    """Where calls go: one model behind one address. Load and health are counted by endpoint."""
+
+    model: str  # "provider/name"
+    base_url: str | None = None
+    api_key_env: str | None = None  # the name of a variable, never a key
+    capacity: PositiveInt | None = None  # calls in flight; None: what suits the provider
+
+
+class Config(_Table, frozen=True, kw_only=True):
+    """Everything that a command needs to know, decided before it starts.
+
+    A field has one name everywhere: `max_tokens` here and in the file, `--max-tokens` as a flag,
+    `LLMSCALE_MAX_TOKENS` in the environment.
+    """
+
+    # where calls go
+    model: str | None = None  # None: the first endpoint of the file, or DEFAULT_MODEL
+    base_url: str | None = None
+    api_key_env: str | None = None
+    endpoint: tuple[EndpointConfig, ...] = ()
+    allow_host: tuple[str, ...] = ()
+    # what is asked; a field of a row wins
+    system: str | None = None
+    template: str | None = None
+    max_tokens: PositiveInt | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    json_schema: str | None = None  # a file
+    param: dict[str, Any] = {}  # further fields of the request's body
+    # how it is asked
+    concurrency: PositiveInt = 64  # rows in flight
+    timeout: Seconds = 120.0  # one attempt, seconds
+    max_attempts: Annotated[int, Meta(ge=1, le=100)] = 5
+    retry_time: Seconds = 600.0  # all attempts of a row together, seconds
+    # what is read and written
+    inputs: tuple[str, ...] = ()
+    output: str | None = None
+    output_format: Literal["auto", "llmscale", "openai-batch"] = "auto"
+    report: str | None = None
+    limit: PositiveInt | None = None
+    overwrite: bool = False
+    # what is said on the way
+    quiet: bool = False
+    verbose: bool = False
+    log_format: Literal["text", "json"] = "text"
+
+    @property
+    def default_model(self) -> str:
+        """The model of a row that names none."""
+        if self.model is not None:
+            return self.model
+        return self.endpoint[0].model if self.endpoint else DEFAULT_MODEL
+
+    def endpoints(self) -> tuple[EndpointConfig, ...]:
+        """Return the endpoints of the file, and first among them the one that the flags name."""
+        known = self.base_url is None and any(e.model == self.default_model for e in self.endpoint)
+        if known:
+            return self.endpoint
+        named = EndpointConfig(
+            model=self.default_model, base_url=self.base_url, api_key_env=self.api_key_env
+        )
+        others = (e for e in self.endpoint if e.model != named.model)
+        return (named, *others)
+
+
+class _Setting(msgspec.Struct, frozen=True):
+    """A value and the words by which its origin is named in a complaint."""
+
+    value: Any
+    origin: str
+
+
+def load(
+    flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ, file: str | None = None
+) -> Config:
+    """Merge flag > environment > file > default. A flag that is None was not given.
+
+    Raises `ConfigError` naming the setting, where it was set, and what it takes.
+    """
+    settings = _from_file(file) | _from_environ(environ) | _from_flags(flags)
+    try:
+        config = msgspec.convert(
+            {name: setting.value for name, setting in settings.items()}, Config, strict=False
+        )
+    except msgspec.ValidationError as error:
+        raise ConfigError(_complaint(str(error), settings)) from None
+    if flags.get("base_url"):  # a host typed on the command line is allowed by being typed
+        host = urlsplit(flags["base_url"]).hostname or ""
+        config = msgspec.structs.replace(config, allow_host=(*config.allow_host, host))
+    return config
+
+
+def _from_flags(flags: Mapping[str, Any]) -> dict[str, _Setting]:
+    return {
+        name: _Setting(value, f"--{name.replace('_', '-')}")
+        for name, value in flags.items()
+        if value is not None
+    }
+
+
+def _from_environ(environ: Mapping[str, str]) -> dict[str, _Setting]:
+    found = {}
+    for variable in sorted(environ):
+        if not variable.startswith(ENV_PREFIX):
+            continue
+        name = variable.removeprefix(ENV_PREFIX).lower()
+        _check_known(name, variable, FLAG_ONLY | {"endpoint"})
+        text = environ[variable]
+        value = _json_value(variable, text) if name in {"stop", "param"} else text
+        found[name] = _Setting(value, variable)
+    return found
+
+
+def _from_file(path: str | None) -> dict[str, _Setting]:
+    source = Path(path or CONFIG_FILE)
+    if path is None and not source.is_file():
+        return {}
+    try:
+        table = tomllib.loads(source.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"can't read the config file {source}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{source} is not valid TOML: {error}") from None
+    for name in table:
+        _check_known(name, str(source), FLAG_ONLY)
+    if isinstance(table.get("json_schema"), str):
+        table["json_schema"] = str(source.parent / table["json_schema"])
+    return {name: _Setting(value, str(source)) for name, value in table.items()}
+
+
+def _check_known(name: str, origin: str, refused: frozenset[str]) -> None:
+    known = [field for field in Config.__struct_fields__ if field not in refused]
+    if name in known:
+        return
+    if name in refused:
+        raise ConfigError(f"{origin}: {name} can't be set there, only as a flag")
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"known are: {', '.join(known)}"
+    raise ConfigError(f"{origin}: unknown setting {name}; {hint}")
+
+
+def _json_value(origin: str, text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise ConfigError(f"{origin} must be JSON, got {text!r}") from None
+
+
+def _complaint(error: str, settings: Mapping[str, _Setting]) -> str:
+    """Turn "Expected `int` >= 1 - at `$.concurrency`" into a sentence that names the origin."""
+    what, _, path = error.replace("`", "").partition(" - at $.")
+    name = re.split(r"[.\[]", path, maxsplit=1)[0]
+    origin = settings[name].origin if name in settings else "the configuration"
+    what = what[0].lower() + what[1:]
+    return f"{origin}: {path or 'settings'}: {what}"

@@ -1,0 +1,59 @@
+"""The two shapes that every layer between the reader and the network has.
+
+A layer has the same shape outside and inside, so layers stack in any number; `batching` is the
+only bridge from rows to calls. Nothing here does any work.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from llmscale.records import Outcome, Reply, Request, Row
+
+
+class Answers(Protocol):
+    """Rows: one question, one reply."""
+
+    async def answer(self, request: Request) -> Reply:
+        """Return the reply.
+
+        Raises `CallFailed` when this row can't be answered, `JobError` when no row can.
+        """
+        ...
+
+
+class Sends(Protocol):
+    """Calls: what really goes out, one to n requests at a time."""
+
+    async def send(self, requests: Sequence[Request]) -> list[Reply]:
+        """Return one reply for each request, in the order of the requests.
+
+        Raises `CallFailed` for the whole call, `JobError` when no further call makes sense.
+        """
+        ...
+
+
+class Provider(Sends, Protocol):
+    """A `Sends` that talks to one endpoint and holds what that needs (connections, weights).
+
+    One `send` is one attempt: a provider classifies a failure, it never retries, waits or counts.
+    """
+
+    async def aclose(self) -> None:
+        """Let go of connections and weights; a second call does nothing."""
+        ...
+
+
+class RowSource(Protocol):
+    """Where rows come from; pulled, so that it never runs ahead of the work."""
+
+    def take(self) -> list[Row]:
+        """Return some rows, in order; an empty list is the end. May block: called in a thread."""
+        ...
+
+
+class OutcomeSink(Protocol):
+    """Where outcomes go: one for each row, in completion order."""
+
+    def put(self, outcome: Outcome) -> None:
+        """Keep the outcome safe before returning. Raises `StorageError`."""
+        ...

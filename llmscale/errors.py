@@ -1,0 +1,77 @@
+"""The error tree, with the exit code that each ends the process with.
+
+    LlmscaleError
+    ├── CallFailed              one call or row failed; never ends the process
+    ├── CallStopped             the run is stopping; the row was not answered and stays pending
+    └── JobError
+        ├── ConfigError         2   a flag, a setting or an input that can't be used
+        ├── ProviderRefused     3   auth or quota: no other row would fare better
+        ├── StorageError        5   the disk does not take what we write
+        ├── LockedError         6   another process runs this job
+        └── Interrupted         130 Ctrl-C, 143 SIGTERM
+
+Every message is one sentence for a person: what, where, what to do. No message holds a secret.
+"""
+
+from typing import ClassVar
+
+from llmscale.records import Failure
+
+
+class LlmscaleError(Exception):
+    """Anything that this tool expects to go wrong."""
+
+
+class CallFailed(LlmscaleError):
+    """A call failed; `failure` says how, `attempts` how often it was tried."""
+
+    def __init__(self, failure: Failure, attempts: int = 1) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+        self.attempts = attempts
+
+
+class CallStopped(LlmscaleError):
+    """The run is stopping: nothing more is sent, and the row stays pending."""
+
+
+class JobError(LlmscaleError):
+    """Ends the run. Rows without an answer stay pending for the next one."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(JobError):
+    """A flag, a setting or an input that can't be used; nothing was sent."""
+
+    exit_code = 2
+
+
+class ProviderRefused(JobError):
+    """The provider refuses the job: a bad key, no permission, no quota."""
+
+    exit_code = 3
+
+
+class StorageError(JobError):
+    """A file can't be written or read."""
+
+    exit_code = 5
+
+
+class LockedError(JobError):
+    """Another process runs this job."""
+
+    exit_code = 6
+
+
+class Interrupted(JobError):
+    """Stopped by a signal; the exit code follows the shell's custom of 128 + signal number."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__("stopped by Ctrl-C" if signal_number == 2 else "stopped by SIGTERM")
+        self.signal_number = signal_number
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]
+        return 128 + self.signal_number

@@ -1,0 +1,213 @@
+"""The Messages API of Anthropic, for requests written as chat completions.
+
+Wire format: https://docs.anthropic.com/en/api/messages
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from llmscale.config import EndpointConfig
+from llmscale.errors import CallFailed
+from llmscale.providers.failures import bad_response
+from llmscale.providers.http import HttpEndpoint
+from llmscale.providers.keys import key_for
+from llmscale.providers.openai import count
+from llmscale.records import Failure, FinishReason, Reply, Request, Usage
+
+OWN_HOST = "api.anthropic.com"
+BASE_URL = f"https://{OWN_HOST}/v1"
+API_VERSION = "2023-06-01"
+DEFAULT_MAX_TOKENS = 4096  # the API asks for a bound in every request
+
+_FINISH_REASONS: dict[str, FinishReason] = {
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+
+
+class AnthropicMessages:
+    """One address that answers the Messages API."""
+
+    def __init__(self, base_url: str = BASE_URL, key: str | None = None) -> None:
+        headers = {"anthropic-version": API_VERSION} | ({"x-api-key": key} if key else {})
+        self._http = HttpEndpoint(f"{base_url.rstrip('/')}/messages", headers, key)
+
+    async def send(self, requests: Sequence[Request]) -> list[Reply]:
+        """Answer each request with one call. Raises `CallFailed`."""
+        return [reply_of(await self._http.post(body_of(request))) for request in requests]
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+
+def open_endpoint(
+    name: str, endpoint: EndpointConfig, capacity: int, allow_hosts: frozenset[str]
+) -> AnthropicMessages:
+    """Open the endpoint; the name and the capacity are the caller's business."""
+    del name, capacity
+    base_url = endpoint.base_url or BASE_URL
+    key = key_for(
+        endpoint,
+        base_url,
+        default_env="ANTHROPIC_API_KEY",
+        own_host=OWN_HOST,
+        allow_hosts=allow_hosts,
+    )
+    return AnthropicMessages(base_url, key)
+
+
+def body_of(request: Request) -> dict[str, Any]:
+    """Write a request in the words of this API. Raises `CallFailed` for what it has no word for."""
+    if request.seed is not None:
+        raise CallFailed(_inexpressible("Anthropic's API has no seed; leave it out"))
+    try:
+        body = _conversation(request.messages) | _options(request)
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        message = f"messages or tools do not translate to Anthropic's API ({reason})"
+        raise CallFailed(_inexpressible(message)) from None
+    body["model"] = request.model.partition("/")[2]
+    body["max_tokens"] = request.max_tokens or DEFAULT_MAX_TOKENS
+    return body | (request.extra or {})
+
+
+def _options(request: Request) -> dict[str, Any]:
+    options = {
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "stop_sequences": request.stop,
+        "tools": [_tool(tool) for tool in request.tools] if request.tools else None,
+        "tool_choice": _tool_choice(request.tool_choice),
+        "output_config": _output_config(request.response_format),
+    }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _conversation(messages: list[Any]) -> dict[str, Any]:
+    """Take the system messages out, and turn tool calls and their results into content blocks."""
+    system = [_plain_text(m["content"]) for m in messages if m["role"] in ("system", "developer")]
+    turns = [_turn(m) for m in messages if m["role"] not in ("system", "developer")]
+    conversation: dict[str, Any] = {"messages": turns}
+    if system:
+        conversation["system"] = "\n\n".join(system)
+    return conversation
+
+
+def _turn(message: dict[str, Any]) -> dict[str, Any]:
+    if message["role"] == "tool":
+        result = {
+            "type": "tool_result",
+            "tool_use_id": message["tool_call_id"],
+            "content": message["content"],
+        }
+        return {"role": "user", "content": [result]}
+    calls = message.get("tool_calls")
+    if not calls:
+        return {"role": message["role"], "content": message["content"]}
+    blocks: list[dict[str, Any]] = []
+    if message.get("content"):
+        blocks.append({"type": "text", "text": _plain_text(message["content"])})
+    blocks += [
+        {
+            "type": "tool_use",
+            "id": call["id"],
+            "name": call["function"]["name"],
+            "input": orjson.loads(call["function"]["arguments"] or "{}"),
+        }
+        for call in calls
+    ]
+    return {"role": "assistant", "content": blocks}
+
+
+def _plain_text(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    return "".join(part["text"] for part in content)
+
+
+def _tool(tool: dict[str, Any]) -> dict[str, Any]:
+    if "function" not in tool:  # in Anthropic's words already
+        return tool
+    function = tool["function"]
+    translated = {
+        "name": function["name"],
+        "description": function.get("description"),
+        "input_schema": function.get("parameters") or {"type": "object"},
+    }
+    return {name: value for name, value in translated.items() if value is not None}
+
+
+def _tool_choice(choice: Any) -> dict[str, Any] | None:
+    if choice is None:
+        return None
+    if isinstance(choice, str):
+        return {"type": {"auto": "auto", "required": "any", "none": "none"}[choice]}
+    if "function" in choice:
+        return {"type": "tool", "name": choice["function"]["name"]}
+    return dict(choice)
+
+
+def _output_config(response_format: dict[str, Any] | None) -> dict[str, Any] | None:
+    if response_format is None or response_format.get("type") == "text":
+        return None
+    if response_format.get("type") != "json_schema":
+        raise ValueError("response_format other than json_schema")
+    schema = response_format["json_schema"]["schema"]
+    return {"format": {"type": "json_schema", "schema": schema}}
+
+
+def reply_of(answer: Mapping[str, Any]) -> Reply:
+    """Read a message. Raises `CallFailed` for one that answers nothing."""
+    try:
+        blocks = answer["content"]
+        text = "".join(b["text"] for b in blocks if b["type"] == "text")
+        tool_calls = [_tool_call(b) for b in blocks if b["type"] == "tool_use"]
+        finish = _FINISH_REASONS.get(answer.get("stop_reason") or "end_turn", "stop")
+        usage = usage_of(answer.get("usage") or {})
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise CallFailed(bad_response(f"not a message ({reason})")) from None
+    reply = Reply(
+        text=text or None,
+        finish_reason=finish,
+        model=str(answer.get("model") or ""),
+        usage=usage,
+        tool_calls=tool_calls or None,
+    )
+    if finish == "content_filter":
+        message = "the model refused to answer"
+        raise CallFailed(Failure(kind="content_filter", message=message, status=200, reply=reply))
+    if not text and not tool_calls:
+        raise CallFailed(bad_response("the answer is empty", retryable=False, reply=reply))
+    return reply
+
+
+def usage_of(usage: Mapping[str, Any]) -> Usage:
+    """Read token counts. This API counts cached input apart; `Usage` holds the sum.
+
+    Raises `ValueError` for what is no count.
+    """
+    fresh = count(usage.get("input_tokens"))
+    cached = count(usage.get("cache_read_input_tokens"))
+    written = count(usage.get("cache_creation_input_tokens"))
+    return Usage(
+        input_tokens=fresh + cached + written,
+        output_tokens=count(usage.get("output_tokens")),
+        cached_input_tokens=cached,
+        cache_write_tokens=written,
+    )
+
+
+def _tool_call(block: Mapping[str, Any]) -> dict[str, Any]:
+    arguments = orjson.dumps(block["input"]).decode()
+    function = {"name": block["name"], "arguments": arguments}
+    return {"id": block["id"], "type": "function", "function": function}
+
+
+def _inexpressible(message: str) -> Failure:
+    return Failure(kind="invalid_request", message=message)

@@ -1,0 +1,67 @@
+"""Which key goes to which host: only its own provider's, loopback, or one allowed by a flag.
+
+A configuration file found in a folder may name any host; it must not be able to walk off with
+a key.
+"""
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from llmscale.config import EndpointConfig
+from llmscale.errors import ConfigError
+
+
+def key_for(
+    endpoint: EndpointConfig,
+    base_url: str,
+    *,
+    default_env: str,
+    own_host: str,
+    allow_hosts: frozenset[str],
+    environ: Mapping[str, str] = os.environ,
+) -> str | None:
+    """Return the key for `base_url`, or None where the host may do without one.
+
+    Raises `ConfigError` when the key is missing, or the host may not have it.
+    """
+    variable = endpoint.api_key_env or default_env
+    key = environ.get(variable, "").strip() or None
+    host = check_base_url(base_url)
+    if key is None:
+        if host == own_host or endpoint.api_key_env is not None:
+            raise ConfigError(
+                f"{endpoint.model} needs a key: set the environment variable {variable}, "
+                "or name another one with --api-key-env"
+            )
+        return None
+    if not key.isascii() or not key.isprintable():
+        raise ConfigError(f"the key in {variable} has characters that no key has; set it anew")
+    if host != own_host and host not in allow_hosts and not _is_loopback(host):
+        raise ConfigError(
+            f"the key in {variable} is not sent to {host}, which is not {own_host}; "
+            f"if it is meant for there, say --allow-host {host}"
+        )
+    return key
+
+
+def check_base_url(base_url: str) -> str:
+    """Return the host of a base URL. Raises `ConfigError` unless it is http(s) with a host."""
+    try:
+        parts = urlsplit(base_url)
+        host = parts.hostname
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in ("http", "https"):
+        raise ConfigError(f"base_url {base_url!r} is no address; write http(s)://HOST[:PORT]/v1")
+    if parts.username or parts.password:
+        raise ConfigError("base_url must not hold a name or a password; use --api-key-env")
+    return host
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

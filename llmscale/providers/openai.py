@@ -1,0 +1,151 @@
+"""Chat completions of OpenAI, and of every server that speaks the same: vLLM, Ollama, llama.cpp.
+
+Wire format: https://platform.openai.com/docs/api-reference/chat/create
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llmscale.config import EndpointConfig
+from llmscale.errors import CallFailed
+from llmscale.providers.failures import bad_response
+from llmscale.providers.http import HttpEndpoint
+from llmscale.providers.keys import key_for
+from llmscale.records import Failure, FinishReason, Reply, Request, Usage
+
+OWN_HOST = "api.openai.com"
+BASE_URL = f"https://{OWN_HOST}/v1"
+
+_FINISH_REASONS: dict[str, FinishReason] = {
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+}
+
+
+class OpenAIChat:
+    """One address that answers chat completions."""
+
+    def __init__(self, base_url: str = BASE_URL, key: str | None = None) -> None:
+        # reasoning models refuse the old name, most other servers do not know the new one
+        own = OWN_HOST in base_url
+        self._max_tokens_field = "max_completion_tokens" if own else "max_tokens"
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._http = HttpEndpoint(f"{base_url.rstrip('/')}/chat/completions", headers, key)
+
+    async def send(self, requests: Sequence[Request]) -> list[Reply]:
+        """Answer each request with one call. Raises `CallFailed`."""
+        return [reply_of(await self._http.post(self._body(request))) for request in requests]
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    def _body(self, request: Request) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": request.model.partition("/")[2],
+            "messages": request.messages,
+        }
+        if request.max_tokens is not None:
+            body[self._max_tokens_field] = request.max_tokens
+        for name in _OPTIONAL_FIELDS:
+            value = getattr(request, name)
+            if value is not None:
+                body[name] = value
+        if request.extra:
+            body.update(request.extra)
+        return body
+
+
+_OPTIONAL_FIELDS = (
+    "temperature",
+    "top_p",
+    "seed",
+    "stop",
+    "tools",
+    "tool_choice",
+    "response_format",
+)
+
+
+def open_endpoint(
+    name: str, endpoint: EndpointConfig, capacity: int, allow_hosts: frozenset[str]
+) -> OpenAIChat:
+    """Open the endpoint; the name and the capacity are the caller's business."""
+    del name, capacity
+    base_url = endpoint.base_url or BASE_URL
+    key = key_for(
+        endpoint,
+        base_url,
+        default_env="OPENAI_API_KEY",
+        own_host=OWN_HOST,
+        allow_hosts=allow_hosts,
+    )
+    return OpenAIChat(base_url, key)
+
+
+def reply_of(answer: Mapping[str, Any]) -> Reply:
+    """Read a chat completion. Raises `CallFailed` for one that answers nothing."""
+    try:
+        choice = answer["choices"][0]
+        message = choice["message"]
+        text = _text(message.get("content"))
+        tool_calls = message.get("tool_calls") or None
+        finish = _FINISH_REASONS.get(choice.get("finish_reason") or "stop", "stop")
+        usage = usage_of(answer.get("usage") or {})
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise CallFailed(bad_response(f"not a chat completion ({reason})")) from None
+    reply = Reply(
+        text=text,
+        finish_reason=finish,
+        model=str(answer.get("model") or ""),
+        usage=usage,
+        tool_calls=tool_calls,
+    )
+    if finish == "content_filter" or message.get("refusal"):
+        why = message.get("refusal") or "the provider withheld the answer (content_filter)"
+        failure = Failure(kind="content_filter", message=str(why), status=200, reply=reply)
+        raise CallFailed(failure)
+    if not text and not tool_calls:
+        raise CallFailed(_empty(reply))
+    return reply
+
+
+def usage_of(usage: Mapping[str, Any]) -> Usage:
+    """Read token counts; absent ones are 0. Raises `ValueError` for what is no count."""
+    prompt_details = usage.get("prompt_tokens_details") or {}
+    completion_details = usage.get("completion_tokens_details") or {}
+    return Usage(
+        input_tokens=count(usage.get("prompt_tokens")),
+        output_tokens=count(usage.get("completion_tokens")),
+        cached_input_tokens=count(prompt_details.get("cached_tokens")),
+        reasoning_tokens=count(completion_details.get("reasoning_tokens")),
+    )
+
+
+def count(value: Any) -> int:
+    """Return a token count. Raises `ValueError` unless it is absent or a whole number >= 0."""
+    if value is None:
+        return 0
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"token count {value!r}")
+    return value
+
+
+def _text(content: Any) -> str | None:
+    """Content is text, or with some servers a list of parts."""
+    if isinstance(content, list):
+        return "".join(part.get("text", "") for part in content)
+    if content is not None and not isinstance(content, str):
+        raise ValueError(f"content {content!r}")
+    return content
+
+
+def _empty(reply: Reply) -> Failure:
+    """No text: worth another try where it is null, not where the model chose to say nothing."""
+    if reply.finish_reason == "length":
+        message = "the answer was cut before its first word; raise --max-tokens"
+        return bad_response(message, retryable=False, reply=reply)
+    return bad_response("the answer is empty", retryable=reply.text is None, reply=reply)

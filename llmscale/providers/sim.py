@@ -1,0 +1,103 @@
+"""A simulated model: seeded latency, failures and rate limiting, no network and no bill.
+
+Its settings are part of its name: `sim/latency=0.2,jitter=0.5,error_rate=0.05,seed=7`. The answer
+is a function of the request, so that a wrong or shifted answer is detected and not guessed.
+"""
+
+import asyncio
+import hashlib
+import random
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+import orjson
+from msgspec import Meta
+
+from llmscale.config import EndpointConfig
+from llmscale.errors import CallFailed, ConfigError
+from llmscale.records import Failure, Reply, Request, Usage
+
+Rate = Annotated[float, Meta(ge=0, le=1)]
+
+
+class SimSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the simulated endpoint behaves. Times in seconds, rates as shares of all calls."""
+
+    latency: Annotated[float, Meta(ge=0)] = 0.0
+    jitter: Rate = 0.0  # latency varies by this share, up and down
+    error_rate: Rate = 0.0  # answered with a server error
+    rate_limit_rate: Rate = 0.0  # answered with a 429
+    retry_after: Annotated[float, Meta(ge=0)] = 1.0  # what a 429 asks for
+    tokens: Annotated[int, Meta(ge=1)] = 16  # of an answer, unless max_tokens is less
+    seed: int = 0
+
+
+class SimulatedModel:
+    """Answers after a while, or fails, by the throw of seeded dice."""
+
+    def __init__(self, settings: SimSettings) -> None:
+        self._settings = settings
+        self._dice = random.Random(settings.seed)  # noqa: S311 (a simulation, no secret)
+
+    async def send(self, requests: Sequence[Request]) -> list[Reply]:
+        """Answer all requests after one latency. Raises `CallFailed`."""
+        settings = self._settings
+        spread = self._dice.uniform(-settings.jitter, settings.jitter)
+        fate = self._dice.random()
+        await asyncio.sleep(settings.latency * (1 + spread))
+        if fate < settings.error_rate:
+            failure = Failure(
+                kind="server_error", message="simulated failure", retryable=True, status=500
+            )
+            raise CallFailed(failure)
+        if fate < settings.error_rate + settings.rate_limit_rate:
+            raise CallFailed(
+                Failure(
+                    kind="rate_limited",
+                    message="simulated rate limit",
+                    retryable=True,
+                    retry_after_s=settings.retry_after,
+                    status=429,
+                )
+            )
+        return [self._reply(request) for request in requests]
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+    def _reply(self, request: Request) -> Reply:
+        asked = self._settings.tokens
+        tokens = min(asked, request.max_tokens or asked)
+        question = orjson.dumps(request.messages)
+        return Reply(
+            text=simulated_answer(request),
+            finish_reason="stop" if tokens == asked else "length",
+            model=request.model.partition("/")[2],
+            usage=Usage(input_tokens=max(1, len(question) // 4), output_tokens=tokens),
+            cost_usd=0.0,
+        )
+
+
+def simulated_answer(request: Request) -> str:
+    """Return the one answer to a request, whatever the settings."""
+    question = orjson.dumps(request.messages, option=orjson.OPT_SORT_KEYS)
+    return f"A:{hashlib.sha256(question).hexdigest()[:16]}"
+
+
+def open_endpoint(
+    name: str, endpoint: EndpointConfig, capacity: int, allow_hosts: frozenset[str]
+) -> SimulatedModel:
+    """Open the endpoint that `name` describes."""
+    del endpoint, capacity, allow_hosts
+    return SimulatedModel(read_settings(name))
+
+
+def read_settings(name: str) -> SimSettings:
+    """Read `key=value,key=value`; a bare word is just a name. Raises `ConfigError`."""
+    pairs = dict(part.partition("=")[::2] for part in name.split(",") if "=" in part)
+    try:
+        return msgspec.convert(pairs, SimSettings, strict=False)
+    except msgspec.ValidationError as error:
+        known = ", ".join(SimSettings.__struct_fields__)
+        raise ConfigError(f"sim/{name}: {error}; settings are {known}") from None

@@ -1,0 +1,119 @@
+"""Answers that must fit a JSON Schema: the layer that checks them, and the file they come from.
+
+An answer that does not fit is a failed row that was paid for. Nothing is repaired, nothing is
+fetched: a schema that refers to another document is refused.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+from jsonschema.exceptions import SchemaError, best_match
+from jsonschema.protocols import Validator
+from jsonschema.validators import Draft202012Validator, validator_for
+from referencing import Registry
+
+from llmscale.contracts import Answers
+from llmscale.errors import CallFailed, ConfigError
+from llmscale.records import Failure, Reply, Request
+
+MAX_VALIDATORS = 64
+
+
+class SchemaChecked:
+    """Lets an answer pass when it is JSON and fits the schema that its request asks for."""
+
+    def __init__(self, inner: Answers) -> None:
+        self._inner = inner
+        self._validators: dict[int, tuple[Any, Validator]] = {}
+
+    async def answer(self, request: Request) -> Reply:
+        """Return an answer that fits. Raises `CallFailed` for one that does not."""
+        schema = schema_of(request)
+        if schema is None:
+            return await self._inner.answer(request)
+        validator = self._validator(schema)  # before the call: a bad schema costs nothing
+        reply = await self._inner.answer(request)
+        misfit = None if reply.tool_calls else _misfit(validator, reply.text or "")
+        if misfit is None:
+            return reply
+        if reply.finish_reason == "length":
+            misfit += "; it was cut, so raise --max-tokens"
+        failure = Failure(kind="schema_mismatch", message=misfit, reply=reply)
+        raise CallFailed(failure, reply.attempts)
+
+    def _validator(self, schema: Any) -> Validator:
+        """One validator for each schema object: the rows that share a flag share the object."""
+        known = self._validators.get(id(schema))
+        if known is not None:
+            return known[1]
+        try:
+            validator = validator_of(schema)
+        except ValueError as error:
+            raise CallFailed(Failure(kind="bad_row", message=f"json_schema: {error}"), 0) from None
+        if len(self._validators) >= MAX_VALIDATORS:
+            self._validators.clear()
+        self._validators[id(schema)] = (schema, validator)  # holds the object, so its id stays its
+        return validator
+
+
+def schema_of(request: Request) -> Any:
+    """Return the JSON Schema that the answer must fit, or None."""
+    response_format = request.response_format
+    if response_format is None or response_format.get("type") != "json_schema":
+        return None
+    named = response_format.get("json_schema")
+    return named.get("schema") if isinstance(named, dict) else None
+
+
+def load_response_format(path: str) -> dict[str, Any]:
+    """Read a schema file into a `response_format`. Raises `ConfigError`."""
+    try:
+        schema = orjson.loads(Path(path).read_bytes())
+        validator_of(schema)
+    except OSError as error:
+        raise ConfigError(f"--json-schema: can't read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigError(f"--json-schema: {path}: {error}") from None
+    name = "".join(c if c.isascii() and c.isalnum() else "_" for c in Path(path).name.split(".")[0])
+    named = {"name": name[:64] or "answer", "schema": schema, "strict": True}
+    return {"type": "json_schema", "json_schema": named}
+
+
+def validator_of(schema: Any) -> Validator:
+    """Return a validator that fetches nothing. Raises `ValueError` for what is no schema."""
+    if not isinstance(schema, dict):
+        raise ValueError("a schema is a JSON object")
+    kind = validator_for(schema, default=Draft202012Validator)
+    try:
+        kind.check_schema(schema)
+    except SchemaError as error:
+        raise ValueError(f"not a JSON Schema: {error.message} at {error.json_path}") from None
+    for reference in _references(schema):
+        if not reference.startswith("#"):
+            raise ValueError(f"refers to {reference}; put the definition into the same file")
+    return kind(schema, registry=Registry())
+
+
+def _references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        reference = node.get("$ref")
+        if isinstance(reference, str):
+            yield reference
+        node = list(node.values())
+    if isinstance(node, list):
+        for child in node:
+            yield from _references(child)
+
+
+def _misfit(validator: Validator, text: str) -> str | None:
+    """Say why an answer does not fit, or None when it does."""
+    try:
+        answer = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        return f"the answer is not JSON ({error})"
+    found = best_match(validator.iter_errors(answer))
+    if found is None:
+        return None
+    return f"the answer does not fit the schema at {found.json_path}: {found.message}"
