@@ -8,7 +8,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -42,6 +42,8 @@ CHANGES_ANSWERS = (
     "output_format",
 )
 """The settings that a job must keep from its first run to its last; the others may change."""
+
+_OWN_FIELDS = frozenset({"model", "messages", "stream", "n", "temperature", "top_p", "max_tokens"})
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -84,7 +86,7 @@ class Config(_Table, frozen=True, kw_only=True):
     json_schema: str | None = None  # a file
     param: dict[str, Any] = {}  # further fields of the request's body
     # how it is asked
-    concurrency: PositiveInt = 64  # rows in flight
+    concurrency: PositiveInt | None = None  # rows in flight; None: what the endpoints take
     timeout: Seconds = 120.0  # one attempt, seconds
     max_attempts: Annotated[int, Meta(ge=1, le=100)] = 5
     retry_time: Seconds = 600.0  # all attempts of a row together, seconds
@@ -140,6 +142,11 @@ def load(
         )
     except msgspec.ValidationError as error:
         raise ConfigError(_complaint(str(error), settings)) from None
+    repeated = {e.model for e in config.endpoint if config.endpoint.count(e) > 1}
+    if repeated:
+        raise ConfigError(
+            f"endpoint {repeated.pop()} is there twice with the same settings; raise its capacity"
+        )
     if flags.get("base_url"):  # a host typed on the command line is allowed by being typed
         host = urlsplit(flags["base_url"]).hostname or ""
         config = msgspec.structs.replace(config, allow_host=(*config.allow_host, host))
@@ -147,11 +154,29 @@ def load(
 
 
 def _from_flags(flags: Mapping[str, Any]) -> dict[str, _Setting]:
-    return {
-        name: _Setting(value, f"--{name.replace('_', '-')}")
-        for name, value in flags.items()
-        if value is not None
-    }
+    given = {name: value for name, value in flags.items() if value is not None}
+    if "param" in given:
+        given["param"] = _params(given["param"])
+    return {name: _Setting(v, f"--{name.replace('_', '-')}") for name, v in given.items()}
+
+
+def _params(pairs: Sequence[str]) -> dict[str, Any]:
+    """Read `KEY=JSON`, KEY=JSON, ..."""
+    found = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"--param {pair!r} is not KEY=JSON")
+        if name in _OWN_FIELDS:
+            raise ConfigError(f"--param can't set {name}: the row or another flag does")
+        try:
+            found[name] = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            quoted = orjson.dumps(text).decode()
+            raise ConfigError(
+                f"--param {name}: {text!r} is not JSON; text needs quotes: '{name}={quoted}'"
+            ) from None
+    return found
 
 
 def _from_environ(environ: Mapping[str, str]) -> dict[str, _Setting]:

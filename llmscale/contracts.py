@@ -7,7 +7,7 @@ only bridge from rows to calls. Nothing here does any work.
 from collections.abc import Sequence
 from typing import Protocol
 
-from llmscale.records import Outcome, Reply, Request, Row
+from llmscale.records import Outcome, Reply, Request
 
 
 class Answers(Protocol):
@@ -43,17 +43,20 @@ class Provider(Sends, Protocol):
         ...
 
 
-class RowSource(Protocol):
-    """Where rows come from; pulled, so that it never runs ahead of the work."""
-
-    def take(self) -> list[Row]:
-        """Return some rows, in order; an empty list is the end. May block: called in a thread."""
-        ...
-
-
 class OutcomeSink(Protocol):
     """Where outcomes go: one for each row, in completion order."""
 
+    def take_up(self) -> None:
+        """Note that a row is about to be asked."""
+        ...
+
     def put(self, outcome: Outcome) -> None:
-        """Keep the outcome safe before returning. Raises `StorageError`."""
+        """Keep the outcome of a row that was taken up, safe before this returns.
+
+        Raises `StorageError`.
+        """
+        ...
+
+    def put_back(self) -> None:
+        """Note that a row that was taken up was not asked, and stays pending."""
         ...

@@ -9,20 +9,30 @@ from functools import lru_cache
 
 from llmscale.records import Usage
 
-Pricing = Callable[[Usage], float | None]
-"""Dollars for the tokens of one call, None where the price is unknown."""
-
 _FREE_PROVIDERS = frozenset({"local", "sim"})
 
+_Pricing = Callable[[Usage], float | None]
 
-def pricing_of(model: str, base_url: str | None) -> Pricing:
-    """Return the pricing of a model ("provider/name") at an address (None: the provider's own)."""
-    provider, _, name = model.partition("/")
-    if provider in _FREE_PROVIDERS:
-        return _free
-    if base_url is not None:
-        return _unknown
-    return _list_price(provider, name)
+
+class Prices:
+    """Prices at one address, by model. `is_listed`: it is the provider's own."""
+
+    def __init__(self, *, is_listed: bool) -> None:
+        self._is_listed = is_listed
+        self._pricings: dict[str, _Pricing] = {}
+
+    def cost_usd(self, model: str, usage: Usage) -> float | None:
+        """Return dollars for the tokens of a call to "provider/name"; None: price unknown."""
+        pricing = self._pricings.get(model)
+        if pricing is None:
+            pricing = self._pricings[model] = self._pricing(model)
+        return pricing(usage)
+
+    def _pricing(self, model: str) -> _Pricing:
+        provider, _, name = model.partition("/")
+        if provider in _FREE_PROVIDERS:
+            return _free
+        return _list_price(provider, name) if self._is_listed else _unknown
 
 
 def _free(_: Usage) -> float | None:
@@ -33,7 +43,7 @@ def _unknown(_: Usage) -> float | None:
     return None
 
 
-def _list_price(provider: str, name: str) -> Pricing:
+def _list_price(provider: str, name: str) -> _Pricing:
     import genai_prices  # 0.1 s, so not before a price is wanted
 
     try:

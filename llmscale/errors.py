@@ -8,11 +8,12 @@
         ├── ProviderRefused     3   auth or quota: no other row would fare better
         ├── StorageError        5   the disk does not take what we write
         ├── LockedError         6   another process runs this job
-        └── Interrupted         130 Ctrl-C, 143 SIGTERM
+        └── Interrupted         130 Ctrl-C, 143 SIGTERM, 141 the reader of stdout has gone
 
 Every message is one sentence for a person: what, where, what to do. No message holds a secret.
 """
 
+import signal
 from typing import ClassVar
 
 from llmscale.records import Failure
@@ -66,12 +67,26 @@ class LockedError(JobError):
 
 
 class Interrupted(JobError):
-    """Stopped by a signal; the exit code follows the shell's custom of 128 + signal number."""
+    """Stopped from outside; the exit code follows the shell's custom of 128 + signal number."""
+
+    _REASONS: ClassVar = {
+        signal.SIGINT: "stopped by Ctrl-C",
+        signal.SIGTERM: "stopped by SIGTERM",
+        signal.SIGPIPE: "stdout was closed by its reader",
+    }
 
     def __init__(self, signal_number: int) -> None:
-        super().__init__("stopped by Ctrl-C" if signal_number == 2 else "stopped by SIGTERM")
+        super().__init__(self._REASONS[signal.Signals(signal_number)])
         self.signal_number = signal_number
 
     @property
     def exit_code(self) -> int:  # type: ignore[override]
         return 128 + self.signal_number
+
+
+def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first error of a group, which is why the tasks beside it were cancelled."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -6,17 +6,16 @@ fetched: a schema that refers to another document is refused.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
-from jsonschema.exceptions import SchemaError, best_match
-from jsonschema.protocols import Validator
-from jsonschema.validators import Draft202012Validator, validator_for
-from referencing import Registry
 
 from llmscale.contracts import Answers
 from llmscale.errors import CallFailed, ConfigError
 from llmscale.records import Failure, Reply, Request
+
+if TYPE_CHECKING:  # 0.1 s at run time, so not before a schema is wanted
+    from jsonschema.protocols import Validator
 
 MAX_VALIDATORS = 64
 
@@ -43,7 +42,7 @@ class SchemaChecked:
         failure = Failure(kind="schema_mismatch", message=misfit, reply=reply)
         raise CallFailed(failure, reply.attempts)
 
-    def _validator(self, schema: Any) -> Validator:
+    def _validator(self, schema: Any) -> "Validator":
         """One validator for each schema object: the rows that share a flag share the object."""
         known = self._validators.get(id(schema))
         if known is not None:
@@ -81,8 +80,12 @@ def load_response_format(path: str) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": named}
 
 
-def validator_of(schema: Any) -> Validator:
+def validator_of(schema: Any) -> "Validator":
     """Return a validator that fetches nothing. Raises `ValueError` for what is no schema."""
+    from jsonschema.exceptions import SchemaError
+    from jsonschema.validators import Draft202012Validator, validator_for
+    from referencing import Registry
+
     if not isinstance(schema, dict):
         raise ValueError("a schema is a JSON object")
     kind = validator_for(schema, default=Draft202012Validator)
@@ -107,8 +110,10 @@ def _references(node: Any) -> Iterator[str]:
             yield from _references(child)
 
 
-def _misfit(validator: Validator, text: str) -> str | None:
+def _misfit(validator: "Validator", text: str) -> str | None:
     """Say why an answer does not fit, or None when it does."""
+    from jsonschema.exceptions import best_match
+
     try:
         answer = orjson.loads(text)
     except orjson.JSONDecodeError as error:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
 from ddsketch import DDSketch
 
 from llmscale.records import FailureKind, Outcome, Reply, Usage
@@ -145,6 +146,25 @@ class Calls:
         }
 
 
+class Spend(msgspec.Struct, frozen=True):
+    """What calls have cost, small enough to be kept from run to run."""
+
+    attempts: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+    unpriced: int = 0  # attempts whose price is unknown
+
+    def __add__(self, other: "Spend") -> "Spend":
+        return Spend(
+            self.attempts + other.attempts,
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cost_usd + other.cost_usd,
+            self.unpriced + other.unpriced,
+        )
+
+
 class Stats:
     """Everything that a run counts."""
 
@@ -192,6 +212,17 @@ class Stats:
     def calls(self) -> Calls:
         """Return the count of all calls."""
         return _sum_calls(self._calls.values())
+
+    def spend(self) -> Spend:
+        """Return what all calls have cost."""
+        calls = self.calls()
+        return Spend(
+            calls.attempts,
+            calls.usage.input_tokens,
+            calls.usage.output_tokens,
+            calls.cost_usd,
+            calls.unpriced,
+        )
 
     def rows_by_model(self) -> dict[str, Rows]:
         """Return the counts of the rows that were requests."""

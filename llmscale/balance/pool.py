@@ -10,20 +10,21 @@ from collections import deque
 from collections.abc import Sequence
 
 from llmscale.contracts import Provider
-from llmscale.cost import Pricing
+from llmscale.cost import Prices
 from llmscale.errors import CallStopped
 
 
 class Endpoint:
     """One address with its load: how many calls it has, may have, and until when it rests."""
 
-    def __init__(self, name: str, provider: Provider, capacity: int, pricing: Pricing) -> None:
+    def __init__(self, name: str, provider: Provider, capacity: int, prices: Prices) -> None:
         self.name = name
         self.provider = provider
         self.capacity = capacity
-        self.pricing = pricing
+        self.prices = prices
         self.in_flight = 0
         self.rests_until_s = 0.0  # on the event loop's clock
+        self.pools: list[Pool] = []  # where it takes calls from
 
     @property
     def utilisation(self) -> float:
@@ -44,6 +45,8 @@ class Pool:
         self._waiting: deque[tuple[asyncio.Future[Endpoint], set[Endpoint]]] = deque()
         self._alarm: asyncio.TimerHandle | None = None
         self._stopped = False
+        for endpoint in endpoints:
+            endpoint.pools.append(self)
 
     async def acquire(self, tried: set[Endpoint]) -> Endpoint:
         """Return the endpoint that is used least, its load already raised.
@@ -68,10 +71,11 @@ class Pool:
             raise
 
     def release(self, endpoint: Endpoint) -> None:
-        """Give the place back; the first who waits has it."""
+        """Give the place back; the first who waits for it has it, in whichever pool."""
         endpoint.in_flight -= 1
-        if self._waiting:
-            self._serve()
+        for pool in endpoint.pools:
+            if pool._waiting:
+                pool._serve()
 
     def rest(self, endpoint: Endpoint, seconds: float) -> None:
         """Send an endpoint nothing for a while, for any row."""

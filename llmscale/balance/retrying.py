@@ -96,12 +96,12 @@ class Balanced:
             failure = error.failure
         else:
             latency_s = loop.time() - began_s
-            replies = [_stamped(reply, endpoint, attempt, latency_s) for reply in replies]
+            replies = [_stamped(reply, endpoint, model, attempt, latency_s) for reply in replies]
             self._stats.add_attempt(endpoint.name, model, latency_s, replies)
             return replies
         latency_s = loop.time() - began_s
         if failure.reply is not None:
-            paid = _stamped(failure.reply, endpoint, attempt, latency_s)
+            paid = _stamped(failure.reply, endpoint, model, attempt, latency_s)
             failure = replace(failure, reply=paid)
         replies = [failure.reply] if failure.reply is not None else []
         self._stats.add_attempt(endpoint.name, model, latency_s, replies, failure.kind)
@@ -126,8 +126,11 @@ class Balanced:
         raise CallStopped
 
 
-def _stamped(reply: Reply, endpoint: Endpoint, attempt: int, latency_s: float) -> Reply:
-    cost_usd = endpoint.pricing(reply.usage)
+def _stamped(reply: Reply, endpoint: Endpoint, model: str, attempt: int, latency_s: float) -> Reply:
     return replace(
-        reply, endpoint=endpoint.name, attempts=attempt, latency_s=latency_s, cost_usd=cost_usd
+        reply,
+        endpoint=endpoint.name,
+        attempts=attempt,
+        latency_s=latency_s,
+        cost_usd=endpoint.prices.cost_usd(model, reply.usage),
     )

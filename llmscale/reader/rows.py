@@ -5,7 +5,7 @@ line of an OpenAI batch file (`custom_id`, `method`, `url`, `body`). A line that
 becomes a row that says so: it never stops the job and never vanishes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -61,7 +61,7 @@ _ROW_FIELDS = frozenset(
 )
 
 
-class BadRow(Exception):  # noqa: N818 (never leaves this module)
+class BadRow(Exception):
     """Why a line is no request."""
 
 
@@ -91,14 +91,12 @@ class RowParser:
 
     def parse(self, index: int, line: Line) -> Row:
         """Return the row of a line; one that can't be used carries its failure."""
-        fields: Any = None
         try:
-            fields = _json_object(line.raw)
-            return self._row(index, fields)
+            return self._row(index, _json_object(line.raw))
         except BadRow as error:
             message = f"{line.source} line {line.number}: {error}"
             failure = Failure(kind="bad_row", message=message)
-            return Row(index=index, id=_id_if_any(fields), failure=failure)
+            return Row(index=index, id=row_id_of(line.raw), failure=failure)
 
     def _row(self, index: int, fields: dict[str, Any]) -> Row:
         if self._template is not None:
@@ -122,7 +120,7 @@ class RowParser:
         return self._build(fields, _messages(fields), passed)
 
     def _request_from_template(self, template: Template, fields: dict[str, Any]) -> Request:
-        """Every field is data here, whatever its name: only id, user and metadata keep a meaning."""
+        """Take every field as data, whatever its name, but for id, user and metadata."""
         try:
             prompt = template.fill(fields)
         except KeyError as error:
@@ -180,19 +178,34 @@ class RowParser:
         self.ignored_fields |= fields.keys() - _ROW_FIELDS - PASSED_FIELDS - set(REQUEST_FIELDS)
 
 
-def parse_lines(
-    parser: RowParser, blocks: Iterator[list[Line]], limit: int | None
+def rows_of(
+    parser: RowParser,
+    blocks: Iterator[list[Line]],
+    limit: int | None = None,
+    is_done: Callable[[int], bool] | None = None,
 ) -> Iterator[list[Row]]:
-    """Yield the rows of blocks of lines, numbered from 0, `limit` of them at most."""
+    """Yield the rows of blocks of lines, numbered from 0, `limit` of them at most.
+
+    Rows that are done are left out, and not even parsed.
+    """
     index = 0
     for lines in blocks:
-        taken: Sequence[Line] = lines if limit is None else lines[: limit - index]
-        rows = [parser.parse(index + i, line) for i, line in enumerate(taken)]
-        index += len(rows)
+        taken = lines if limit is None else lines[: limit - index]
+        numbered = enumerate(taken, index)
+        index += len(taken)
+        rows = [parser.parse(i, line) for i, line in numbered if not (is_done and is_done(i))]
         if rows:
             yield rows
         if limit is not None and index >= limit:
             return
+
+
+def row_id_of(raw: bytes | None) -> str | int | None:
+    """Return the id of a line, None where it has none or is no row."""
+    try:
+        return _id(_json_object(raw))
+    except BadRow:
+        return None
 
 
 def _json_object(raw: bytes | None) -> dict[str, Any]:
@@ -212,13 +225,6 @@ def _id(fields: dict[str, Any]) -> str | int | None:
     if row_id is None or (isinstance(row_id, str | int) and not isinstance(row_id, bool)):
         return row_id
     raise BadRow("id is neither text nor a whole number")
-
-
-def _id_if_any(fields: Any) -> str | int | None:
-    try:
-        return _id(fields) if isinstance(fields, dict) else None
-    except BadRow:
-        return None
 
 
 def _messages(fields: dict[str, Any]) -> list[Any]:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple, Protocol
 
 from llmscale.errors import ConfigError, StorageError
 
@@ -20,6 +20,13 @@ STDIN = "-"
 BLOCK_BYTES = 256 * 1024
 MAX_LINE_BYTES = 32 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
+
+
+class Source(NamedTuple):
+    """A file of lines, or standard input."""
+
+    path: str  # "-": standard input
+    name: str  # for messages
 
 
 class Line(NamedTuple):
@@ -30,8 +37,8 @@ class Line(NamedTuple):
     raw: bytes | None
 
 
-def expand(inputs: Sequence[str]) -> list[str]:
-    """Return the paths that files and globs stand for, in order, each once.
+def expand(inputs: Sequence[str]) -> list[Source]:
+    """Return the sources that files, globs and `-` stand for, in order, each once.
 
     Raises `ConfigError` for what is not there.
     """
@@ -48,7 +55,7 @@ def expand(inputs: Sequence[str]) -> list[str]:
         raise ConfigError("standard input (-) can't be mixed with files")
     if STDIN in paths and sys.stdin.isatty():
         raise ConfigError("standard input is a terminal; pipe rows in, or name a file")
-    return list(paths)
+    return [Source(path, "stdin" if path == STDIN else path) for path in paths]
 
 
 def digest(path: str) -> str:
@@ -61,39 +68,42 @@ def digest(path: str) -> str:
 
 
 def blocks_of_lines(
-    paths: Sequence[str], stopped: threading.Event | None = None
+    sources: Sequence[Source], stopped: threading.Event | None = None
 ) -> Iterator[list[Line]]:
     """Yield the lines that are not blank, in lists of what one read brings.
 
     From standard input a list comes as soon as a line does; `stopped` ends the wait for one.
     Raises `StorageError` when a file can't be read.
     """
-    for path in paths:
+    for path, name in sources:
         try:
             with closing(_open(path)) as stream:
-                read = _patient_read(stream, stopped) if path == STDIN else stream.read1  # type: ignore[attr-defined]
-                yield from _split(path, read)
+                read = stream.read1 if path != STDIN else _patient_read(stream, stopped)
+                yield from _split(name, read)
         except (OSError, EOFError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise StorageError(f"can't read {path}: {reason}") from None
+            raise StorageError(f"can't read {name}: {reason}") from None
 
 
-def _open(path: str) -> IO[bytes]:
+class _Stream(Protocol):
+    def read1(self, size: int, /) -> bytes: ...
+    def close(self) -> None: ...
+
+
+def _open(path: str) -> _Stream:
     if path == STDIN:
-        return sys.stdin.buffer
-    if path.endswith(".gz"):
-        return gzip.open(path, "rb")  # type: ignore[return-value]
-    return Path(path).open("rb")
+        return open(sys.stdin.fileno(), "rb", closefd=False)
+    return gzip.open(path, "rb") if path.endswith(".gz") else Path(path).open("rb")
 
 
-def _patient_read(stream: IO[bytes], stopped: threading.Event | None) -> Callable[[int], bytes]:
+def _patient_read(stream: _Stream, stopped: threading.Event | None) -> Callable[[int], bytes]:
     """Read what is there, and look up now and then while nothing is."""
 
     def read(size: int) -> bytes:
-        while not select.select([stream], [], [], 0.1)[0]:
+        while not select.select([sys.stdin], [], [], 0.1)[0]:
             if stopped is not None and stopped.is_set():
                 return b""
-        return stream.read1(size)  # type: ignore[attr-defined, no-any-return]
+        return stream.read1(size)
 
     return read
 

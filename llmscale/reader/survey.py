@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from llmscale.errors import ConfigError
-from llmscale.reader.sources import Line, blocks_of_lines
+from llmscale.reader.rows import row_id_of
+from llmscale.reader.sources import Line, Source, blocks_of_lines
 
 _BUCKETS = 16  # ids are compared a sixteenth at a time, to keep the set of them small
 
@@ -23,18 +24,17 @@ class Survey(NamedTuple):
     is_batch: bool  # the first row is a line of an OpenAI batch file
 
 
-def survey(paths: Sequence[str], limit: int | None = None) -> Survey:
+def survey(sources: Sequence[Source], limit: int | None = None) -> Survey:
     """Count the rows. Raises `ConfigError` when one id stands for two different rows."""
     ids, contents, indexes = array("q"), array("q"), array("Q")
     rows = 0
     is_batch = False
-    for line in _first(limit, paths):
+    for line in _first(limit, sources):
         raw = line.raw
         if rows == 0:
-            is_batch = b'"body"' in (raw or b"") and "body" in _fields(raw)
+            is_batch = is_batch_line(line)
         if raw is not None and (b'"id"' in raw or b'"custom_id"' in raw):
-            fields = _fields(raw)
-            row_id = fields.get("custom_id", fields.get("id"))
+            row_id = row_id_of(raw)
             if row_id is not None:
                 ids.append(hash(repr(row_id)))
                 contents.append(hash(raw.strip()))
@@ -42,18 +42,22 @@ def survey(paths: Sequence[str], limit: int | None = None) -> Survey:
         rows += 1
     clash = _clash(ids, contents)
     if clash is not None:
-        first, second = (_nth(paths, indexes[i]) for i in clash)
-        row_id = _fields(second.raw).get("custom_id", _fields(second.raw).get("id"))
+        first, second = (_nth(sources, indexes[i]) for i in clash)
         raise ConfigError(
-            f"two different rows have the id {row_id!r}: {first.source} line {first.number} and "
-            f"{second.source} line {second.number}; give each its own"
+            f"two different rows have the id {row_id_of(second.raw)!r}: {first.source} line "
+            f"{first.number} and {second.source} line {second.number}; give each its own"
         )
     return Survey(rows, is_batch)
 
 
-def _first(limit: int | None, paths: Sequence[str]) -> Iterator[Line]:
+def is_batch_line(line: Line) -> bool:
+    """Tell whether a line is one of an OpenAI batch file."""
+    return line.raw is not None and b'"body"' in line.raw and "body" in _fields(line.raw)
+
+
+def _first(limit: int | None, sources: Sequence[Source]) -> Iterator[Line]:
     taken = 0
-    for lines in blocks_of_lines(paths):
+    for lines in blocks_of_lines(sources):
         for line in lines:
             if taken == limit:
                 return
@@ -61,8 +65,8 @@ def _first(limit: int | None, paths: Sequence[str]) -> Iterator[Line]:
             yield line
 
 
-def _nth(paths: Sequence[str], index: int) -> Line:
-    return next(line for i, line in enumerate(_first(None, paths)) if i == index)
+def _nth(sources: Sequence[Source], index: int) -> Line:
+    return next(line for i, line in enumerate(_first(None, sources)) if i == index)
 
 
 def _fields(raw: bytes | None) -> dict[str, Any]:

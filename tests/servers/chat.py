@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from http.client import responses as reason_phrases
 from pathlib import Path
 from random import Random
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import orjson
 
@@ -188,8 +188,8 @@ class _Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are none by inheritance.
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -449,6 +449,12 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _stop_with_parent(stop: asyncio.Event) -> None:
+    """Read stdin to its end: the kernel closes the parent's end however the parent dies."""
+    if not os.read(0, 4096):
+        stop.set()
+
+
 async def _serve(options: argparse.Namespace) -> None:
     """Serve until a signal comes, or until the parent is gone."""
     stop = asyncio.Event()
@@ -456,8 +462,7 @@ async def _serve(options: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     if options.with_parent:
-        # The parent holds the other end: the kernel closes it however the parent dies.
-        loop.add_reader(0, lambda: os.read(0, 4096) or stop.set())
+        loop.add_reader(0, _stop_with_parent, stop)
     server = ChatServer(
         port=options.port,
         latency_s=options.latency,

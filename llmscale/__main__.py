@@ -1,0 +1,5 @@
+"""`python -m llmscale`"""
+
+from llmscale.cli import main
+
+main()

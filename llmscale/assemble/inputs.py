@@ -1,0 +1,69 @@
+"""The input of a job: which files, what they are, and standard input made into one of them."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from llmscale.config import CHANGES_ANSWERS, Config
+from llmscale.errors import ConfigError
+from llmscale.job.files import JobFiles, storage_error
+from llmscale.job.job import Identity
+from llmscale.job.manifest import InputFile
+from llmscale.reader.sources import STDIN, Source, digest
+
+
+def files_of(config: Config, sources: Sequence[Source]) -> JobFiles:
+    """Return the files of the job. Raises `ConfigError` where they can't be what is asked."""
+    output = Path(config.output) if config.output else _default_output(sources)
+    if output.is_dir():
+        raise ConfigError(f"{output} is a folder; name a file with -o")
+    if not output.parent.is_dir():
+        raise ConfigError(f"there is no folder {output.parent} for the output")
+    if any(Path(source.path).resolve() == output.resolve() for source in sources):
+        raise ConfigError(f"{output} is both input and output; say where else with -o")
+    return JobFiles(output)
+
+
+def identity_of(config: Config, sources: Sequence[Source]) -> Identity:
+    """Return what makes two runs the same job."""
+    settings = {name: getattr(config, name) for name in CHANGES_ANSWERS}
+    settings["model"] = config.default_model
+    settings["stop"] = list(config.stop)
+    if config.json_schema is not None:
+        settings["json_schema"] = digest(config.json_schema)
+    given = {name: value for name, value in settings.items() if value not in (None, [], {})}
+    inputs = [InputFile(source.name, digest(source.path)) for source in sources]
+    return Identity(inputs, given, config.limit)
+
+
+@contextmanager
+def readable_twice(sources: list[Source], files: JobFiles) -> Iterator[list[Source]]:
+    """Yield sources that can be surveyed and then read: standard input is copied beside OUT."""
+    if sources[0].path != STDIN:
+        yield sources
+        return
+    copy = files.output.with_name(f"{files.output.name}.stdin.{os.getpid()}")
+    try:
+        with copy.open("xb") as file:
+            copy.chmod(0o600)
+            shutil.copyfileobj(sys.stdin.buffer, file)
+    except OSError as error:
+        copy.unlink(missing_ok=True)
+        raise storage_error(copy, error) from None
+    try:
+        yield [Source(str(copy), sources[0].name)]
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def _default_output(sources: Sequence[Source]) -> Path:
+    """`x.jsonl` has `x.results.jsonl`, in the current folder."""
+    if len(sources) > 1:
+        raise ConfigError(f"{len(sources)} input files need one output: say where with -o FILE")
+    name = Path(sources[0].name).name
+    for ending in (".gz", ".jsonl", ".ndjson", ".json"):
+        name = name.removesuffix(ending)
+    return Path(f"{name}.results.jsonl")

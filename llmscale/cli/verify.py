@@ -1,0 +1,35 @@
+"""`llmscale verify`: is every input row in the output exactly once?"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def verify(
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="What the run read.")],
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="What the run wrote.")],
+) -> None:
+    """Check that every input row is in the output exactly once. Exit code 0: yes, 1: no."""
+    from llmscale import logs
+    from llmscale.cli.ending import ended
+
+    logs.set_up()
+    raise typer.Exit(ended(lambda: _verify(inputs, output)))
+
+
+def _verify(inputs: list[str], output: Path) -> int:
+    from llmscale.logs import printable
+    from llmscale.reader.sources import expand
+    from llmscale.verify import verify as held_against
+
+    verdict = held_against(expand(inputs), output)
+    for example in verdict.examples:
+        typer.echo(printable(example), err=True)
+    typer.echo(
+        f"{'complete' if verdict.is_complete else 'NOT COMPLETE'}: {verdict.rows} rows, "
+        f"{verdict.answered} answered, {verdict.failed} failed, {verdict.missing} missing, "
+        f"{verdict.duplicated} duplicated, {verdict.unknown} unknown, "
+        f"{verdict.unreadable} unreadable"
+    )
+    return 0 if verdict.is_complete else 1

@@ -1,0 +1,99 @@
+"""The two shapes of an output line: our own, and that of an OpenAI batch output file.
+
+An outcome is written once, in our own shape; the other is made from it. A line never holds a
+failure in the place of an answer.
+"""
+
+from typing import Any, Literal
+
+import orjson
+
+from llmscale.records import Outcome, Reply, Usage
+
+OutputFormat = Literal["llmscale", "openai-batch"]
+
+_USAGE_FIELDS = Usage.__struct_fields__
+
+
+def line_of(outcome: Outcome) -> dict[str, Any]:
+    """Return an outcome as the object of an output line."""
+    row, reply, failure = outcome.row, outcome.reply, outcome.failure
+    paid = reply or (failure.reply if failure else None)
+    line = {
+        "id": row.id,
+        "index": row.index,
+        "output": reply.text if reply else None,
+        "model": row.request.model if row.request else None,
+        "finish_reason": paid.finish_reason if paid else None,
+        "usage": _usage(paid) if paid else None,
+        "cost_usd": paid.cost_usd if paid else None,
+        "latency_s": round(outcome.latency_s, 6),
+        "attempts": outcome.attempts,
+        "cached": reply.cached if reply else False,
+        "error": None,
+        "metadata": row.metadata,
+    }
+    if reply is not None and reply.tool_calls:
+        line["tool_calls"] = reply.tool_calls
+    if failure is not None:
+        line["error"] = {
+            "type": failure.kind,
+            "message": failure.message,
+            "retryable": failure.retryable,
+        }
+    return line
+
+
+def encode(line: dict[str, Any], output_format: OutputFormat) -> bytes:
+    """Return the bytes of a line, newline included, in the format that is asked for."""
+    shaped = line if output_format == "llmscale" else to_batch(line)
+    return orjson.dumps(shaped, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def to_batch(line: dict[str, Any]) -> dict[str, Any]:
+    """Return a line of ours as OpenAI's batch output has it.
+
+    Format: https://platform.openai.com/docs/api-reference/batch/request-output
+    """
+    error = line["error"]
+    custom_id = None if line["id"] is None else str(line["id"])
+    batch: dict[str, Any] = {"id": f"batch_req_{line['index']}", "custom_id": custom_id}
+    if error is not None:
+        batch["response"] = None
+        batch["error"] = {"code": error["type"], "message": error["message"]}
+        return batch
+    message: dict[str, Any] = {"role": "assistant", "content": line["output"]}
+    if "tool_calls" in line:
+        message["tool_calls"] = line["tool_calls"]
+    usage = line["usage"] or {}
+    body = {
+        "id": f"chatcmpl-{line['index']}",
+        "object": "chat.completion",
+        "model": (line["model"] or "").partition("/")[2],
+        "choices": [{"index": 0, "message": message, "finish_reason": line["finish_reason"]}],
+        "usage": {
+            "prompt_tokens": usage.get("input_tokens", 0),
+            "completion_tokens": usage.get("output_tokens", 0),
+            "total_tokens": usage.get("input_tokens", 0) + usage.get("output_tokens", 0),
+        },
+    }
+    batch["response"] = {"status_code": 200, "request_id": batch["id"], "body": body}
+    batch["error"] = None
+    return batch
+
+
+def is_batch_line(line: dict[str, Any]) -> bool:
+    """Tell whether an output line is in the shape of an OpenAI batch output file."""
+    return "response" in line and "index" not in line
+
+
+def is_answered(line: dict[str, Any]) -> bool:
+    """Tell whether an output line, in either shape, holds an answer."""
+    if line.get("error") is not None:
+        return False
+    return line.get("response") is not None if is_batch_line(line) else True
+
+
+def _usage(reply: Reply) -> dict[str, int]:
+    usage = reply.usage
+    return {name: getattr(usage, name) for name in _USAGE_FIELDS}

@@ -1,0 +1,86 @@
+"""The names of a job's files, and how a file is written so that it is whole or not there."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from llmscale.errors import StorageError
+
+PRIVATE = 0o600
+
+
+class JobFiles(NamedTuple):
+    """Where a job keeps what; all beside its output."""
+
+    output: Path
+
+    @property
+    def partial(self) -> Path:
+        """The journal of finished rows."""
+        return self._beside(".partial")
+
+    @property
+    def manifest(self) -> Path:
+        """What the job is: inputs, settings, counts."""
+        return self._beside(".job.json")
+
+    @property
+    def lock(self) -> Path:
+        """Held while a process runs the job."""
+        return self._beside(".lock")
+
+    def _beside(self, ending: str) -> Path:
+        return self.output.with_name(self.output.name + ending)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file so that it is whole or not there at all. Raises `StorageError`."""
+    publish(stage(path, lambda file: file.write(content)), path)
+
+
+def stage(path: Path, write: Callable[[IO[bytes]], object]) -> Path:
+    """Write and sync a file beside `path`, ready to be renamed over it.
+
+    Raises `StorageError`; nothing is left behind then.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with open(temporary, "wb", opener=_private) as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise storage_error(path, error) from None
+    return temporary
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Rename a staged file over `path`, and make the new name last. Raises `StorageError`."""
+    try:
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise storage_error(path, error) from None
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power loss."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """Return the sentence for a file that can't be written."""
+    return StorageError(
+        f"can't write {path}: {error.strerror or error}; what is written is safe, "
+        "and the same command resumes"
+    )
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, PRIVATE)

@@ -1,0 +1,203 @@
+"""A job on disk, from its lock to its output: begun, resumed, refused or done.
+
+The promise: no finished row is lost or duplicated when the process dies; a call is paid again only
+if it was in flight at that moment, and the job counts those.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
+
+from llmscale.errors import ConfigError
+from llmscale.formats import OutputFormat, line_of
+from llmscale.job import manifest as manifests
+from llmscale.job.files import JobFiles, publish
+from llmscale.job.journal import Journal
+from llmscale.job.lock import JobLock
+from llmscale.job.manifest import InputFile, Manifest
+from llmscale.records import Outcome
+from llmscale.stats import Spend
+
+
+class Identity(NamedTuple):
+    """What makes two runs the same job; `limit` may differ, so that a job can grow."""
+
+    inputs: list[InputFile]
+    settings: dict[str, Any]
+    limit: int | None
+
+
+class Job:
+    """Holds the lock from the constructor to `close`. Also the `OutcomeSink` of the pipeline."""
+
+    def __init__(self, files: JobFiles, identity: Identity, *, overwrite: bool = False) -> None:
+        """Raises `LockedError`, and `ConfigError` where this is another job than the one there."""
+        if not files.output.parent.is_dir():
+            raise ConfigError(f"there is no folder {files.output.parent} for the output")
+        self.files = files
+        self._identity = identity
+        self._lock = JobLock(files.lock)
+        try:
+            self._earlier = None if overwrite else self._load()
+            self._replaced_sha256 = _sha256(files.output) if overwrite else None
+        except BaseException:
+            self._lock.release()
+            raise
+        self._manifest: Manifest | None = None
+        self._journal: Journal | None = None
+        self._earlier_spend = Spend()  # up to the last output
+
+    @property
+    def manifest(self) -> Manifest:
+        """What is known of the job. Only after `begin`, or where it `is_finished`."""
+        known = self._manifest or self._earlier
+        assert known is not None  # noqa: S101
+        return known
+
+    @property
+    def journal(self) -> Journal:
+        """The finished rows. Only after `begin`."""
+        assert self._journal is not None  # noqa: S101
+        return self._journal
+
+    @property
+    def is_finished(self) -> bool:
+        """Tell whether an earlier run answered every row, and its output is there unchanged."""
+        earlier = self._earlier
+        return (
+            earlier is not None
+            and earlier.state == "finished"
+            and earlier.limit == self._identity.limit
+            and earlier.answered == earlier.rows
+            and self.files.output.exists()
+        )
+
+    def begin(self, rows: int, output_format: OutputFormat) -> None:
+        """Write the manifest and open the journal, with what earlier runs left in it."""
+        earlier = self._earlier
+        if earlier is not None and rows < earlier.rows:
+            raise ConfigError(
+                f"{self.files.output} is a job of {earlier.rows} rows, and --limit {rows} would "
+                "drop some; leave --limit out, write elsewhere with -o, or begin anew with "
+                "--overwrite"
+            )
+        if earlier is None:
+            self.files.partial.unlink(missing_ok=True)
+        left_in_flight = self._lock.left_in_flight if earlier else 0
+        inputs, settings, limit = self._identity
+        self._manifest = Manifest(
+            inputs=inputs,
+            settings=settings,
+            limit=limit,
+            output_format=earlier.output_format if earlier else output_format,
+            rows=rows,
+            spend=earlier.spend if earlier else Spend(),
+            runs=earlier.runs + 1 if earlier else 1,
+            paid_again_at_most=(earlier.paid_again_at_most if earlier else 0) + left_in_flight,
+            output_sha256=earlier.output_sha256 if earlier else None,
+            next_output_sha256=earlier.next_output_sha256 if earlier else None,
+            replaced_sha256=earlier.replaced_sha256 if earlier else self._replaced_sha256,
+        )
+        manifests.save(self.files.manifest, self._manifest)
+        self._earlier_spend = self._manifest.spend
+        self._lock.forget_left()
+        self._journal = Journal(self.files, rows, self._manifest.output_format)
+        if self._manifest.output_sha256 is not None:
+            self._journal.load_output()
+        self._journal.load_partial()
+
+    def take_up(self) -> None:
+        """Count a row as in flight."""
+        self._lock.begin()
+
+    def put(self, outcome: Outcome) -> None:
+        """Keep an outcome; when this returns, the row outlives the process."""
+        self.journal.append(line_of(outcome))
+        self._lock.end()
+
+    def put_back(self) -> None:
+        """Count a row as not in flight after all: it was not asked and stays pending."""
+        self._lock.end()
+
+    def spend(self, this_run: Spend) -> Spend:
+        """Return what the job has cost in all its runs."""
+        return self._earlier_spend + self.journal.kept_spend + this_run
+
+    def finish(self, this_run: Spend) -> None:
+        """Put the output in its place, all rows in input order.
+
+        A process that dies between two of these steps finds its way from any of them.
+        """
+        journal = self.journal
+        journal.sync()
+        staged, sha256 = journal.stage_output()
+        self._manifest = replace(self.manifest, next_output_sha256=sha256)
+        manifests.save(self.files.manifest, self._manifest)
+        publish(staged, self.files.output)
+        self._manifest = replace(
+            self._manifest,
+            state="finished",
+            answered=journal.answered,
+            failed=journal.failed,
+            spend=self.spend(this_run),
+            output_sha256=sha256,
+            next_output_sha256=None,
+            replaced_sha256=None,
+        )
+        manifests.save(self.files.manifest, self._manifest)
+        self.files.partial.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let go of journal and lock; the job can be resumed."""
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+        self._lock.release()
+
+    def _load(self) -> Manifest | None:
+        """Return the manifest of the job that is there, or None to begin one."""
+        files = self.files
+        found = manifests.load(files.manifest)
+        if found is None:
+            for path in (files.output, files.partial):
+                if path.exists():
+                    raise ConfigError(
+                        f"{path} is there already and no job of ours; write elsewhere with -o, "
+                        "or replace it with --overwrite"
+                    )
+            return None
+        changed = manifests.differences(found, self._identity.inputs, self._identity.settings)
+        if changed:
+            raise ConfigError(
+                f"{files.output} belongs to another job: {'; '.join(changed)}. Write elsewhere "
+                "with -o, or begin anew with --overwrite"
+            )
+        return self._reconciled(found)
+
+    def _reconciled(self, found: Manifest) -> Manifest | None:
+        """Hold the manifest against the files that are there."""
+        files = self.files
+        if not files.output.exists():
+            if found.state == "finished":  # the output is gone, and with it the answers
+                return None
+            return replace(found, output_sha256=None)
+        sha256 = _sha256(files.output)
+        if sha256 in (found.output_sha256, found.next_output_sha256):
+            return replace(found, output_sha256=sha256)
+        if sha256 == found.replaced_sha256:
+            return found
+        raise ConfigError(
+            f"{files.output} is not as this job left it; move it away to have it made again, "
+            "or begin anew with --overwrite"
+        )
+
+
+def _sha256(path: Path) -> str | None:
+    """Return the SHA-256 of a file in hex, None where there is none."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,174 @@
+"""`OUT.partial`: every finished row, appended as it comes, and where in the file each one lies.
+
+Valid at any moment up to its last newline; a torn last line is cut when a run begins. In memory it
+is nine bytes a row. Rows that an earlier, finished run answered stay in OUT and are found there.
+"""
+
+import hashlib
+import os
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+
+from llmscale.errors import StorageError
+from llmscale.formats import OutputFormat, encode, is_answered
+from llmscale.job.files import PRIVATE, JobFiles, stage, storage_error
+from llmscale.stats import Spend
+
+_MISSING, _FAILED, _ANSWERED = 0, 1, 2
+
+
+class Journal:
+    """The finished rows of a job of `rows` rows. Raises `StorageError` throughout."""
+
+    def __init__(self, files: JobFiles, rows: int, output_format: OutputFormat) -> None:
+        self._files = files
+        self._format = output_format
+        self._states = bytearray(rows)
+        self._places = array("q", bytes(8 * rows))  # offset + 1 in the journal, - in OUT
+        self.kept_spend = Spend()  # of the rows found in the journal
+        self.damaged_lines = 0  # found in the journal, and to be asked again
+        try:
+            self._descriptor = os.open(files.partial, os.O_RDWR | os.O_CREAT | os.O_APPEND, PRIVATE)
+        except OSError as error:
+            raise storage_error(files.partial, error) from None
+        self._end = 0
+
+    @property
+    def rows(self) -> int:
+        """Rows of the job."""
+        return len(self._states)
+
+    @property
+    def answered(self) -> int:
+        """Rows that have an answer."""
+        return self._states.count(_ANSWERED)
+
+    @property
+    def failed(self) -> int:
+        """Rows whose last word is a failure."""
+        return self._states.count(_FAILED)
+
+    def has_answer(self, index: int) -> bool:
+        """Tell whether a row is finished for good."""
+        return self._states[index] == _ANSWERED
+
+    def load_output(self) -> None:
+        """Take over the rows of OUT, which lie there in input order."""
+        for index, (offset, raw) in enumerate(_lines(self._files.output)):
+            if index < self.rows:
+                self._note(index, -offset - 1, orjson.loads(raw))
+
+    def load_partial(self) -> None:
+        """Take over the rows that earlier runs appended, and cut a torn last line."""
+        self._end = 0
+        for offset, raw in _lines(self._files.partial):
+            if not raw.endswith(b"\n"):
+                break
+            self._end = offset + len(raw)
+            line = self._journal_line(raw)
+            if line is None:
+                self.damaged_lines += 1
+            else:
+                self._note(line["index"], offset + 1, line)
+                self.kept_spend += _spend_of(line)
+        try:
+            os.ftruncate(self._descriptor, self._end)
+        except OSError as error:
+            raise storage_error(self._files.partial, error) from None
+
+    def append(self, line: dict[str, Any]) -> None:
+        """Add the line of a row. When this returns, the row outlives the process."""
+        encoded = encode(line, "llmscale")
+        try:
+            written = os.write(self._descriptor, encoded)
+            while written < len(encoded):
+                written += os.write(self._descriptor, encoded[written:])
+        except OSError as error:
+            raise storage_error(self._files.partial, error) from None
+        self._note(line["index"], self._end + 1, line)
+        self._end += len(encoded)
+
+    def sync(self) -> None:
+        """Make what is appended outlive a power loss too. Blocks; call it in a thread."""
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise storage_error(self._files.partial, error) from None
+
+    def stage_output(self) -> tuple[Path, str]:
+        """Write all rows in input order beside OUT; return the file and its SHA-256 in hex."""
+        sha256 = hashlib.sha256()
+
+        def write(file: IO[bytes]) -> None:
+            for encoded in self._ordered():
+                sha256.update(encoded)
+                file.write(encoded)
+
+        return stage(self._files.output, write), sha256.hexdigest()
+
+    def close(self) -> None:
+        """Close the file; it stays where it is."""
+        os.close(self._descriptor)
+
+    def _ordered(self) -> Iterator[bytes]:
+        output = self._files.output
+        with self._files.partial.open("rb") as journal:
+            earlier = output.open("rb") if any(place < 0 for place in self._places) else None
+            try:
+                for place in self._places:
+                    yield self._encoded(place, journal, earlier)
+            finally:
+                if earlier is not None:
+                    earlier.close()
+
+    def _encoded(self, place: int, journal: IO[bytes], earlier: IO[bytes] | None) -> bytes:
+        if place < 0 and earlier is not None:
+            earlier.seek(-place - 1)
+            return earlier.readline()
+        journal.seek(place - 1)
+        raw = journal.readline()
+        return raw if self._format == "llmscale" else encode(orjson.loads(raw), self._format)
+
+    def _journal_line(self, raw: bytes) -> dict[str, Any] | None:
+        try:
+            line = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            return None
+        index = line.get("index") if isinstance(line, dict) else None
+        known = isinstance(index, int) and 0 <= index < self.rows
+        return line if known and "error" in line and "output" in line else None
+
+    def _note(self, index: int, place: int, line: dict[str, Any]) -> None:
+        """Remember where a row lies. An answer is never replaced by a failure."""
+        answered = is_answered(line)
+        if answered or self._states[index] != _ANSWERED:
+            self._states[index] = _ANSWERED if answered else _FAILED
+            self._places[index] = place
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    offset = 0
+    try:
+        with path.open("rb") as file:
+            for raw in file:
+                yield offset, raw
+                offset += len(raw)
+    except OSError as error:
+        raise StorageError(f"can't read {path}: {error.strerror}") from None
+
+
+def _spend_of(line: dict[str, Any]) -> Spend:
+    if line.get("cached") or line.get("usage") is None:
+        return Spend(attempts=line.get("attempts") or 0)
+    usage, cost_usd = line["usage"], line["cost_usd"]
+    return Spend(
+        line["attempts"],
+        usage["input_tokens"],
+        usage["output_tokens"],
+        cost_usd or 0.0,
+        int(cost_usd is None),
+    )

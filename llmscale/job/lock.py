@@ -1,0 +1,84 @@
+"""One process at a time for a job, and how many rows it had in flight if it died.
+
+The lock is the kernel's (flock), so that a killed process never leaves it behind. The count lives
+in the mapped first bytes of the lock file: it costs no system call and outlives a SIGKILL.
+"""
+
+import fcntl
+import mmap
+import os
+from pathlib import Path
+
+from llmscale.errors import LockedError
+from llmscale.job.files import PRIVATE, storage_error
+
+_COUNT = slice(10, 20)  # of "in_flight=0000000000 pid=..."
+_SIZE = 64
+
+
+class JobLock:
+    """Held from the constructor to `release`. Raises `LockedError` naming the holder."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._descriptor = _locked(path)
+        except BlockingIOError:
+            raise LockedError(f"{_holder(path)} runs this job; wait for it, or stop it") from None
+        except OSError as error:
+            raise storage_error(path, error) from None
+        found = os.read(self._descriptor, _SIZE)
+        self.left_in_flight = int(found[_COUNT]) if found[_COUNT].isdigit() else 0
+        """Rows that were in flight when the last process died; it asked and did not store."""
+        os.ftruncate(self._descriptor, _SIZE)
+        self._map = mmap.mmap(self._descriptor, _SIZE)
+        text = f"in_flight={self.left_in_flight:010d} pid={os.getpid()}\n"
+        self._map[:_SIZE] = text.encode().ljust(_SIZE)
+        self._in_flight = 0
+
+    def begin(self) -> None:
+        """Count a row that is about to be asked."""
+        self._in_flight += 1
+        self._map[_COUNT] = b"%010d" % self._in_flight
+
+    def end(self) -> None:
+        """Count a row that is safe, or was not asked after all."""
+        self._in_flight -= 1
+        self._map[_COUNT] = b"%010d" % self._in_flight
+
+    def forget_left(self) -> None:
+        """Start the count anew, once `left_in_flight` is noted elsewhere."""
+        self._map[_COUNT] = b"%010d" % self._in_flight
+
+    def release(self) -> None:
+        """Let go. The file stays only where its count is still to be read by the next process."""
+        settled = self._in_flight == 0
+        self._map.close()
+        if settled:
+            self._path.unlink(missing_ok=True)
+        os.close(self._descriptor)
+
+
+def _locked(path: Path) -> int:
+    """Open and lock; again if the file was removed by its last holder in between."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        except OSError:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _holder(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return "another process"
+    _, _, pid = text.strip().partition("pid=")
+    return f"process {pid}" if pid else "another process"

@@ -1,0 +1,84 @@
+"""`OUT.job.json`: what a job is, so that the same command resumes it and another does not.
+
+Holds digests, settings and counts; never a key and never a row.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from llmscale.errors import ConfigError, StorageError
+from llmscale.job.files import replace_file
+from llmscale.stats import Spend
+
+VERSION = 1
+
+
+class InputFile(msgspec.Struct, frozen=True):
+    """A file that rows come from. Only the content counts, not where it lies."""
+
+    path: str
+    sha256: str
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """The identity of a job and how far it is."""
+
+    version: int = VERSION
+    inputs: list[InputFile]
+    settings: dict[str, Any]
+    output_format: Literal["llmscale", "openai-batch"]
+    limit: int | None = None
+    rows: int
+    state: Literal["running", "finished"] = "running"
+    answered: int = 0
+    failed: int = 0
+    spend: Spend = Spend()  # up to the last output; what came after is in the journal
+    runs: int = 1
+    paid_again_at_most: int = 0  # rows in flight whenever a run of the job died
+    output_sha256: str | None = None  # of OUT
+    next_output_sha256: str | None = None  # of the file that is about to replace OUT
+    replaced_sha256: str | None = None  # of an OUT of somebody else's that --overwrite gave up
+
+
+def load(path: Path) -> Manifest | None:
+    """Return the manifest, or None where there is none. Raises for one that can't be used."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(f"can't read {path}: {error.strerror}") from None
+    except msgspec.MsgspecError as error:
+        raise ConfigError(f"{path} is damaged ({error}); --overwrite begins the job anew") from None
+
+
+def save(path: Path, manifest: Manifest) -> None:
+    """Write the manifest, whole or not at all. Raises `StorageError`."""
+    encoded = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+    replace_file(path, encoded + b"\n")
+
+
+def differences(manifest: Manifest, inputs: list[InputFile], settings: dict[str, Any]) -> list[str]:
+    """Say what has changed since a job began, a phrase each; empty: nothing has."""
+    found = []
+    if [f.sha256 for f in manifest.inputs] != [f.sha256 for f in inputs]:
+        found.append(_changed_inputs(manifest.inputs, inputs))
+    for name in sorted(manifest.settings.keys() | settings.keys()):
+        before, after = manifest.settings.get(name), settings.get(name)
+        if before != after:
+            found.append(f"{name} was {_short(before)} and is {_short(after)}")
+    return found
+
+
+def _changed_inputs(old: list[InputFile], new: list[InputFile]) -> str:
+    if len(old) != len(new):
+        return f"it had {len(old)} input files and has {len(new)}"
+    changed = [n.path for o, n in zip(old, new, strict=True) if o.sha256 != n.sha256]
+    return f"the content of {', '.join(changed)} has changed"
+
+
+def _short(value: Any) -> str:
+    text = "not set" if value is None else msgspec.json.encode(value).decode()
+    return text if len(text) <= 60 else text[:57] + "..."

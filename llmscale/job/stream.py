@@ -1,0 +1,34 @@
+"""Outcomes to standard output, as they come: nothing is kept, so nothing can be resumed."""
+
+import os
+import signal
+import sys
+
+from llmscale.errors import Interrupted, StorageError
+from llmscale.formats import OutputFormat, encode, line_of
+from llmscale.records import Outcome
+
+
+class StdoutSink:
+    """An `OutcomeSink` that writes each line at once."""
+
+    def __init__(self, output_format: OutputFormat) -> None:
+        self._format = output_format
+        self._descriptor = sys.stdout.fileno()
+
+    def take_up(self) -> None:
+        """Nothing is noted."""
+
+    def put(self, outcome: Outcome) -> None:
+        """Write a line. Raises `Interrupted` when nobody reads any more."""
+        unwritten = encode(line_of(outcome), self._format)
+        try:
+            while unwritten:
+                unwritten = unwritten[os.write(self._descriptor, unwritten) :]
+        except BrokenPipeError:
+            raise Interrupted(signal.SIGPIPE) from None
+        except OSError as error:
+            raise StorageError(f"can't write to standard output: {error.strerror}") from None
+
+    def put_back(self) -> None:
+        """Nothing is noted."""
