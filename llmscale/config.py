@@ -148,9 +148,16 @@ def load(
             f"endpoint {repeated.pop()} is there twice with the same settings; raise its capacity"
         )
     if flags.get("base_url"):  # a host typed on the command line is allowed by being typed
-        host = urlsplit(flags["base_url"]).hostname or ""
+        host = _host_of(flags["base_url"])
         config = msgspec.structs.replace(config, allow_host=(*config.allow_host, host))
     return config
+
+
+def _host_of(base_url: str) -> str:
+    try:
+        return urlsplit(base_url).hostname or ""
+    except ValueError:  # the provider refuses it, and says why
+        return ""
 
 
 def _from_flags(flags: Mapping[str, Any]) -> dict[str, _Setting]:
@@ -200,7 +207,7 @@ def _from_file(path: str | None) -> dict[str, _Setting]:
         table = tomllib.loads(source.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"can't read the config file {source}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{source} is not valid TOML: {error}") from None
     for name in table:
         _check_known(name, str(source), FLAG_ONLY)

@@ -60,6 +60,9 @@ def _list_price(provider: str, name: str) -> _Pricing:
             cache_write_tokens=usage.cache_write_tokens,
             output_tokens=usage.output_tokens,
         )
-        return float(price.calc_price(counted)["total_price"])
+        try:
+            return float(price.calc_price(counted)["total_price"])
+        except ValueError:  # counts that contradict each other, more cached than read
+            return None
 
     return cost_usd

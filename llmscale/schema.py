@@ -12,6 +12,7 @@ import orjson
 
 from llmscale.contracts import Answers
 from llmscale.errors import CallFailed, ConfigError
+from llmscale.nesting import MAX_LEVELS, is_too_deep
 from llmscale.records import Failure, Reply, Request
 
 if TYPE_CHECKING:  # 0.1 s at run time, so not before a schema is wanted
@@ -69,7 +70,10 @@ def schema_of(request: Request) -> Any:
 def load_response_format(path: str) -> dict[str, Any]:
     """Read a schema file into a `response_format`. Raises `ConfigError`."""
     try:
-        schema = orjson.loads(Path(path).read_bytes())
+        raw = Path(path).read_bytes()
+        schema = orjson.loads(raw)
+        if is_too_deep(raw, schema):
+            raise ValueError(f"has more than {MAX_LEVELS} levels")
         validator_of(schema)
     except OSError as error:
         raise ConfigError(f"--json-schema: can't read {path}: {error.strerror}") from None
@@ -85,6 +89,8 @@ def validator_of(schema: Any) -> "Validator":
     from jsonschema.exceptions import SchemaError
     from jsonschema.validators import Draft202012Validator, validator_for
     from referencing import Registry
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012
 
     if not isinstance(schema, dict):
         raise ValueError("a schema is a JSON object")
@@ -93,17 +99,23 @@ def validator_of(schema: Any) -> "Validator":
         kind.check_schema(schema)
     except SchemaError as error:
         raise ValueError(f"not a JSON Schema: {error.message} at {error.json_path}") from None
+    registry: Registry[Any] = Registry()
+    resolver = registry.resolver_with_root(DRAFT202012.create_resource(schema))
     for reference in _references(schema):
         if not reference.startswith("#"):
             raise ValueError(f"refers to {reference}; put the definition into the same file")
-    return kind(schema, registry=Registry())
+        try:
+            resolver.lookup(reference)
+        except Unresolvable:
+            raise ValueError(f"refers to {reference}, which is not there") from None
+    return kind(schema, registry=registry)
 
 
 def _references(node: Any) -> Iterator[str]:
     if isinstance(node, dict):
-        reference = node.get("$ref")
-        if isinstance(reference, str):
-            yield reference
+        for keyword in ("$ref", "$dynamicRef"):
+            if isinstance(node.get(keyword), str):
+                yield node[keyword]
         node = list(node.values())
     if isinstance(node, list):
         for child in node:
@@ -118,7 +130,12 @@ def _misfit(validator: "Validator", text: str) -> str | None:
         answer = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         return f"the answer is not JSON ({error})"
-    found = best_match(validator.iter_errors(answer))
+    if is_too_deep(text.encode(), answer):
+        return f"the answer has more than {MAX_LEVELS} levels of JSON"
+    try:
+        found = best_match(validator.iter_errors(answer))
+    except RecursionError:
+        return "the schema refers to itself without end"
     if found is None:
         return None
     return f"the answer does not fit the schema at {found.json_path}: {found.message}"

@@ -6,9 +6,10 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from llmscale.assemble.models import Models
-from llmscale.assemble.stack import open_stack
+from llmscale.assemble.stack import stacked
 from llmscale.assemble.stopping import run_stoppable
-from llmscale.config import Config
+from llmscale.balance.pool import Endpoint
+from llmscale.config import Config, EndpointConfig
 from llmscale.contracts import OutcomeSink
 from llmscale.errors import first_error
 from llmscale.pipeline import Pipeline
@@ -22,6 +23,7 @@ SYNC_EVERY_S = 2.0
 async def answer_rows(
     config: Config,
     models: Models,
+    endpoints: dict[EndpointConfig, Endpoint],
     blocks: Iterator[list[Row]],
     sink: OutcomeSink,
     stats: Stats,
@@ -33,7 +35,7 @@ async def answer_rows(
 
     Raises the `JobError` that ended the job, `Interrupted` after a signal.
     """
-    async with open_stack(config, models, stats) as stack:
+    async with stacked(config, models, endpoints, stats) as stack:
         pipeline = Pipeline(blocks, stack.answers, sink, stats, stack.width)
 
         def stop() -> None:

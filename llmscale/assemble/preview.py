@@ -1,6 +1,5 @@
 """`llmscale run --dry-run`: what would be done, with every row read and nothing sent."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,7 +9,7 @@ import orjson
 from llmscale.assemble.inputs import files_of, identity_of
 from llmscale.assemble.models import Models
 from llmscale.assemble.run import STDOUT, row_parser
-from llmscale.assemble.stack import open_stack
+from llmscale.assemble.stack import open_endpoints, width_of
 from llmscale.config import Config
 from llmscale.errors import ConfigError
 from llmscale.job import manifest as manifests
@@ -19,7 +18,6 @@ from llmscale.reader.sources import STDIN, Source, blocks_of_lines, expand
 from llmscale.reader.survey import survey
 from llmscale.records import Request
 from llmscale.report import default_path
-from llmscale.stats import Stats
 
 MAX_BAD_ROWS = 10
 
@@ -44,7 +42,7 @@ def preview(config: Config) -> Preview:
         ("input", ", ".join(source.name for source in sources)),
         ("rows", f"{found.rows}, of which {bad} can't be used"),
         *(("model", f"{model}: {rows} rows") for model, rows in sorted(counted.items())),
-        *asyncio.run(_endpoints(config, models)),
+        *_endpoints(config, models),
         *_places(config, sources),
     ]
     if first is not None:
@@ -71,12 +69,10 @@ def _read(
     return counted, bad, complaints, first
 
 
-async def _endpoints(config: Config, models: Models) -> list[tuple[str, str]]:
-    async with open_stack(config, models, Stats()) as stack:
-        return [
-            ("endpoint", f"{endpoint.name}, {endpoint.capacity} calls at once")
-            for endpoint in stack.pools.endpoints
-        ] + [("in flight", f"{stack.width} rows")]
+def _endpoints(config: Config, models: Models) -> list[tuple[str, str]]:
+    opened = open_endpoints(config, models)
+    facts = [("endpoint", f"{e.name}, {e.capacity} calls at once") for e in opened.values()]
+    return [*facts, ("in flight", f"{width_of(config, opened)} rows")]
 
 
 def _places(config: Config, sources: Sequence[Source]) -> list[tuple[str, str]]:

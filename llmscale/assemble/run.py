@@ -12,11 +12,12 @@ from contextlib import closing
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llmscale import report as reports
 from llmscale.assemble.inputs import files_of, identity_of, readable_twice
 from llmscale.assemble.models import Models
-from llmscale.config import Config
+from llmscale.config import Config, EndpointConfig
 from llmscale.contracts import OutcomeSink
 from llmscale.errors import JobError
 from llmscale.formats import OutputFormat
@@ -30,6 +31,9 @@ from llmscale.records import Row
 from llmscale.report import JobFacts
 from llmscale.schema import load_response_format
 from llmscale.stats import Stats
+
+if TYPE_CHECKING:
+    from llmscale.balance.pool import Endpoint
 
 STDOUT = "-"
 
@@ -81,6 +85,7 @@ class _Run:
         """Bring a job to its end, or as far as it goes."""
         config = self._config
         found = survey(self._sources, config.limit)
+        endpoints = self._open_endpoints()  # before the job leaves a trace
         job.begin(found.rows, _output_format(config, is_batch=found.is_batch))
         journal = job.journal
         kept = journal.answered
@@ -90,7 +95,7 @@ class _Run:
         failed: JobError | None = None
         try:
             if kept < found.rows:
-                self._answer(blocks, job, found.rows, kept, journal.sync)
+                self._answer(endpoints, blocks, job, found.rows, kept, journal.sync)
             job.finish(self._stats.spend())
         except JobError as error:
             failed = error
@@ -121,7 +126,7 @@ class _Run:
         blocks = rows_of(self._parser, chain([first], lines), config.limit)
         failed: JobError | None = None
         try:
-            self._answer(blocks, sink, total, 0, lambda: None)
+            self._answer(self._open_endpoints(), blocks, sink, total, 0, lambda: None)
         except JobError as error:
             failed = error
         exit_code = failed.exit_code if failed else int(self._stats.rows().failed > 0)
@@ -132,15 +137,21 @@ class _Run:
             raise failed
         return exit_code
 
+    def _open_endpoints(self) -> dict[EndpointConfig, "Endpoint"]:
+        # not before there is a row to ask: with this come the network stack and the weights
+        from llmscale.assemble.stack import open_endpoints
+
+        return open_endpoints(self._config, self._models)
+
     def _answer(
         self,
+        endpoints: dict[EndpointConfig, "Endpoint"],
         blocks: Iterator[list[Row]],
         sink: OutcomeSink,
         total: int | None,
         kept: int,
         sync: Callable[[], None],
     ) -> None:
-        # not before there is a row to ask: with these come the loop and the bar
         from llmscale.assemble.answering import answer_rows, run_loop
         from llmscale.progress import Progress, how_to_show
 
@@ -150,6 +161,7 @@ class _Run:
             answer_rows(
                 self._config,
                 self._models,
+                endpoints,
                 blocks,
                 sink,
                 self._stats,
@@ -185,7 +197,9 @@ class _Run:
             return
         if sys.stderr.isatty() and self._config.log_format == "text":
             reports.print_table(report)
-        log.info("%s -> %s", reports.summary_line(report), output)
+            log.info("answers in %s, report in %s", output, path or "no file")
+        else:
+            log.info("%s -> %s", reports.summary_line(report), output)
 
 
 def _output_format(config: Config, *, is_batch: bool) -> OutputFormat:

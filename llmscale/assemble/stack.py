@@ -42,7 +42,6 @@ class Pools:
     def __init__(self, models: Models, endpoints: dict[EndpointConfig, Endpoint]) -> None:
         self._models = models
         self._endpoints = endpoints
-        self.endpoints = list(endpoints.values())
         self._pools: dict[str, Pool] = {}
         self._dice = random.Random()  # noqa: S311 (ties, no secret)
         self._stopped = False
@@ -64,25 +63,35 @@ class Pools:
             pool.stop()
 
 
-@asynccontextmanager
-async def open_stack(config: Config, models: Models, stats: Stats) -> AsyncIterator[Stack]:
-    """Open every endpoint, and close them all at the end.
+def open_endpoints(config: Config, models: Models) -> dict[EndpointConfig, Endpoint]:
+    """Open every endpoint: find its key, load its weights. Nothing is sent.
 
     Raises `ConfigError` when one can't be opened.
     """
-    async with AsyncExitStack() as opened:
-        endpoints = {}
-        for endpoint in models.endpoints:
-            made = endpoints[endpoint] = _open_endpoint(config, models, endpoint)
-            opened.push_async_callback(made.provider.aclose)
+    return {endpoint: _open(config, models, endpoint) for endpoint in models.endpoints}
+
+
+def width_of(config: Config, endpoints: dict[EndpointConfig, Endpoint]) -> int:
+    """Return how many rows may be in flight: what is asked for, or what the endpoints take."""
+    return config.concurrency or sum(endpoint.capacity for endpoint in endpoints.values())
+
+
+@asynccontextmanager
+async def stacked(
+    config: Config, models: Models, endpoints: dict[EndpointConfig, Endpoint], stats: Stats
+) -> AsyncIterator[Stack]:
+    """Put the layers on top of the endpoints, and close those at the end."""
+    async with AsyncExitStack() as closing:
+        for endpoint in endpoints.values():
+            closing.push_async_callback(endpoint.provider.aclose)
         pools = Pools(models, endpoints)
         policy = RetryPolicy(config.timeout, config.max_attempts, config.retry_time)
         balanced = Balanced(pools, policy, stats)
-        width = config.concurrency or sum(e.capacity for e in endpoints.values())
-        yield Stack(SchemaChecked(OneByOne(balanced)), balanced, pools, width)
+        answers = SchemaChecked(OneByOne(balanced))
+        yield Stack(answers, balanced, pools, width_of(config, endpoints))
 
 
-def _open_endpoint(config: Config, models: Models, endpoint: EndpointConfig) -> Endpoint:
+def _open(config: Config, models: Models, endpoint: EndpointConfig) -> Endpoint:
     capacity = (
         endpoint.capacity
         or default_capacity(endpoint.model)

@@ -67,13 +67,13 @@ class Balanced:
                 return await self._attempt(endpoint, requests, attempt)
             except CallFailed as error:
                 failure = error.failure
+                if failure.retry_after_s is not None:  # before the place goes to who waits for it
+                    pool.rest(endpoint, failure.retry_after_s)
             finally:
                 pool.release(endpoint)
             if failure.stops_job:
                 raise ProviderRefused(f"{endpoint.name} refuses the job: {failure.message}")
             tried.add(endpoint)
-            if failure.retry_after_s is not None:
-                pool.rest(endpoint, failure.retry_after_s)
             if not failure.retryable or attempt >= self._policy.max_attempts:
                 raise CallFailed(failure, attempt)
             if not pool.untried(tried):

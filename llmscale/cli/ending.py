@@ -19,7 +19,8 @@ def ended(command: Callable[[], int], *, resumes: bool = False) -> int:
     except JobError as error:
         log.error("%s", error)
         if resumes and not isinstance(error, ConfigError | LockedError):
-            log.warning("to resume: %s", shlex.join(["llmscale", *sys.argv[1:]]))
+            again = [word for word in sys.argv[1:] if word != "--overwrite"]
+            log.warning("to resume: %s", shlex.join(["llmscale", *again]))
         return error.exit_code
     except KeyboardInterrupt:
         log.error("stopped by Ctrl-C")

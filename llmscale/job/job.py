@@ -83,7 +83,7 @@ class Job:
                 "drop some; leave --limit out, write elsewhere with -o, or begin anew with "
                 "--overwrite"
             )
-        if earlier is None:
+        if earlier is None or earlier.state == "finished":  # all of it is given up, or in OUT
             self.files.partial.unlink(missing_ok=True)
         left_in_flight = self._lock.left_in_flight if earlier else 0
         inputs, settings, limit = self._identity

@@ -4,6 +4,7 @@ Valid at any moment up to its last newline; a torn last line is cut when a run b
 is nine bytes a row. Rows that an earlier, finished run answered stay in OUT and are found there.
 """
 
+import contextlib
 import hashlib
 import os
 from array import array
@@ -88,6 +89,8 @@ class Journal:
             while written < len(encoded):
                 written += os.write(self._descriptor, encoded[written:])
         except OSError as error:
+            with contextlib.suppress(OSError):  # or the next line would be glued to half of this
+                os.ftruncate(self._descriptor, self._end)
             raise storage_error(self._files.partial, error) from None
         self._note(line["index"], self._end + 1, line)
         self._end += len(encoded)

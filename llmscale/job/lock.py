@@ -30,11 +30,15 @@ class JobLock:
         found = os.read(self._descriptor, _SIZE)
         self.left_in_flight = int(found[_COUNT]) if found[_COUNT].isdigit() else 0
         """Rows that were in flight when the last process died; it asked and did not store."""
-        os.ftruncate(self._descriptor, _SIZE)
-        self._map = mmap.mmap(self._descriptor, _SIZE)
-        text = f"in_flight={self.left_in_flight:010d} pid={os.getpid()}\n"
-        self._map[:_SIZE] = text.encode().ljust(_SIZE)
+        self._unnoted = self.left_in_flight
         self._in_flight = 0
+        text = f"in_flight={self.left_in_flight:010d} pid={os.getpid()}\n"
+        try:  # written before it is mapped: on a full disk a map of nothing is a SIGBUS
+            os.pwrite(self._descriptor, text.encode().ljust(_SIZE), 0)
+            self._map = mmap.mmap(self._descriptor, _SIZE)
+        except OSError as error:
+            os.close(self._descriptor)
+            raise storage_error(path, error) from None
 
     def begin(self) -> None:
         """Count a row that is about to be asked."""
@@ -48,11 +52,12 @@ class JobLock:
 
     def forget_left(self) -> None:
         """Start the count anew, once `left_in_flight` is noted elsewhere."""
+        self._unnoted = 0
         self._map[_COUNT] = b"%010d" % self._in_flight
 
     def release(self) -> None:
         """Let go. The file stays only where its count is still to be read by the next process."""
-        settled = self._in_flight == 0
+        settled = self._in_flight == 0 and self._unnoted == 0
         self._map.close()
         if settled:
             self._path.unlink(missing_ok=True)

@@ -50,7 +50,7 @@ def load(path: Path) -> Manifest | None:
         return None
     except OSError as error:
         raise StorageError(f"can't read {path}: {error.strerror}") from None
-    except msgspec.MsgspecError as error:
+    except ValueError as error:  # msgspec's own, or UnicodeDecodeError
         raise ConfigError(f"{path} is damaged ({error}); --overwrite begins the job anew") from None
 
 

@@ -13,7 +13,7 @@ from llmscale.errors import CallFailed
 from llmscale.providers.failures import bad_response
 from llmscale.providers.http import HttpEndpoint
 from llmscale.providers.keys import key_for
-from llmscale.providers.openai import count
+from llmscale.providers.openai import count, text_or_empty
 from llmscale.records import Failure, FinishReason, Reply, Request, Usage
 
 OWN_HOST = "api.anthropic.com"
@@ -175,7 +175,7 @@ def reply_of(answer: Mapping[str, Any]) -> Reply:
     reply = Reply(
         text=text or None,
         finish_reason=finish,
-        model=str(answer.get("model") or ""),
+        model=text_or_empty(answer.get("model")),
         usage=usage,
         tool_calls=tool_calls or None,
     )

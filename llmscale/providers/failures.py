@@ -68,14 +68,11 @@ def failure_of_response(status: int, headers: Mapping[str, str], body: bytes) ->
     )
 
 
-def failure_in_success(body: Mapping[str, Any]) -> Failure | None:
-    """Classify an error sent with status 200, as some gateways do; None: there is none."""
-    error = body.get("error")
-    if not error:
-        return None
+def failure_in_success(error: Any, body: bytes) -> Failure:
+    """Classify an error sent with status 200, as some gateways do."""
     code = error.get("code") if isinstance(error, dict) else None
     status = code if isinstance(code, int) and 400 <= code < 600 else 500
-    return failure_of_response(status, {}, orjson.dumps({"error": error}))
+    return failure_of_response(status, {}, body)
 
 
 def bad_response(message: str, *, retryable: bool = True, reply: Reply | None = None) -> Failure:
@@ -101,13 +98,14 @@ def _described(body: bytes) -> tuple[str, str]:
     try:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return _one_line(text), text.lower()
+        return one_line(text), text.lower()
     error = parsed.get("error", parsed) if isinstance(parsed, dict) else parsed
     message = error.get("message") if isinstance(error, dict) else error
-    return _one_line(message if isinstance(message, str) else text), text.lower()
+    return one_line(message if isinstance(message, str) else text), text.lower()
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Return a text as a message: in one line, and bounded."""
     line = " ".join(text.split())
     if len(line) > MAX_MESSAGE_CHARACTERS:
         return line[:MAX_MESSAGE_CHARACTERS] + "..."

@@ -14,7 +14,13 @@ from yarl import URL
 
 from llmscale import __version__
 from llmscale.errors import CallFailed
-from llmscale.providers.failures import bad_response, failure_in_success, failure_of_response
+from llmscale.nesting import MAX_LEVELS, is_too_deep
+from llmscale.providers.failures import (
+    bad_response,
+    failure_in_success,
+    failure_of_response,
+    one_line,
+)
 from llmscale.records import Failure
 
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
@@ -48,11 +54,12 @@ class HttpEndpoint:
         except aiohttp.ClientError as error:
             raise CallFailed(self._no_answer(error)) from None
         if status != 200:
-            raise CallFailed(self._masked(failure_of_response(status, headers, raw)))
+            failure = failure_of_response(status, headers, self._without_secret(raw))
+            raise CallFailed(self._masked(failure))
         answer = _json_object(raw)
-        disguised = failure_in_success(answer)
-        if disguised is not None:
-            raise CallFailed(self._masked(disguised))
+        if answer.get("error"):
+            failure = failure_in_success(answer["error"], self._without_secret(raw))
+            raise CallFailed(self._masked(failure))
         return answer
 
     async def aclose(self) -> None:
@@ -81,9 +88,13 @@ class HttpEndpoint:
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             message = f"the certificate of {self._url.host} can't be verified"
             return Failure(kind="connection", message=message)
-        reason = str(error) or type(error).__name__
+        reason = one_line(str(error)) or type(error).__name__
         message = f"no answer from {self._url.host}: {reason}"
         return self._masked(Failure(kind="connection", message=message, retryable=True))
+
+    def _without_secret(self, raw: bytes) -> bytes:
+        """Before a message is cut, so that no half of a key stays at its end."""
+        return raw.replace(self._secret.encode(), b"***") if self._secret else raw
 
     def _masked(self, failure: Failure) -> Failure:
         """Servers like to repeat a key that they refuse."""
@@ -119,4 +130,6 @@ def _json_object(raw: bytes) -> dict[str, Any]:
         raise CallFailed(bad_response("the answer is not JSON")) from None
     if not isinstance(answer, dict):
         raise CallFailed(bad_response("the answer is not a JSON object"))
+    if is_too_deep(raw, answer):
+        raise CallFailed(bad_response(f"the answer has more than {MAX_LEVELS} levels of JSON"))
     return answer

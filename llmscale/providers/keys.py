@@ -7,7 +7,8 @@ a key.
 import ipaddress
 import os
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+
+from yarl import URL
 
 from llmscale.config import EndpointConfig
 from llmscale.errors import ConfigError
@@ -49,13 +50,14 @@ def key_for(
 def check_base_url(base_url: str) -> str:
     """Return the host of a base URL. Raises `ConfigError` unless it is http(s) with a host."""
     try:
-        parts = urlsplit(base_url)
-        host = parts.hostname
+        url = URL(base_url)  # read by the one parser that the client connects by
+        host = url.host or ""
+        host.encode("idna")
     except ValueError:
-        host = None
-    if not host or parts.scheme not in ("http", "https"):
+        host = ""
+    if not host or any(c.isspace() for c in host) or url.scheme not in ("http", "https"):
         raise ConfigError(f"base_url {base_url!r} is no address; write http(s)://HOST[:PORT]/v1")
-    if parts.username or parts.password:
+    if url.user or url.password:
         raise ConfigError("base_url must not hold a name or a password; use --api-key-env")
     return host
 

@@ -6,6 +6,8 @@ Wire format: https://platform.openai.com/docs/api-reference/chat/create
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from yarl import URL
+
 from llmscale.config import EndpointConfig
 from llmscale.errors import CallFailed
 from llmscale.providers.failures import bad_response
@@ -15,6 +17,7 @@ from llmscale.records import Failure, FinishReason, Reply, Request, Usage
 
 OWN_HOST = "api.openai.com"
 BASE_URL = f"https://{OWN_HOST}/v1"
+MAX_COUNT = 10**9  # tokens of a call; more is no count, and sums stay within 64 bits
 
 _FINISH_REASONS: dict[str, FinishReason] = {
     "length": "length",
@@ -29,7 +32,7 @@ class OpenAIChat:
 
     def __init__(self, base_url: str = BASE_URL, key: str | None = None) -> None:
         # reasoning models refuse the old name, most other servers do not know the new one
-        own = OWN_HOST in base_url
+        own = URL(base_url).host == OWN_HOST
         self._max_tokens_field = "max_completion_tokens" if own else "max_tokens"
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._http = HttpEndpoint(f"{base_url.rstrip('/')}/chat/completions", headers, key)
@@ -91,7 +94,8 @@ def reply_of(answer: Mapping[str, Any]) -> Reply:
         choice = answer["choices"][0]
         message = choice["message"]
         text = _text(message.get("content"))
-        tool_calls = message.get("tool_calls") or None
+        tool_calls = _tool_calls(message.get("tool_calls"))
+        refusal = message.get("refusal")
         finish = _FINISH_REASONS.get(choice.get("finish_reason") or "stop", "stop")
         usage = usage_of(answer.get("usage") or {})
     except (LookupError, TypeError, AttributeError, ValueError) as error:
@@ -100,14 +104,13 @@ def reply_of(answer: Mapping[str, Any]) -> Reply:
     reply = Reply(
         text=text,
         finish_reason=finish,
-        model=str(answer.get("model") or ""),
+        model=text_or_empty(answer.get("model")),
         usage=usage,
         tool_calls=tool_calls,
     )
-    if finish == "content_filter" or message.get("refusal"):
-        why = message.get("refusal") or "the provider withheld the answer (content_filter)"
-        failure = Failure(kind="content_filter", message=str(why), status=200, reply=reply)
-        raise CallFailed(failure)
+    if finish == "content_filter" or refusal:
+        why = text_or_empty(refusal) or "the provider withheld the answer (content_filter)"
+        raise CallFailed(Failure(kind="content_filter", message=why, status=200, reply=reply))
     if not text and not tool_calls:
         raise CallFailed(_empty(reply))
     return reply
@@ -126,12 +129,19 @@ def usage_of(usage: Mapping[str, Any]) -> Usage:
 
 
 def count(value: Any) -> int:
-    """Return a token count. Raises `ValueError` unless it is absent or a whole number >= 0."""
+    """Return a token count. Raises `ValueError` for what no call can have used."""
     if value is None:
         return 0
-    if not isinstance(value, int) or value < 0:
-        raise ValueError(f"token count {value!r}")
+    if type(value) is not int:  # a bool is an int too
+        raise ValueError(f"a token count is a {type(value).__name__}")
+    if not 0 <= value <= MAX_COUNT:
+        raise ValueError(f"a token count is {value}")
     return value
+
+
+def text_or_empty(value: Any) -> str:
+    """Return a field that should be text; what is none is left out."""
+    return value if isinstance(value, str) else ""
 
 
 def _text(content: Any) -> str | None:
@@ -139,8 +149,14 @@ def _text(content: Any) -> str | None:
     if isinstance(content, list):
         return "".join(part.get("text", "") for part in content)
     if content is not None and not isinstance(content, str):
-        raise ValueError(f"content {content!r}")
+        raise ValueError(f"content is a {type(content).__name__}")
     return content
+
+
+def _tool_calls(calls: Any) -> list[Any] | None:
+    if calls and not (isinstance(calls, list) and all(isinstance(call, dict) for call in calls)):
+        raise ValueError("tool_calls is no list of objects")
+    return calls or None
 
 
 def _empty(reply: Reply) -> Failure:

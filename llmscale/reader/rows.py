@@ -12,6 +12,8 @@ import msgspec
 import orjson
 
 from llmscale.config import Config
+from llmscale.nesting import MAX_LEVELS, is_too_deep
+from llmscale.nesting import MAX_LEVELS, is_too_deep
 from llmscale.reader.sources import MAX_LINE_BYTES, Line
 from llmscale.reader.template import Template
 from llmscale.records import Failure, Request, Row
@@ -56,6 +58,8 @@ PASSED_FIELDS = frozenset(
 )
 """Fields of a row that go into the request's body as they are."""
 
+MAX_IGNORED_FIELDS = 20
+
 _ROW_FIELDS = frozenset(
     {"id", "custom_id", "prompt", "messages", "user", "model", "system", "metadata"}
 )
@@ -87,7 +91,7 @@ class RowParser:
             "response_format": response_format,
         }
         self._extra = dict(config.param) or None
-        self.ignored_fields: set[str] = set()  # in rows, neither sent nor used; at most 20
+        self.ignored_fields: set[str] = set()  # in rows, neither sent nor used
 
     def parse(self, index: int, line: Line) -> Row:
         """Return the row of a line; one that can't be used carries its failure."""
@@ -153,6 +157,8 @@ class RowParser:
         if extra and (extra.get("stream") or extra.get("n", 1) != 1):
             raise BadRow("stream and n are not supported: a row has one whole answer")
         system = fields.get("system", self._system)
+        if system is not None and not isinstance(system, str):
+            raise BadRow("system is not text")
         if system is not None and not _has_system(messages):
             messages = [{"role": "system", "content": system}, *messages]
         model = fields.get("model")
@@ -165,17 +171,18 @@ class RowParser:
         return _checked(request) if given else request
 
     def _model_of_row(self, model: Any) -> str:
-        if not isinstance(model, str):
-            raise BadRow(f"model is not text: {model!r}")
+        if not isinstance(model, str) or not model:
+            raise BadRow("model is not text, or is empty")
         try:
             return self._resolve_model(model)
         except LookupError as error:
             raise BadRow(str(error.args[0])) from None
 
     def _note_ignored(self, fields: dict[str, Any]) -> None:
-        if fields.keys() <= _ROW_FIELDS or len(self.ignored_fields) >= 20:
+        if fields.keys() <= _ROW_FIELDS or len(self.ignored_fields) >= MAX_IGNORED_FIELDS:
             return
-        self.ignored_fields |= fields.keys() - _ROW_FIELDS - PASSED_FIELDS - set(REQUEST_FIELDS)
+        ignored = fields.keys() - _ROW_FIELDS - PASSED_FIELDS - set(REQUEST_FIELDS)
+        self.ignored_fields |= set(sorted(ignored)[: MAX_IGNORED_FIELDS - len(self.ignored_fields)])
 
 
 def rows_of(
@@ -217,6 +224,10 @@ def _json_object(raw: bytes | None) -> dict[str, Any]:
         raise BadRow(f"not JSON: {error}") from None
     if not isinstance(fields, dict):
         raise BadRow("not a JSON object")
+    if is_too_deep(raw, fields):
+        raise BadRow(f"more than {MAX_LEVELS} levels of JSON")
+    if is_too_deep(raw, fields):
+        raise BadRow(f"has more than {MAX_LEVELS} levels of JSON")
     return fields
 
 

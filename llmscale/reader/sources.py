@@ -9,6 +9,7 @@ import hashlib
 import select
 import sys
 import threading
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -44,10 +45,12 @@ def expand(inputs: Sequence[str]) -> list[Source]:
     """
     paths: dict[str, None] = {}
     for name in inputs:
-        found = [name] if name == STDIN or Path(name).exists() else sorted(glob.glob(name))  # noqa: PTH207
+        found = [name] if name == STDIN or _exists(name) else sorted(glob.glob(name))  # noqa: PTH207
         if not found:
             raise ConfigError(f"there is no input {name}")
         for path in found:
+            if not _is_unicode(path):
+                raise ConfigError(f"the name of the input {path!r} is not UTF-8; rename it")
             if Path(path).is_dir():
                 raise ConfigError(f"{path} is a folder; name its files: '{path}/*.jsonl'")
             paths[path] = None
@@ -56,6 +59,17 @@ def expand(inputs: Sequence[str]) -> list[Source]:
     if STDIN in paths and sys.stdin.isatty():
         raise ConfigError("standard input is a terminal; pipe rows in, or name a file")
     return [Source(path, "stdin" if path == STDIN else path) for path in paths]
+
+
+def _exists(name: str) -> bool:
+    try:
+        return Path(name).exists()
+    except OSError:  # longer than a name can be, as a prompt in its place would be
+        return False
+
+
+def _is_unicode(path: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in path)
 
 
 def digest(path: str) -> str:
@@ -80,7 +94,7 @@ def blocks_of_lines(
             with closing(_open(path)) as stream:
                 read = stream.read1 if path != STDIN else _patient_read(stream, stopped)
                 yield from _split(name, read)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise StorageError(f"can't read {name}: {reason}") from None
 

@@ -1,0 +1,26 @@
+"""How deep JSON from outside may be nested: what is read must be possible to write again.
+
+orjson reads 1,024 levels but writes only 254, and Python's own recursion ends at 1,000.
+"""
+
+from typing import Any
+
+MAX_LEVELS = 128
+
+
+def is_too_deep(raw: bytes, parsed: Any) -> bool:
+    """Tell whether JSON has more than `MAX_LEVELS` levels; `raw` spares most of it the count."""
+    if raw.count(b"[") + raw.count(b"{") <= MAX_LEVELS:
+        return False
+    level = [parsed]
+    for _ in range(MAX_LEVELS + 1):
+        level = [child for node in level for child in _children(node)]
+        if not level:
+            return False
+    return True
+
+
+def _children(node: Any) -> list[Any]:
+    if isinstance(node, dict):
+        return list(node.values())
+    return node if isinstance(node, list) else []

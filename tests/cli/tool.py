@@ -1,0 +1,93 @@
+"""The tool as a user has it: a process of its own, started from the command line."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+Run = subprocess.CompletedProcess[str]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Return the environment without the keys and settings of whoever runs the tests."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("LLMSCALE_") and not name.endswith("_API_KEY")
+    }
+    return kept | more
+
+
+def command(*args: object) -> list[str]:
+    """Return the command line of the tool."""
+    return [sys.executable, "-m", "llmscale", *map(str, args)]
+
+
+def llmscale(*args: object, cwd: Path, stdin: str | None = None, **env: str) -> Run:
+    """Run the tool to its end."""
+    return subprocess.run(
+        command(*args),
+        cwd=cwd,
+        env=environment(**env),
+        input=stdin,
+        stdin=subprocess.DEVNULL if stdin is None else None,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def start(*args: object, cwd: Path) -> subprocess.Popen[str]:
+    """Start the tool and return while it runs."""
+    return subprocess.Popen(
+        command(*args),
+        cwd=cwd,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def stop(process: subprocess.Popen[str], number: signal.Signals) -> Run:
+    """Send a signal and wait for the end."""
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=30)
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Return when the condition holds; fail the test when it does not come true."""
+    deadline_s = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline_s, "waited in vain"
+        time.sleep(0.01)
+
+
+def write_rows(path: Path, rows: Iterable[Any]) -> Path:
+    """Write a JSONL file."""
+    path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    return path
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Read a JSONL file."""
+    return [orjson.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def prompts(count: int) -> list[dict[str, str]]:
+    """Return that many different rows."""
+    return [{"prompt": f"What is {number} squared?"} for number in range(count)]
+
+
+def lines_in(path: Path) -> int:
+    """Return the whole lines of a file, 0 where there is none yet."""
+    return path.read_bytes().count(b"\n") if path.exists() else 0
