@@ -1,0 +1,21 @@
+"""What all tests share: how Hypothesis searches, and an event loop that is closed at the end."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+
+# timings are never judged: machines are shared and noisy
+settings.register_profile("llmscale", deadline=None)
+settings.load_profile("llmscale")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _outer_loop() -> Iterator[None]:
+    """Close the loop that pytest-asyncio puts back after each test; it would make one itself."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
