@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import msgspec
@@ -18,6 +18,7 @@ import orjson
 from msgspec import Meta
 
 from llmscale.errors import ConfigError
+from llmscale.units import duration_s, size_bytes
 
 CONFIG_FILE = "llmscale.toml"
 ENV_PREFIX = "LLMSCALE_"
@@ -90,6 +91,11 @@ class Config(_Table, frozen=True, kw_only=True):
     timeout: Seconds = 120.0  # one attempt, seconds
     max_attempts: Annotated[int, Meta(ge=1, le=100)] = 5
     retry_time: Seconds = 600.0  # all attempts of a row together, seconds
+    # what was answered before
+    cache_mode: Literal["off", "on", "read", "write", "refresh"] = "on"
+    cache_dir: str | None = None  # None: the user's cache folder
+    cache_ttl: str | None = None  # "7d"; None: for ever
+    cache_max_size: str = "10GB"
     # what is read and written
     inputs: tuple[str, ...] = ()
     output: str | None = None
@@ -142,10 +148,18 @@ def load(
         )
     except msgspec.ValidationError as error:
         raise ConfigError(_complaint(str(error), settings)) from None
+    for name, setting in settings.items():
+        _check_writable(name, setting)
+    _check_units(config, settings)
+    if config.param:
+        _check_params(config.param, settings["param"].origin)
+        # as it is after a way through JSON, so that a date of the file compares equal ever after
+        config = msgspec.structs.replace(config, param=orjson.loads(orjson.dumps(config.param)))
     repeated = {e.model for e in config.endpoint if config.endpoint.count(e) > 1}
     if repeated:
         raise ConfigError(
-            f"endpoint {repeated.pop()} is there twice with the same settings; raise its capacity"
+            f"{settings['endpoint'].origin}: endpoint {repeated.pop()} is there twice with the "
+            "same settings; raise its capacity"
         )
     if flags.get("base_url"):  # a host typed on the command line is allowed by being typed
         host = _host_of(flags["base_url"])
@@ -164,7 +178,11 @@ def _from_flags(flags: Mapping[str, Any]) -> dict[str, _Setting]:
     given = {name: value for name, value in flags.items() if value is not None}
     if "param" in given:
         given["param"] = _params(given["param"])
-    return {name: _Setting(v, f"--{name.replace('_', '-')}") for name, v in given.items()}
+    return {name: _Setting(value, _flag_of(name)) for name, value in given.items()}
+
+
+def _flag_of(name: str) -> str:
+    return "--cache" if name == "cache_mode" else f"--{name.replace('_', '-')}"
 
 
 def _params(pairs: Sequence[str]) -> dict[str, Any]:
@@ -174,8 +192,6 @@ def _params(pairs: Sequence[str]) -> dict[str, Any]:
         name, equals, text = pair.partition("=")
         if not equals or not name:
             raise ConfigError(f"--param {pair!r} is not KEY=JSON")
-        if name in _OWN_FIELDS:
-            raise ConfigError(f"--param can't set {name}: the row or another flag does")
         try:
             found[name] = orjson.loads(text)
         except orjson.JSONDecodeError:
@@ -184,6 +200,30 @@ def _params(pairs: Sequence[str]) -> dict[str, Any]:
                 f"--param {name}: {text!r} is not JSON; text needs quotes: '{name}={quoted}'"
             ) from None
     return found
+
+
+def _check_params(param: Mapping[str, Any], origin: str) -> None:
+    own = sorted(_OWN_FIELDS & param.keys())
+    if own:
+        raise ConfigError(f"{origin}: param can't set {own[0]}: the row or another setting does")
+
+
+def _check_units(config: Config, settings: Mapping[str, _Setting]) -> None:
+    for name, read in (("cache_ttl", duration_s), ("cache_max_size", size_bytes)):
+        value = getattr(config, name)
+        try:
+            if value is not None and read(value) <= 0:
+                raise ValueError("it must be more than 0")
+        except ValueError as error:
+            raise ConfigError(f"{settings[name].origin}: {name}: {error}") from None
+
+
+def _check_writable(name: str, setting: _Setting) -> None:
+    """Refuse what no JSON can hold: bytes that are no text, numbers of over 64 bits."""
+    try:
+        orjson.dumps(setting.value, default=msgspec.to_builtins)
+    except orjson.JSONEncodeError as error:
+        raise ConfigError(f"{setting.origin}: {name}: {error}") from None
 
 
 def _from_environ(environ: Mapping[str, str]) -> dict[str, _Setting]:
@@ -209,6 +249,8 @@ def _from_file(path: str | None) -> dict[str, _Setting]:
         raise ConfigError(f"can't read the config file {source}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{source} is not valid TOML: {error}") from None
+    for name, value in _section(table, "cache", str(source)).items():
+        table[f"cache_{name}"] = value
     for name in table:
         _check_known(name, str(source), FLAG_ONLY)
     if isinstance(table.get("json_schema"), str):
@@ -216,12 +258,21 @@ def _from_file(path: str | None) -> dict[str, _Setting]:
     return {name: _Setting(value, str(source)) for name, value in table.items()}
 
 
+def _section(table: dict[str, Any], name: str, origin: str) -> dict[str, Any]:
+    """Take a table out of the file: `[cache] ttl` is the setting cache_ttl."""
+    section = table.pop(name, {})
+    if not isinstance(section, dict):
+        raise ConfigError(f"{origin}: {name} is a table: write [{name}]")
+    return section
+
+
 def _check_known(name: str, origin: str, refused: frozenset[str]) -> None:
     known = [field for field in Config.__struct_fields__ if field not in refused]
     if name in known:
         return
     if name in refused:
-        raise ConfigError(f"{origin}: {name} can't be set there, only as a flag")
+        where = "as a flag" if name in FLAG_ONLY else "in the file"
+        raise ConfigError(f"{origin}: {name} can't be set there, only {where}")
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]}?" if close else f"known are: {', '.join(known)}"
     raise ConfigError(f"{origin}: unknown setting {name}; {hint}")
@@ -240,4 +291,6 @@ def _complaint(error: str, settings: Mapping[str, _Setting]) -> str:
     name = re.split(r"[.\[]", path, maxsplit=1)[0]
     origin = settings[name].origin if name in settings else "the configuration"
     what = what[0].lower() + what[1:]
+    if "enum" in what:
+        what += f"; one of {', '.join(get_args(Config.__annotations__[name]))}"
     return f"{origin}: {path or 'settings'}: {what}"

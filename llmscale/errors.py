@@ -81,6 +81,7 @@ class Interrupted(JobError):
 
     @property
     def exit_code(self) -> int:  # type: ignore[override]
+        """128 and the number of the signal."""
         return 128 + self.signal_number
 
 

@@ -13,6 +13,19 @@ from llmscale.records import Outcome, Reply, Usage
 OutputFormat = Literal["llmscale", "openai-batch"]
 
 _USAGE_FIELDS = Usage.__struct_fields__
+_READ_FIELDS = frozenset(
+    {
+        "id",
+        "index",
+        "output",
+        "model",
+        "finish_reason",
+        "usage",
+        "cost_usd",
+        "attempts",
+        "error",
+    }
+)
 
 
 def line_of(outcome: Outcome) -> dict[str, Any]:
@@ -26,7 +39,7 @@ def line_of(outcome: Outcome) -> dict[str, Any]:
         "model": row.request.model if row.request else None,
         "finish_reason": paid.finish_reason if paid else None,
         "usage": _usage(paid) if paid else None,
-        "cost_usd": paid.cost_usd if paid else None,
+        "cost_usd": _cost_usd(paid) if paid else None,
         "latency_s": round(outcome.latency_s, 6),
         "attempts": outcome.attempts,
         "cached": reply.cached if reply else False,
@@ -82,6 +95,16 @@ def to_batch(line: dict[str, Any]) -> dict[str, Any]:
     return batch
 
 
+def is_own_line(line: Any) -> bool:
+    """Tell whether parsed JSON is a line as `line_of` makes it, with all that is read from it."""
+    if not isinstance(line, dict) or not line.keys() >= _READ_FIELDS:
+        return False
+    error, usage = line["error"], line["usage"]
+    return (error is None or _has(error, "type", "message")) and (
+        usage is None or _has(usage, "input_tokens", "output_tokens")
+    )
+
+
 def is_batch_line(line: dict[str, Any]) -> bool:
     """Tell whether an output line is in the shape of an OpenAI batch output file."""
     return "response" in line and "index" not in line
@@ -92,6 +115,15 @@ def is_answered(line: dict[str, Any]) -> bool:
     if line.get("error") is not None:
         return False
     return line.get("response") is not None if is_batch_line(line) else True
+
+
+def _cost_usd(reply: Reply) -> float | None:
+    """What the row has cost: nothing where another has paid, now or earlier."""
+    return 0.0 if reply.cached or reply.deduped else reply.cost_usd
+
+
+def _has(value: Any, *names: str) -> bool:
+    return isinstance(value, dict) and value.keys() >= set(names)
 
 
 def _usage(reply: Reply) -> dict[str, int]:

@@ -65,6 +65,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     tool_choice: Any = None
     response_format: dict[str, Any] | None = None
     extra: dict[str, Any] | None = None  # any further field of the body, sent as it is
+    sample: int = 0  # which draw of several; never sent, but each is an answer of its own
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +80,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: str = ""
     attempts: int = 1
     latency_s: float = 0.0  # of the attempt that answered
-    cached: bool = False
+    cached: bool = False  # from the store: not paid for now
+    deduped: bool = False  # from the call of another row: not paid for twice
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):

@@ -35,6 +35,8 @@ def build(
     started: datetime,
     wall_s: float,
     exit_code: int,
+    cache_mode: str,
+    store: dict[str, int] | None,
 ) -> dict[str, Any]:
     """Return the report as JSON. All numbers but those under `job` are of this run."""
     rows = stats.rows()
@@ -55,6 +57,7 @@ def build(
         },
         "rows_per_s": round(stats.done / wall_s, 3) if wall_s else None,
         "calls": stats.calls().summary(),
+        "cache": _cache(stats, cache_mode, store),
         "models": {
             model: {"rows": counted.summary(), "calls": by_model.get(model, Calls()).summary()}
             for model, counted in stats.rows_by_model().items()
@@ -62,6 +65,22 @@ def build(
         "endpoints": {name: calls.summary() for name, calls in stats.calls_by_endpoint().items()},
         "paid_again_at_most": facts.paid_again_at_most,
         "job": {"runs": facts.runs, "spend": msgspec.structs.asdict(facts.spend)},
+    }
+
+
+def _cache(stats: Stats, mode: str, store: dict[str, int] | None) -> dict[str, Any]:
+    """Return what the cache has done; its hit rate is null without look-ups."""
+    lookups, rows = stats.lookups(), stats.rows()
+    asked = lookups.hits + lookups.misses
+    return {
+        "mode": mode if store is not None else "off",
+        "hits": lookups.hits,
+        "misses": lookups.misses,
+        "hit_rate": round(lookups.hits / asked, 6) if asked else None,
+        "deduped": rows.deduped,
+        "saved_tokens": rows.saved_tokens,
+        "saved_usd": round(rows.saved_usd, 9),
+        **(store or {}),
     }
 
 
@@ -89,6 +108,8 @@ def summary_line(report: dict[str, Any]) -> str:
         _dollars(calls),
         f"{report['wall_s']:.1f} s",
     ]
+    if rows["cached"] or rows["deduped"]:
+        parts.insert(2, f"{rows['cached']} from the cache, {rows['deduped']} shared a call")
     if rows["truncated"]:
         parts.insert(2, f"{rows['truncated']} cut at max_tokens")
     return ", ".join(parts)
@@ -150,6 +171,12 @@ def _remarks(report: dict[str, Any]) -> list[str]:
     remarks = []
     if rows["kept"]:
         remarks.append(f"{rows['kept']:,} rows were answered by earlier runs")
+    if rows["cached"] or rows["deduped"]:
+        cache = report["cache"]
+        remarks.append(
+            f"{rows['cached']:,} rows came from the cache and {rows['deduped']:,} shared a call: "
+            f"{cache['saved_tokens']:,} tokens and ${cache['saved_usd']:.4f} saved"
+        )
     if rows["truncated"]:
         remarks.append(
             f"{rows['truncated']:,} answers were cut at max_tokens (finish_reason length)"

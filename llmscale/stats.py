@@ -55,7 +55,10 @@ class Rows:
     def __init__(self) -> None:
         self.answered = 0
         self.truncated = 0  # of those answered: cut at max_tokens
-        self.cached = 0  # of those answered: without a call
+        self.cached = 0  # of those answered: from the cache
+        self.deduped = 0  # of those answered: by the call of another row
+        self.saved_tokens = 0  # by both
+        self.saved_usd = 0.0
         self.failures: Counter[FailureKind] = Counter()
         self.latency = Latency()  # from being taken up to the answer
 
@@ -71,14 +74,24 @@ class Rows:
         elif outcome.reply is not None:
             self.answered += 1
             self.truncated += outcome.reply.finish_reason == "length"
-            self.cached += outcome.reply.cached
             self.latency.add(outcome.latency_s)
+            if outcome.reply.cached or outcome.reply.deduped:
+                self._add_saving(outcome.reply)
+
+    def _add_saving(self, reply: Reply) -> None:
+        self.cached += reply.cached
+        self.deduped += reply.deduped
+        self.saved_tokens += reply.usage.input_tokens + reply.usage.output_tokens
+        self.saved_usd += reply.cost_usd or 0.0
 
     def merge(self, other: "Rows") -> None:
         """Take in another count."""
         self.answered += other.answered
         self.truncated += other.truncated
         self.cached += other.cached
+        self.deduped += other.deduped
+        self.saved_tokens += other.saved_tokens
+        self.saved_usd += other.saved_usd
         self.failures.update(other.failures)
         self.latency.merge(other.latency)
 
@@ -88,10 +101,24 @@ class Rows:
             "answered": self.answered,
             "truncated": self.truncated,
             "cached": self.cached,
+            "deduped": self.deduped,
             "failed": self.failed,
             "failures": dict(self.failures.most_common()),
             "latency_s": self.latency.summary(),
         }
+
+
+class Lookups:
+    """What the cache was asked for."""
+
+    def __init__(self) -> None:
+        self.hits = 0
+        self.misses = 0
+
+    def merge(self, other: "Lookups") -> None:
+        """Take in another count."""
+        self.hits += other.hits
+        self.misses += other.misses
 
 
 class Calls:
@@ -171,6 +198,7 @@ class Stats:
     def __init__(self) -> None:
         self._rows: dict[str, Rows] = {}  # by model; "" for rows that are no request
         self._calls: dict[tuple[str, str], Calls] = {}  # by endpoint and model
+        self._lookups: dict[str, Lookups] = {}  # by model
         self.done = 0  # rows that have an outcome
 
     def add_outcome(self, outcome: Outcome) -> None:
@@ -197,6 +225,16 @@ class Stats:
             calls = self._calls[endpoint, model] = Calls()
         calls.add(latency_s, replies, failure)
 
+    def add_lookup(self, model: str, *, hit: bool) -> None:
+        """Count one question to the cache."""
+        lookups = self._lookups.get(model)
+        if lookups is None:
+            lookups = self._lookups[model] = Lookups()
+        if hit:
+            lookups.hits += 1
+        else:
+            lookups.misses += 1
+
     def merge(self, other: "Stats") -> None:
         """Take in the numbers of another shard."""
         self.done += other.done
@@ -204,6 +242,8 @@ class Stats:
             self._rows.setdefault(model, Rows()).merge(rows)
         for key, calls in other._calls.items():
             self._calls.setdefault(key, Calls()).merge(calls)
+        for model, lookups in other._lookups.items():
+            self._lookups.setdefault(model, Lookups()).merge(lookups)
 
     def rows(self) -> Rows:
         """Return the count of all rows."""
@@ -223,6 +263,17 @@ class Stats:
             calls.cost_usd,
             calls.unpriced,
         )
+
+    def lookups(self) -> Lookups:
+        """Return what the cache was asked for."""
+        total = Lookups()
+        for lookups in self._lookups.values():
+            total.merge(lookups)
+        return total
+
+    def lookups_by_model(self) -> dict[str, Lookups]:
+        """Return what the cache was asked for, by model."""
+        return dict(sorted(self._lookups.items()))
 
     def rows_by_model(self) -> dict[str, Rows]:
         """Return the counts of the rows that were requests."""

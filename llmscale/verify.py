@@ -103,9 +103,9 @@ class _Expected:
         is_batch = is_batch_line(line)
         index = position if is_batch else line.get("index")
         row_id = _hash(line.get("custom_id") if is_batch else line.get("id"))
-        fits = isinstance(index, int) and 0 <= index < self.rows and self._ids[index] == row_id
-        if fits and not (is_batch and self._seen[index]):  # rows with one id can change places
-            return index
+        if isinstance(index, int) and 0 <= index < self.rows and self._ids[index] == row_id:
+            # in a batch output, rows with one id may have changed places
+            return index if not (is_batch and self._seen[index]) else self._next_with(row_id)
         return self._next_with(row_id) if is_batch else None
 
     def tick_off(self, index: int) -> bool:

@@ -6,10 +6,9 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from llmscale.assemble.models import Models
-from llmscale.assemble.stack import stacked
+from llmscale.assemble.stack import Opened, stacked
 from llmscale.assemble.stopping import run_stoppable
-from llmscale.balance.pool import Endpoint
-from llmscale.config import Config, EndpointConfig
+from llmscale.config import Config
 from llmscale.contracts import OutcomeSink
 from llmscale.errors import first_error
 from llmscale.pipeline import Pipeline
@@ -23,7 +22,7 @@ SYNC_EVERY_S = 2.0
 async def answer_rows(
     config: Config,
     models: Models,
-    endpoints: dict[EndpointConfig, Endpoint],
+    opened: Opened,
     blocks: Iterator[list[Row]],
     sink: OutcomeSink,
     stats: Stats,
@@ -35,7 +34,7 @@ async def answer_rows(
 
     Raises the `JobError` that ended the job, `Interrupted` after a signal.
     """
-    async with stacked(config, models, endpoints, stats) as stack:
+    async with stacked(config, models, opened, stats) as stack:
         pipeline = Pipeline(blocks, stack.answers, sink, stats, stack.width)
 
         def stop() -> None:

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import orjson
+from msgspec.structs import replace
 
 from llmscale.assemble.inputs import files_of, identity_of
 from llmscale.assemble.models import Models
 from llmscale.assemble.run import STDOUT, row_parser
-from llmscale.assemble.stack import open_endpoints, width_of
+from llmscale.assemble.stack import open_all
 from llmscale.config import Config
 from llmscale.errors import ConfigError
 from llmscale.job import manifest as manifests
@@ -70,9 +71,10 @@ def _read(
 
 
 def _endpoints(config: Config, models: Models) -> list[tuple[str, str]]:
-    opened = open_endpoints(config, models)
-    facts = [("endpoint", f"{e.name}, {e.capacity} calls at once") for e in opened.values()]
-    return [*facts, ("in flight", f"{width_of(config, opened)} rows")]
+    opened = open_all(replace(config, cache_mode="off"), models)
+    endpoints = opened.endpoints.values()
+    facts = [("endpoint", f"{e.name}, {e.capacity} calls at once") for e in endpoints]
+    return [*facts, ("in flight", f"{opened.width(config)} rows")]
 
 
 def _places(config: Config, sources: Sequence[Source]) -> list[tuple[str, str]]:

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmscale import report as reports
+from llmscale.assemble.caching import note_use
 from llmscale.assemble.inputs import files_of, identity_of, readable_twice
 from llmscale.assemble.models import Models
-from llmscale.config import Config, EndpointConfig
+from llmscale.config import Config
 from llmscale.contracts import OutcomeSink
 from llmscale.errors import JobError
 from llmscale.formats import OutputFormat
@@ -33,7 +34,7 @@ from llmscale.schema import load_response_format
 from llmscale.stats import Stats
 
 if TYPE_CHECKING:
-    from llmscale.balance.pool import Endpoint
+    from llmscale.assemble.stack import Opened
 
 STDOUT = "-"
 
@@ -85,17 +86,18 @@ class _Run:
         """Bring a job to its end, or as far as it goes."""
         config = self._config
         found = survey(self._sources, config.limit)
-        endpoints = self._open_endpoints()  # before the job leaves a trace
+        opened = self._open()  # before the job leaves a trace
         job.begin(found.rows, _output_format(config, is_batch=found.is_batch))
         journal = job.journal
         kept = journal.answered
         _say_what_is_kept(job)
         lines = blocks_of_lines(self._sources, self._reading_stopped)
-        blocks = rows_of(self._parser, lines, config.limit, journal.has_answer)
+        # the rows that were counted, though the file may have grown since
+        blocks = rows_of(self._parser, lines, found.rows, journal.has_answer)
         failed: JobError | None = None
         try:
             if kept < found.rows:
-                self._answer(endpoints, blocks, job, found.rows, kept, journal.sync)
+                self._answer(opened, blocks, job, found.rows, kept, journal.sync)
             job.finish(self._stats.spend())
         except JobError as error:
             failed = error
@@ -108,7 +110,7 @@ class _Run:
             spend=job.spend(self._stats.spend()),
         )
         path = config.report or str(reports.default_path(job.files.output))
-        self._report(exit_code, str(job.files.output), facts, path)
+        self._report(exit_code, str(job.files.output), facts, path, opened)
         if failed is not None:
             raise failed
         return exit_code
@@ -124,28 +126,29 @@ class _Run:
         if self._sources[0].path != STDIN:
             total = survey(self._sources, config.limit).rows
         blocks = rows_of(self._parser, chain([first], lines), config.limit)
+        opened = self._open()
         failed: JobError | None = None
         try:
-            self._answer(self._open_endpoints(), blocks, sink, total, 0, lambda: None)
+            self._answer(opened, blocks, sink, total, 0, lambda: None)
         except JobError as error:
             failed = error
         exit_code = failed.exit_code if failed else int(self._stats.rows().failed > 0)
         spend = self._stats.spend()
         facts = JobFacts(total=total if total is not None else self._stats.done, spend=spend)
-        self._report(exit_code, STDOUT, facts, config.report)
+        self._report(exit_code, STDOUT, facts, config.report, opened)
         if failed is not None:
             raise failed
         return exit_code
 
-    def _open_endpoints(self) -> dict[EndpointConfig, "Endpoint"]:
+    def _open(self) -> "Opened":
         # not before there is a row to ask: with this come the network stack and the weights
-        from llmscale.assemble.stack import open_endpoints
+        from llmscale.assemble.stack import open_all
 
-        return open_endpoints(self._config, self._models)
+        return open_all(self._config, self._models)
 
     def _answer(
         self,
-        endpoints: dict[EndpointConfig, "Endpoint"],
+        opened: "Opened",
         blocks: Iterator[list[Row]],
         sink: OutcomeSink,
         total: int | None,
@@ -161,7 +164,7 @@ class _Run:
             answer_rows(
                 self._config,
                 self._models,
-                endpoints,
+                opened,
                 blocks,
                 sink,
                 self._stats,
@@ -178,7 +181,12 @@ class _Run:
                 ", ".join(ignored),
             )
 
-    def _report(self, exit_code: int, output: str, facts: JobFacts, path: str | None) -> None:
+    def _report(
+        self, exit_code: int, output: str, facts: JobFacts, path: str | None, opened: "Opened"
+    ) -> None:
+        replies = opened.replies
+        if replies is not None:
+            note_use(self._config, replies, self._stats, self._started, output)
         report = reports.build(
             self._stats,
             facts,
@@ -187,6 +195,8 @@ class _Run:
             started=self._started,
             wall_s=time.monotonic() - self._began_s,
             exit_code=exit_code,
+            cache_mode=self._config.cache_mode,
+            store=replies.summary() if replies is not None else None,
         )
         if path is not None:
             try:

@@ -1,4 +1,4 @@
-"""What answers a row, layer on layer: schema check, one call a row, balance and retry, providers.
+"""What answers a row, layer on layer: cache, schema check, one call a row, balance, providers.
 
 Endpoints are opened here, each with its key, its prices and its capacity, and closed together.
 """
@@ -8,10 +8,13 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
+from llmscale.assemble.caching import open_replies
 from llmscale.assemble.models import Models
 from llmscale.balance.pool import Endpoint, Pool
 from llmscale.balance.retrying import Balanced, RetryPolicy
 from llmscale.batching import OneByOne
+from llmscale.cache.cached import Cached
+from llmscale.cache.on_disk import DiskReplies
 from llmscale.config import Config, EndpointConfig
 from llmscale.contracts import Answers
 from llmscale.cost import Prices
@@ -63,32 +66,42 @@ class Pools:
             pool.stop()
 
 
-def open_endpoints(config: Config, models: Models) -> dict[EndpointConfig, Endpoint]:
-    """Open every endpoint: find its key, load its weights. Nothing is sent.
+class Opened(NamedTuple):
+    """What the layers stand on."""
 
-    Raises `ConfigError` when one can't be opened.
+    endpoints: dict[EndpointConfig, Endpoint]
+    replies: DiskReplies | None  # None: no cache
+
+    def width(self, config: Config) -> int:
+        """Return how many rows may be in flight: as asked for, or as many as the endpoints take."""
+        return config.concurrency or sum(e.capacity for e in self.endpoints.values())
+
+
+def open_all(config: Config, models: Models) -> Opened:
+    """Open every endpoint (find its key, load its weights) and the cache. Nothing is sent.
+
+    Raises `ConfigError` when an endpoint can't be opened.
     """
-    return {endpoint: _open(config, models, endpoint) for endpoint in models.endpoints}
-
-
-def width_of(config: Config, endpoints: dict[EndpointConfig, Endpoint]) -> int:
-    """Return how many rows may be in flight: what is asked for, or what the endpoints take."""
-    return config.concurrency or sum(endpoint.capacity for endpoint in endpoints.values())
+    endpoints = {endpoint: _open(config, models, endpoint) for endpoint in models.endpoints}
+    return Opened(endpoints, open_replies(config))
 
 
 @asynccontextmanager
 async def stacked(
-    config: Config, models: Models, endpoints: dict[EndpointConfig, Endpoint], stats: Stats
+    config: Config, models: Models, opened: Opened, stats: Stats
 ) -> AsyncIterator[Stack]:
-    """Put the layers on top of the endpoints, and close those at the end."""
+    """Put the layers on top of what is opened, and close that at the end."""
     async with AsyncExitStack() as closing:
-        for endpoint in endpoints.values():
+        for endpoint in opened.endpoints.values():
             closing.push_async_callback(endpoint.provider.aclose)
-        pools = Pools(models, endpoints)
+        pools = Pools(models, opened.endpoints)
         policy = RetryPolicy(config.timeout, config.max_attempts, config.retry_time)
         balanced = Balanced(pools, policy, stats)
-        answers = SchemaChecked(OneByOne(balanced))
-        yield Stack(answers, balanced, pools, width_of(config, endpoints))
+        answers: Answers = SchemaChecked(OneByOne(balanced))
+        if opened.replies is not None and config.cache_mode != "off":
+            closing.push_async_callback(opened.replies.aclose)
+            answers = Cached(answers, opened.replies, stats, config.cache_mode)
+        yield Stack(answers, balanced, pools, opened.width(config))
 
 
 def _open(config: Config, models: Models, endpoint: EndpointConfig) -> Endpoint:

@@ -5,9 +5,11 @@ that asked to be left alone rests for every row. Knows nothing of what a call is
 """
 
 import asyncio
+import itertools
 import random
 from collections import deque
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from llmscale.contracts import Provider
 from llmscale.cost import Prices
@@ -36,13 +38,24 @@ class Endpoint:
         return self.in_flight < self.capacity and self.rests_until_s <= now_s
 
 
+class _Turn(NamedTuple):
+    """A call that waits for a place."""
+
+    number: int  # in the order of arrival, over all pools
+    place: asyncio.Future[Endpoint]
+    tried: set[Endpoint]
+
+
+_arrivals = itertools.count()
+
+
 class Pool:
     """Endpoints that answer for the same model. Calls wait for one in the order they came."""
 
     def __init__(self, endpoints: Sequence[Endpoint], dice: random.Random) -> None:
         self._endpoints = endpoints
         self._dice = dice
-        self._waiting: deque[tuple[asyncio.Future[Endpoint], set[Endpoint]]] = deque()
+        self._waiting: deque[_Turn] = deque()
         self._alarm: asyncio.TimerHandle | None = None
         self._stopped = False
         for endpoint in endpoints:
@@ -60,22 +73,24 @@ class Pool:
             chosen = self._pick(loop.time(), tried)
             if chosen is not None:
                 return chosen
-        turn: asyncio.Future[Endpoint] = loop.create_future()
-        self._waiting.append((turn, tried))
+        place: asyncio.Future[Endpoint] = loop.create_future()
+        self._waiting.append(_Turn(next(_arrivals), place, tried))
         self._serve()
         try:
-            return await turn
+            return await place
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self.release(turn.result())  # handed over in the moment of the cancellation
+            if place.done() and not place.cancelled() and place.exception() is None:
+                self.release(place.result())  # handed over in the moment of the cancellation
             raise
 
     def release(self, endpoint: Endpoint) -> None:
         """Give the place back; the first who waits for it has it, in whichever pool."""
         endpoint.in_flight -= 1
-        for pool in endpoint.pools:
-            if pool._waiting:
-                pool._serve()
+        waiting = [pool for pool in endpoint.pools if pool._first() is not None]
+        if len(waiting) > 1:
+            waiting.sort(key=lambda pool: pool._waiting[0].number)
+        for pool in waiting:
+            pool._serve()
 
     def rest(self, endpoint: Endpoint, seconds: float) -> None:
         """Send an endpoint nothing for a while, for any row."""
@@ -95,9 +110,9 @@ class Pool:
     def stop(self) -> None:
         """Begin no further call; who waits is sent away."""
         self._stopped = True
-        for turn, _ in self._waiting:
-            if not turn.done():
-                turn.set_exception(CallStopped())
+        for turn in self._waiting:
+            if not turn.place.done():
+                turn.place.set_exception(CallStopped())
         self._waiting.clear()
 
     def _pick(self, now_s: float, tried: set[Endpoint]) -> Endpoint | None:
@@ -118,17 +133,19 @@ class Pool:
     def _serve(self) -> None:
         """Hand free places to those who wait, first come first served."""
         loop = asyncio.get_running_loop()
-        while self._waiting:
-            turn, tried = self._waiting[0]
-            if turn.done():  # given up
-                self._waiting.popleft()
-                continue
-            chosen = self._pick(loop.time(), tried)
+        while (turn := self._first()) is not None:
+            chosen = self._pick(loop.time(), turn.tried)
             if chosen is None:
                 self._set_alarm(loop)
                 return
             self._waiting.popleft()
-            turn.set_result(chosen)
+            turn.place.set_result(chosen)
+
+    def _first(self) -> _Turn | None:
+        """Return who has waited longest, leaving out who has given up."""
+        while self._waiting and self._waiting[0].place.done():
+            self._waiting.popleft()
+        return self._waiting[0] if self._waiting else None
 
     def _set_alarm(self, loop: asyncio.AbstractEventLoop) -> None:
         """Come back when a rest is over; a place that frees up calls by itself."""

@@ -56,13 +56,11 @@ class Balanced:
         """
         pool = self._pool_of(requests[0].model)
         tried: set[Endpoint] = set()
-        began_s: float | None = None
+        endpoint = await pool.acquire(tried)
+        latest_s = asyncio.get_running_loop().time() + self._policy.retry_time_s
         attempt = 0
         while True:
-            endpoint = await pool.acquire(tried)
             attempt += 1
-            if began_s is None:
-                began_s = asyncio.get_running_loop().time()
             try:
                 return await self._attempt(endpoint, requests, attempt)
             except CallFailed as error:
@@ -73,12 +71,23 @@ class Balanced:
                 pool.release(endpoint)
             if failure.stops_job:
                 raise ProviderRefused(f"{endpoint.name} refuses the job: {failure.message}")
-            tried.add(endpoint)
             if not failure.retryable or attempt >= self._policy.max_attempts:
                 raise CallFailed(failure, attempt)
-            if not pool.untried(tried):
-                tried.clear()
-                await self._back_off(pool, failure, attempt, began_s)
+            tried.add(endpoint)
+            endpoint = await self._next_endpoint(pool, tried, failure, attempt, latest_s)
+
+    async def _next_endpoint(
+        self, pool: Pool, tried: set[Endpoint], failure: Failure, attempt: int, latest_s: float
+    ) -> Endpoint:
+        """Wait for the next attempt's endpoint. Raises `CallFailed` when it would come too late."""
+        try:
+            async with asyncio.timeout_at(latest_s):
+                if not pool.untried(tried):
+                    tried.clear()
+                    await self._back_off(pool, failure, attempt, latest_s)
+                return await pool.acquire(tried)
+        except TimeoutError:
+            raise CallFailed(failure, attempt) from None
 
     async def _attempt(
         self, endpoint: Endpoint, requests: Sequence[Request], attempt: int
@@ -107,7 +116,7 @@ class Balanced:
         self._stats.add_attempt(endpoint.name, model, latency_s, replies, failure.kind)
         raise CallFailed(failure, attempt)
 
-    async def _back_off(self, pool: Pool, failure: Failure, attempt: int, began_s: float) -> None:
+    async def _back_off(self, pool: Pool, failure: Failure, attempt: int, latest_s: float) -> None:
         """Wait before the next attempt. Raises `CallFailed` when it would come too late.
 
         Full jitter: Marc Brooker, "Exponential Backoff And Jitter", AWS 2015.
@@ -116,7 +125,7 @@ class Balanced:
         bound_s = min(policy.backoff_s * 2 ** (attempt - 1), policy.max_backoff_s)
         delay_s = pool.rest_left_s() + self._dice.uniform(0, bound_s)
         now_s = asyncio.get_running_loop().time()
-        if now_s + delay_s > began_s + policy.retry_time_s:
+        if now_s + delay_s > latest_s:
             raise CallFailed(failure, attempt)
         try:
             async with asyncio.timeout(delay_s):

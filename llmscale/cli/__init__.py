@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from llmscale import __version__
+from llmscale.cli.cache import app as cache
 from llmscale.cli.run import run
 from llmscale.cli.verify import verify
 
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(verify)
+app.add_typer(cache, name="cache")
 
 
 def _version(value: bool) -> None:

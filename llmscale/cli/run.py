@@ -1,11 +1,10 @@
 """`llmscale run`: answer every row of a file."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
-OutputFormat = Literal["auto", "llmscale", "openai-batch"]
-LogFormat = Literal["text", "json"]
+from llmscale.cli import options
 
 
 def run(
@@ -25,17 +24,8 @@ def run(
             "- streams to standard output.",
         ),
     ] = None,
-    config: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Settings. Default: ./llmscale.toml if it is there."),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PROVIDER/NAME",
-            help="openai/..., anthropic/..., local/..., sim/... Default: local/smollm2.",
-        ),
-    ] = None,
+    config: options.ConfigFile = None,
+    model: options.Model = None,
     base_url: Annotated[
         str | None, typer.Option(metavar="URL", help="Another server with the same API.")
     ] = None,
@@ -59,30 +49,26 @@ def run(
         float | None,
         typer.Option(metavar="S", help="Seconds after which no retry begins. Default: 600."),
     ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(metavar="N", help="Bound of an answer's length.")
+    max_tokens: options.MaxTokens = None,
+    temperature: options.Temperature = None,
+    top_p: options.TopP = None,
+    seed: options.Seed = None,
+    stop: options.Stop = None,
+    system: options.System = None,
+    template: options.Template = None,
+    param: options.Param = None,
+    json_schema: options.JsonSchema = None,
+    cache_mode: Annotated[
+        options.CacheMode | None,
+        typer.Option(
+            "--cache",
+            help="on: use and fill; read: only use; write: only fill; refresh: ask anew; off. "
+            "Default: on.",
+        ),
     ] = None,
-    temperature: Annotated[float | None, typer.Option(metavar="T", help="0 to 2.")] = None,
-    top_p: Annotated[float | None, typer.Option(metavar="P", help="0 to 1.")] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed for sampling.")] = None,
-    stop: Annotated[
-        list[str] | None, typer.Option(metavar="TEXT", help="Ends an answer. Repeatable.")
-    ] = None,
-    system: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="System message for rows without one.")
-    ] = None,
-    template: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="Prompt made from the fields of a row: '... {field}'."),
-    ] = None,
-    param: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=JSON", help="Any further field of the request. Repeatable."),
-    ] = None,
-    json_schema: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="A JSON Schema that every answer has to fit."),
-    ] = None,
+    cache_dir: options.CacheDir = None,
+    cache_ttl: options.CacheTtl = None,
+    cache_max_size: options.CacheMaxSize = None,
     limit: Annotated[
         int | None, typer.Option(metavar="N", help="Only the first N rows; can be raised later.")
     ] = None,
@@ -93,7 +79,7 @@ def run(
         bool, typer.Option("--overwrite", help="Begin anew, giving up what is there.")
     ] = False,
     output_format: Annotated[
-        OutputFormat | None,
+        options.OutputFormat | None,
         typer.Option(help="Shape of the output lines. Default: auto, the shape of the input."),
     ] = None,
     report: Annotated[
@@ -103,16 +89,17 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
     log_format: Annotated[
-        LogFormat | None, typer.Option(help="Shape of what is said on stderr. Default: text.")
+        options.LogFormat | None,
+        typer.Option(help="Shape of what is said on stderr. Default: text."),
     ] = None,
 ) -> None:
     """Answer every row of a JSONL file. The same command again resumes, or retries what failed."""
-    given = {n: v for n, v in locals().items() if not (v is None or v is False or v == [])}
-    given.pop("dry_run", None)
-    raise typer.Exit(_run(given.pop("config", None), given, dry_run=dry_run))
+    flags = options.given(locals())
+    flags.pop("dry_run", None)
+    raise typer.Exit(_run(flags.pop("config", None), flags, dry_run=dry_run))
 
 
-def _run(config_file: str | None, flags: dict[str, Any], *, dry_run: bool) -> int:
+def _run(config_file: Any, flags: dict[str, Any], *, dry_run: bool) -> int:
     from llmscale import config, logs
     from llmscale.cli.ending import ended
 

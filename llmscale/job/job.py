@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from llmscale.errors import ConfigError
+from llmscale.errors import ConfigError, StorageError
 from llmscale.formats import OutputFormat, line_of
 from llmscale.job import manifest as manifests
 from llmscale.job.files import JobFiles, publish
@@ -128,9 +128,15 @@ class Job:
     def finish(self, this_run: Spend) -> None:
         """Put the output in its place, all rows in input order.
 
-        A process that dies between two of these steps finds its way from any of them.
+        A process that dies between two of these steps finds its way from any of them. Raises
+        `StorageError`.
         """
         journal = self.journal
+        missing = journal.rows - journal.answered - journal.failed
+        if missing:
+            raise StorageError(
+                f"the input changed while it was read: {missing} rows were not there"
+            )
         journal.sync()
         staged, sha256 = journal.stage_output()
         self._manifest = replace(self.manifest, next_output_sha256=sha256)

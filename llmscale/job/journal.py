@@ -15,7 +15,7 @@ from typing import IO, Any
 import orjson
 
 from llmscale.errors import StorageError
-from llmscale.formats import OutputFormat, encode, is_answered
+from llmscale.formats import OutputFormat, encode, is_answered, is_own_line
 from llmscale.job.files import PRIVATE, JobFiles, stage, storage_error
 from llmscale.stats import Spend
 
@@ -141,9 +141,10 @@ class Journal:
             line = orjson.loads(raw)
         except orjson.JSONDecodeError:
             return None
-        index = line.get("index") if isinstance(line, dict) else None
-        known = isinstance(index, int) and 0 <= index < self.rows
-        return line if known and "error" in line and "output" in line else None
+        if not is_own_line(line):
+            return None
+        index = line["index"]
+        return line if isinstance(index, int) and 0 <= index < self.rows else None
 
     def _note(self, index: int, place: int, line: dict[str, Any]) -> None:
         """Remember where a row lies. An answer is never replaced by a failure."""

@@ -35,6 +35,7 @@ class JobLock:
         text = f"in_flight={self.left_in_flight:010d} pid={os.getpid()}\n"
         try:  # written before it is mapped: on a full disk a map of nothing is a SIGBUS
             os.pwrite(self._descriptor, text.encode().ljust(_SIZE), 0)
+            os.ftruncate(self._descriptor, _SIZE)
             self._map = mmap.mmap(self._descriptor, _SIZE)
         except OSError as error:
             os.close(self._descriptor)

@@ -13,7 +13,7 @@ from llmscale.errors import CallFailed
 from llmscale.providers.failures import bad_response
 from llmscale.providers.http import HttpEndpoint
 from llmscale.providers.keys import key_for
-from llmscale.providers.openai import count, text_or_empty
+from llmscale.providers.openai import CUT, count, text_or_empty
 from llmscale.records import Failure, FinishReason, Reply, Request, Usage
 
 OWN_HOST = "api.anthropic.com"
@@ -183,7 +183,8 @@ def reply_of(answer: Mapping[str, Any]) -> Reply:
         message = "the model refused to answer"
         raise CallFailed(Failure(kind="content_filter", message=message, status=200, reply=reply))
     if not text and not tool_calls:
-        raise CallFailed(bad_response("the answer is empty", retryable=False, reply=reply))
+        message = CUT if finish == "length" else "the answer is empty"
+        raise CallFailed(bad_response(message, retryable=False, reply=reply))
     return reply
 
 

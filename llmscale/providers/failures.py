@@ -47,6 +47,8 @@ _KIND_OF_WORDS: tuple[tuple[FailureKind, tuple[str, ...]], ...] = (
     ("content_filter", ("content_filter", "content_policy", "responsibleaipolicy")),
 )
 
+_OWN_FIELDS = ("message", "code", "type", "status", "detail")
+
 MAX_MESSAGE_CHARACTERS = 500
 
 
@@ -93,15 +95,25 @@ def _kind(status: int, words: str) -> FailureKind:
 
 
 def _described(body: bytes) -> tuple[str, str]:
-    """Return what to tell a person, and all words of the error in lower case, to recognise it."""
+    """Return what to tell a person, and the words in lower case by which an error is recognised.
+
+    Servers like to quote the request, so only fields of the error's own count where there are some:
+    a prompt that says insufficient_quota must not stop a job.
+    """
     text = body[:20_000].decode("utf-8", "replace")
     try:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError:
         return one_line(text), text.lower()
     error = parsed.get("error", parsed) if isinstance(parsed, dict) else parsed
-    message = error.get("message") if isinstance(error, dict) else error
-    return one_line(message if isinstance(message, str) else text), text.lower()
+    if not isinstance(error, dict):
+        error = {"message": error}
+    message = error.get("message")
+    inner = error.get("innererror")
+    own = [error.get(name) for name in _OWN_FIELDS]
+    own.append(inner.get("code") if isinstance(inner, dict) else None)
+    words = " ".join(value for value in own if isinstance(value, str))
+    return one_line(message if isinstance(message, str) else text), words.lower()
 
 
 def one_line(text: str) -> str:

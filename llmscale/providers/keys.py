@@ -39,11 +39,15 @@ def key_for(
         return None
     if not key.isascii() or not key.isprintable():
         raise ConfigError(f"the key in {variable} has characters that no key has; set it anew")
-    if host != own_host and host not in allow_hosts and not _is_loopback(host):
+    if host in allow_hosts or _is_loopback(host):
+        return key
+    if host != own_host:
         raise ConfigError(
             f"the key in {variable} is not sent to {host}, which is not {own_host}; "
             f"if it is meant for there, say --allow-host {host}"
         )
+    if not base_url.lower().startswith("https:"):
+        raise ConfigError(f"the key in {variable} is not sent to {host} in the clear; say https://")
     return key
 
 

@@ -91,6 +91,10 @@ def _find_weights(name: str) -> Path:
 
 
 def _start_engine(weights: Path, slots: int, key: str) -> Any:
+    # The engine's threads wait for each other hundreds of times a token. OpenMP lets them spin for
+    # long by default; when another process has one of the cores, that made a run 2 to 8 times
+    # slower on 2 cores. On an idle machine the shorter spin costs nothing that could be measured.
+    os.environ.setdefault("GOMP_SPINCOUNT", "300")  # read when the engine is imported
     try:
         import xllamacpp
     except ImportError:

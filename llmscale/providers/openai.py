@@ -18,6 +18,7 @@ from llmscale.records import Failure, FinishReason, Reply, Request, Usage
 OWN_HOST = "api.openai.com"
 BASE_URL = f"https://{OWN_HOST}/v1"
 MAX_COUNT = 10**9  # tokens of a call; more is no count, and sums stay within 64 bits
+CUT = "the answer was cut before its first word; raise --max-tokens"
 
 _FINISH_REASONS: dict[str, FinishReason] = {
     "length": "length",
@@ -162,6 +163,5 @@ def _tool_calls(calls: Any) -> list[Any] | None:
 def _empty(reply: Reply) -> Failure:
     """No text: worth another try where it is null, not where the model chose to say nothing."""
     if reply.finish_reason == "length":
-        message = "the answer was cut before its first word; raise --max-tokens"
-        return bad_response(message, retryable=False, reply=reply)
+        return bad_response(CUT, retryable=False, reply=reply)
     return bad_response("the answer is empty", retryable=reply.text is None, reply=reply)

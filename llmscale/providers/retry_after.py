@@ -14,6 +14,7 @@ from email.utils import parsedate_to_datetime
 MAX_RETRY_AFTER_S = 3600.0
 
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_MAX_DURATION_CHARACTERS = 64  # the pattern takes the square of the length on what is none
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 
@@ -36,7 +37,7 @@ def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> fl
 def duration_s(text: str) -> float | None:
     """Read a duration as providers write it: `1m30s`, `250ms`, `6h`."""
     compact = text.strip().lower()
-    if not compact or _PART.sub("", compact):
+    if not 0 < len(compact) <= _MAX_DURATION_CHARACTERS or _PART.sub("", compact):
         return None
     return sum(float(amount) * _UNIT_S[unit] for amount, unit in _PART.findall(compact))
 

@@ -13,7 +13,6 @@ import orjson
 
 from llmscale.config import Config
 from llmscale.nesting import MAX_LEVELS, is_too_deep
-from llmscale.nesting import MAX_LEVELS, is_too_deep
 from llmscale.reader.sources import MAX_LINE_BYTES, Line
 from llmscale.reader.template import Template
 from llmscale.records import Failure, Request, Row
@@ -29,6 +28,7 @@ REQUEST_FIELDS = (
     "tools",
     "tool_choice",
     "response_format",
+    "sample",
 )
 """Fields of a row that `Request` has a place for."""
 
@@ -224,8 +224,6 @@ def _json_object(raw: bytes | None) -> dict[str, Any]:
         raise BadRow(f"not JSON: {error}") from None
     if not isinstance(fields, dict):
         raise BadRow("not a JSON object")
-    if is_too_deep(raw, fields):
-        raise BadRow(f"more than {MAX_LEVELS} levels of JSON")
     if is_too_deep(raw, fields):
         raise BadRow(f"has more than {MAX_LEVELS} levels of JSON")
     return fields

@@ -1,0 +1,67 @@
+"""The cache of a run: where it is, how it is opened, and what is noted about its use."""
+
+import logging
+import os
+from datetime import datetime
+from pathlib import Path
+
+from llmscale.cache import history
+from llmscale.cache.history import RunUse, Use
+from llmscale.cache.on_disk import DiskReplies
+from llmscale.cache.store import STORE_ERRORS, Store
+from llmscale.config import Config
+from llmscale.stats import Stats
+from llmscale.units import duration_s, size_bytes
+
+log = logging.getLogger(__name__)
+
+
+def folder_of(config: Config) -> Path:
+    """Return the folder of the cache: the one that is set, or the user's (XDG base directories)."""
+    if config.cache_dir is not None:
+        return Path(config.cache_dir).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "llmscale"
+
+
+def open_store(config: Config) -> Store:
+    """Open the cache. Raises one of `STORE_ERRORS`."""
+    ttl_s = None if config.cache_ttl is None else duration_s(config.cache_ttl)
+    return Store(folder_of(config), size_bytes(config.cache_max_size), ttl_s)
+
+
+def open_replies(config: Config) -> DiskReplies | None:
+    """Open the cache for a run; None where it is off, or can't be opened: the run goes on."""
+    if config.cache_mode == "off":
+        return None
+    try:
+        return DiskReplies(open_store(config), replace=config.cache_mode != "write")
+    except STORE_ERRORS as error:
+        log.warning(
+            "the cache in %s can't be opened (%s); the run goes on without one",
+            folder_of(config),
+            error,
+        )
+        return None
+
+
+def note_use(
+    config: Config, replies: DiskReplies, stats: Stats, started: datetime, output: str
+) -> None:
+    """Add this run to the history of the cache."""
+    rows = stats.rows_by_model()
+    models = {}
+    for model, lookups in stats.lookups_by_model().items():
+        counted = rows.get(model)
+        models[model] = Use(
+            lookups.hits,
+            lookups.misses,
+            counted.deduped if counted else 0,
+            counted.saved_tokens if counted else 0,
+            counted.saved_usd if counted else 0.0,
+        )
+    run = RunUse(started.isoformat(timespec="seconds"), output, models, **replies.summary())
+    try:
+        history.append(folder_of(config), run)
+    except OSError as error:
+        log.warning("the cache's history can't be written (%s)", error.strerror)

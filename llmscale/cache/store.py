@@ -1,0 +1,207 @@
+"""Entries on disk, in diskcache: looked up, added in groups, expired, evicted, counted.
+
+Reads write nothing. Groups are one SQL statement, because each statement of a thread gives the
+interpreter away: 64 entries one by one took 150 ms beside a busy event loop, as one statement 2 ms.
+Several processes share a folder. Times are seconds since 1970.
+"""
+
+import fnmatch
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import diskcache
+from diskcache.core import EVICTION_POLICY, MODE_BINARY
+
+from llmscale.cache.disk import BytesDisk
+from llmscale.cache.entry import Entry, RefusedValue, seal, unseal
+
+LOCK_TIMEOUT_S = 60.0
+_GROUP = 500  # entries in a statement, of ten parameters or so each
+
+STORE_ERRORS = (sqlite3.Error, diskcache.Timeout, OSError)
+"""What a broken, full or locked cache raises."""
+
+# Least recently used, but a look-up does not write: uses are noted in groups, by `note_used`.
+_POLICY = "llmscale-used"
+EVICTION_POLICY[_POLICY] = {
+    "init": "CREATE INDEX IF NOT EXISTS Cache_access_time ON Cache (access_time)",
+    "get": None,
+    "cull": "SELECT {fields} FROM Cache ORDER BY access_time LIMIT ?",
+}
+
+
+class ToStore(NamedTuple):
+    """An answer on its way to the disk."""
+
+    key: str
+    entry: Entry
+    model: str  # "provider/name"
+
+
+class Contents(NamedTuple):
+    """What a store holds."""
+
+    entries: int
+    size_bytes: int  # of the whole file
+    models: dict[str, tuple[int, int]]  # entries and bytes of their values
+    ages_s: list[float]  # since they were paid for, for a histogram
+
+
+class Store:
+    """A folder of stored answers. Every method may raise one of `STORE_ERRORS`."""
+
+    def __init__(self, folder: Path, size_limit_bytes: int, ttl_s: float | None = None) -> None:
+        self.folder = folder
+        self._ttl_s = ttl_s
+        _make_private(folder)
+        self._cache = diskcache.Cache(
+            str(folder),
+            timeout=LOCK_TIMEOUT_S,
+            disk=BytesDisk,
+            eviction_policy=_POLICY,
+            size_limit=size_limit_bytes,
+            cull_limit=0,  # never while adding; `make_room` does it once a group
+            tag_index=True,
+        )
+        self._refused = 0
+
+    @property
+    def refused(self) -> int:
+        """Values met that are damaged, of another version, or not ours."""
+        return self._refused + int(self._cache.disk.refused)
+
+    def get(self, key: str) -> Entry | None:
+        """Return the entry of a key, None where there is none that can be used."""
+        value = self._cache.get(key)
+        return None if value is None else self._usable(key, value)
+
+    def _usable(self, key: str, value: object) -> Entry | None:
+        try:
+            entry = unseal(key, value)
+        except RefusedValue:
+            self._refused += 1
+            return None
+        if self._ttl_s is not None and entry.created + self._ttl_s < time.time():
+            return None  # it was stored under a longer life
+        return entry
+
+    def add(self, group: Sequence[ToStore], *, replace: bool = True) -> None:
+        """Store a group of entries in one transaction; later ones win.
+
+        With `replace` False an entry that is there already stays.
+        """
+        newest = {item.key: item for item in group}
+        items = list(newest.values())
+        with self._cache.transact():
+            for start in range(0, len(items), _GROUP):
+                self._insert(items[start : start + _GROUP], replace=replace)
+
+    def note_used(self, keys: Sequence[str]) -> None:
+        """Note that entries were hit just now, for the order of eviction."""
+        for start in range(0, len(keys), _GROUP):
+            part = keys[start : start + _GROUP]
+            marks = ",".join("?" * len(part))
+            self._cache._sql(
+                f"UPDATE Cache SET access_time = ? WHERE raw = 1 AND key IN ({marks})",  # noqa: S608
+                (time.time(), *part),
+            )
+
+    def make_room(self) -> int:
+        """Drop expired entries, then the least recently used until the size limit holds.
+
+        Returns how many were evicted for room; expired ones do not count.
+        """
+        self._cache.expire()
+        return int(self._cache.cull()) if self._cache.volume() > self._cache.size_limit else 0
+
+    def expire(self) -> int:
+        """Drop what is past its time; return how many entries."""
+        return int(self._cache.expire())
+
+    def count(self, model_pattern: str = "*", older_than_s: float | None = None) -> int:
+        """Count the entries that `clear` would remove."""
+        return sum(
+            self._cache._sql(f"SELECT COUNT(*) {chosen}", parameters).fetchone()[0]
+            for chosen, parameters in self._chosen(model_pattern, older_than_s)
+        )
+
+    def clear(self, model_pattern: str = "*", older_than_s: float | None = None) -> int:
+        """Remove entries by model (shell pattern) and age; return how many."""
+        return sum(
+            self._cache._sql(f"DELETE {chosen}", parameters).rowcount
+            for chosen, parameters in self._chosen(model_pattern, older_than_s)
+        )
+
+    def _chosen(
+        self, model_pattern: str, older_than_s: float | None
+    ) -> Iterator[tuple[str, tuple[object, ...]]]:
+        """Yield the end of a statement and its parameters, for each model."""
+        before = time.time() - (older_than_s or 0.0)
+        for model in self.contents().models:
+            if fnmatch.fnmatchcase(model, model_pattern):
+                yield "FROM Cache WHERE tag = ? AND store_time <= ?", (model, before)
+
+    def contents(self) -> Contents:
+        """Count what is stored."""
+        now = time.time()
+        rows = self._cache._sql("SELECT tag, COUNT(*), SUM(LENGTH(value)) FROM Cache GROUP BY tag")
+        models = {str(tag): (int(count), int(size)) for tag, count, size in rows}
+        stored = self._cache._sql("SELECT store_time FROM Cache")
+        return Contents(
+            entries=sum(count for count, _ in models.values()),
+            size_bytes=int(self._cache.volume()),
+            models=models,
+            ages_s=[now - stored_time for (stored_time,) in stored],
+        )
+
+    def items(self) -> Iterator[tuple[str, str, Entry]]:
+        """Yield the key, the model and the entry of all that can be used."""
+        for key in self._cache.iterkeys():
+            value, model = self._cache.get(key, tag=True)
+            entry = None if value is None else self._usable(key, value)
+            if entry is not None:
+                yield key, str(model), entry
+
+    def close(self) -> None:
+        """Close the file."""
+        self._cache.close()
+
+    def _insert(self, items: Sequence[ToStore], *, replace: bool) -> None:
+        now = time.time()
+        parameters: list[Any] = []
+        for key, entry, model in items:
+            expires = None if self._ttl_s is None else entry.created + self._ttl_s
+            parameters += (key, entry.created, expires, now, model, seal(key, entry))
+        # size is 0, as diskcache has it for values that are in their row
+        rows = ",".join([f"(?,1,?,?,?,0,?,0,{MODE_BINARY},NULL,?)"] * len(items))
+        self._cache._sql(
+            "INSERT INTO Cache (key, raw, store_time, expire_time, access_time, access_count,"  # noqa: S608
+            f" tag, size, mode, filename, value) VALUES {rows} ON CONFLICT (key, raw) "
+            + (_REPLACE if replace else "DO NOTHING"),
+            parameters,
+        )
+
+
+_REPLACE = "DO UPDATE SET " + ", ".join(
+    f"{column} = excluded.{column}"
+    for column in (
+        "store_time",
+        "expire_time",
+        "access_time",
+        "tag",
+        "size",
+        "mode",
+        "filename",
+        "value",
+    )
+)
+
+
+def _make_private(folder: Path) -> None:
+    """Make the folder and its file before SQLite does, so that only their owner reads them."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(folder / diskcache.core.DBNAME, os.O_CREAT | os.O_RDWR, 0o600))

@@ -1,0 +1,103 @@
+"""Entries to the store in groups, in a thread of their own: the event loop never waits for a disk.
+
+While one group is being committed the next one gathers, so that groups grow with the load and a
+lone answer is stored at once.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Sequence
+
+from llmscale.cache.entry import Entry
+from llmscale.cache.store import STORE_ERRORS, Store, ToStore
+
+log = logging.getLogger(__name__)
+
+USED_AFTER_S = 86_400.0
+USED_GROUP = 500  # hits noted before they are written on their own
+ROOM_EVERY = 2_000  # entries stored between two looks at the size limit
+
+
+class GroupWriter:
+    """Stores entries until `close`. Never raises: what can't be stored is dropped and counted."""
+
+    def __init__(self, store: Store, *, replace: bool = True) -> None:
+        self._store = store
+        self._replace = replace
+        self._gathering: list[tuple[ToStore, asyncio.Future[None]]] = []
+        self._used: list[str] = []
+        self._work = threading.Condition()
+        self._closing = False
+        self._since_room = 0
+        self.stored = 0
+        self.dropped = 0  # entries that the store did not take
+        self.evicted = 0
+        self._thread = threading.Thread(target=self._run, name="cache-writer", daemon=True)
+        self._thread.start()
+
+    async def put(self, item: ToStore) -> None:
+        """Return when the entry is safe on disk, or is known not to get there."""
+        settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        with self._work:
+            self._gathering.append((item, settled))
+            self._work.notify()
+        await settled
+
+    def note_used(self, key: str, entry: Entry) -> None:
+        """Note a hit, for the order of eviction. Of no use within a day of storing."""
+        if time.time() - entry.created > USED_AFTER_S:
+            with self._work:
+                self._used.append(key)
+                if len(self._used) >= USED_GROUP:
+                    self._work.notify()
+
+    async def close(self) -> None:
+        """Store what is left, make room, end the thread."""
+        with self._work:
+            self._closing = True
+            self._work.notify()
+        await asyncio.to_thread(self._thread.join)
+
+    def _run(self) -> None:
+        while True:
+            with self._work:
+                while not (self._gathering or self._closing or len(self._used) >= USED_GROUP):
+                    self._work.wait()
+                group, self._gathering = self._gathering, []
+                used, self._used = self._used, []
+                closing = self._closing
+            self._commit([item for item, _ in group], used, closing=closing)
+            if group:
+                _settle([settled for _, settled in group])
+            elif closing:
+                self._store.close()  # the connection of this thread
+                return
+
+    def _commit(self, items: Sequence[ToStore], used: Sequence[str], *, closing: bool) -> None:
+        try:
+            if items:
+                self._store.add(items, replace=self._replace)
+                self.stored += len(items)
+                self._since_room += len(items)
+            if used:
+                self._store.note_used(used)
+            if self._since_room >= ROOM_EVERY or (closing and self._since_room):
+                self.evicted += self._store.make_room()
+                self._since_room = 0
+        except STORE_ERRORS as error:
+            if not self.dropped:
+                log.warning("the cache does not take answers (%s); the run goes on", error)
+            self.dropped += len(items)
+
+
+def _settle(waiting: Sequence[asyncio.Future[None]]) -> None:
+    loop = waiting[0].get_loop()
+
+    def settle() -> None:
+        for settled in waiting:
+            if not settled.done():
+                settled.set_result(None)
+
+    loop.call_soon_threadsafe(settle)
