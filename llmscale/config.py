@@ -8,7 +8,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ import orjson
 from msgspec import Meta
 
 from llmscale.errors import ConfigError
-from llmscale.units import duration_s, size_bytes
+from llmscale.units import duration_s, per_minute, size_bytes
 
 CONFIG_FILE = "llmscale.toml"
 ENV_PREFIX = "LLMSCALE_"
@@ -61,6 +61,8 @@ class EndpointConfig(_Table, frozen=True, kw_only=True):
     base_url: str | None = None
     api_key_env: str | None = None  # the name of a variable, never a key
     capacity: PositiveInt | None = None  # calls in flight; None: what suits the provider
+    rpm: float | str | None = None  # requests a minute, or "10/s"; None: no limit
+    tpm: float | str | None = None  # tokens a minute, in and out
 
 
 class Config(_Table, frozen=True, kw_only=True):
@@ -74,6 +76,8 @@ class Config(_Table, frozen=True, kw_only=True):
     model: str | None = None  # None: the first endpoint of the file, or DEFAULT_MODEL
     base_url: str | None = None
     api_key_env: str | None = None
+    rpm: float | str | None = None  # of each endpoint of `model`
+    tpm: float | str | None = None
     endpoint: tuple[EndpointConfig, ...] = ()
     allow_host: tuple[str, ...] = ()
     # what is asked; a field of a row wins
@@ -116,15 +120,22 @@ class Config(_Table, frozen=True, kw_only=True):
         return self.endpoint[0].model if self.endpoint else DEFAULT_MODEL
 
     def endpoints(self) -> tuple[EndpointConfig, ...]:
-        """Return the endpoints of the file, and first among them the one that the flags name."""
-        known = self.base_url is None and any(e.model == self.default_model for e in self.endpoint)
-        if known:
-            return self.endpoint
+        """Return the endpoints of the file, and first among them the one that the flags name.
+
+        `rpm` and `tpm` go to the endpoints of the default model.
+        """
         named = EndpointConfig(
             model=self.default_model, base_url=self.base_url, api_key_env=self.api_key_env
         )
-        others = (e for e in self.endpoint if e.model != named.model)
-        return (named, *others)
+        pool = self.endpoint
+        if self.base_url is not None or all(e.model != named.model for e in pool):
+            pool = (named, *(e for e in pool if e.model != named.model))
+        return tuple(self._limited(e) if e.model == named.model else e for e in pool)
+
+    def _limited(self, endpoint: EndpointConfig) -> EndpointConfig:
+        rpm = endpoint.rpm if self.rpm is None else self.rpm
+        tpm = endpoint.tpm if self.tpm is None else self.tpm
+        return msgspec.structs.replace(endpoint, rpm=rpm, tpm=tpm)
 
 
 class _Setting(msgspec.Struct, frozen=True):
@@ -209,8 +220,16 @@ def _check_params(param: Mapping[str, Any], origin: str) -> None:
 
 
 def _check_units(config: Config, settings: Mapping[str, _Setting]) -> None:
-    for name, read in (("cache_ttl", duration_s), ("cache_max_size", size_bytes)):
-        value = getattr(config, name)
+    """Read every amount once, so that a wrong one is found before anything starts."""
+    amounts: list[tuple[str, Any, Callable[[Any], float]]] = [
+        ("cache_ttl", config.cache_ttl, duration_s),
+        ("cache_max_size", config.cache_max_size, size_bytes),
+        ("rpm", config.rpm, per_minute),
+        ("tpm", config.tpm, per_minute),
+    ]
+    for endpoint in config.endpoint:
+        amounts += (("endpoint", rate, per_minute) for rate in (endpoint.rpm, endpoint.tpm))
+    for name, value, read in amounts:
         try:
             if value is not None and read(value) <= 0:
                 raise ValueError("it must be more than 0")

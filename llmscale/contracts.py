@@ -43,6 +43,27 @@ class Provider(Sends, Protocol):
         ...
 
 
+class Allowance(Protocol):
+    """What an endpoint lets out over time. It is asked and told; it never waits."""
+
+    @property
+    def most_tokens(self) -> float | None:
+        """The most tokens that one call can have; None: any number, and none need be estimated."""
+        ...
+
+    def wait_s(self, tokens: int) -> float:
+        """Return the seconds until a call of `tokens` may go out, 0 when it may now."""
+        ...
+
+    def take(self, tokens: int) -> None:
+        """Count a call that goes out."""
+        ...
+
+    def correct(self, taken: int, used: int) -> None:
+        """Replace the tokens that were taken for a call by those that it used."""
+        ...
+
+
 class OutcomeSink(Protocol):
     """Where outcomes go: one for each row, in completion order."""
 

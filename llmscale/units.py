@@ -19,12 +19,28 @@ def duration_s(text: str) -> float:
     return sum(float(amount) * _SECONDS[unit] for amount, unit in _PART.findall(compact))
 
 
+def per_minute(value: float | str) -> float:
+    """Return how many a minute: of 500, `500/min`, `10/s`, `30000/h`. Raises `ValueError`."""
+    amount, slash, unit = str(value).partition("/")
+    minutes = {"s": 1 / 60, "sec": 1 / 60, "m": 1.0, "min": 1.0, "h": 60.0, "hour": 60.0}
+    try:
+        rate = float(amount.replace("_", "")) / (minutes[unit.strip()] if slash else 1.0)
+    except (ValueError, KeyError):
+        raise ValueError(f"{value!r} is no rate; write for example 500, 500/min or 10/s") from None
+    if not 0 < rate < float("inf"):
+        raise ValueError(f"a rate must be more than 0, not {value}")
+    return rate
+
+
 def size_bytes(text: str) -> int:
     """Return the bytes of `500MB`, `2GB`, `1GiB`. Raises `ValueError`."""
     match = _SIZE.fullmatch(text.strip().lower())
     if match is None or (match[2] or "b") not in _BYTES:
         raise ValueError(f"{text!r} is no size; write for example 500MB or 2GB")
-    return int(float(match[1]) * _BYTES[match[2] or "b"])
+    count = float(match[1]) * _BYTES[match[2] or "b"]
+    if count >= 2**63:
+        raise ValueError(f"{text!r} is more than any disk holds")
+    return int(count)
 
 
 def short_size(count_bytes: float) -> str:

@@ -17,7 +17,7 @@ from llmscale.cache import history
 from llmscale.cache.entry import Entry
 from llmscale.cache.history import Use
 from llmscale.cache.keys import differing_fields, fingerprint, key_of
-from llmscale.cache.store import STORE_ERRORS, Store, ToStore
+from llmscale.cache.store import STORE_ERRORS, Store, ToStore, reason_of
 from llmscale.config import Config
 from llmscale.errors import ConfigError, StorageError
 from llmscale.reader.rows import rows_of
@@ -152,7 +152,9 @@ def _with(config: Config, work: Callable[[Store], T]) -> T:
         with closing(open_store(config)) as store:
             return work(store)
     except STORE_ERRORS as error:
-        raise StorageError(f"the cache in {folder_of(config)} can't be used: {error}") from None
+        raise StorageError(
+            f"the cache in {folder_of(config)} can't be used: {reason_of(error)}"
+        ) from None
 
 
 def _lines(row_or_file: str) -> Iterator[list[Line]]:
@@ -165,6 +167,7 @@ def _explained(store: Store, requests: list[tuple[int, Request]], bad_rows: int)
     missed = [(row, request) for row, request in requests if store.get(key_of(request)) is None]
     looked_at = [(row, fingerprint(request)) for row, request in missed[:MAX_EXPLAINED]]
     nearest: dict[int, dict[str, str]] = {}
+    unusable = {row for row, request in missed[:MAX_EXPLAINED] if store.holds(key_of(request))}
     if looked_at:
         for _, _, entry in store.items():
             for row, wanted in looked_at:
@@ -172,7 +175,9 @@ def _explained(store: Store, requests: list[tuple[int, Request]], bad_rows: int)
                 if best is None or _distance(wanted, entry.fingerprint) < _distance(wanted, best):
                     nearest[row] = entry.fingerprint
     explained = [
-        Miss(row, _differences(wanted, nearest[row]) if row in nearest else None)
+        Miss(row, {})
+        if row in unusable
+        else Miss(row, _differences(wanted, nearest[row]) if row in nearest else None)
         for row, wanted in looked_at
     ]
     return Explanation(len(requests) - len(missed), bad_rows, len(missed), explained)
@@ -225,7 +230,7 @@ def _imported(line: Line) -> ToStore:
         found = msgspec.json.decode(line.raw or b"", type=Exported)
         if len(bytes.fromhex(found.key)) != 32:
             raise ValueError("a key has 64 hex digits")
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (ValueError, RecursionError) as error:  # MsgspecError is a ValueError
         raise ConfigError(
             f"{line.source} line {line.number} is no exported entry: {error}"
         ) from None

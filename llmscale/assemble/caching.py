@@ -8,9 +8,9 @@ from pathlib import Path
 from llmscale.cache import history
 from llmscale.cache.history import RunUse, Use
 from llmscale.cache.on_disk import DiskReplies
-from llmscale.cache.store import STORE_ERRORS, Store
+from llmscale.cache.store import Store, reason_of
 from llmscale.config import Config
-from llmscale.stats import Stats
+from llmscale.stats import Lookups, Rows, Stats
 from llmscale.units import duration_s, size_bytes
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ def folder_of(config: Config) -> Path:
 
 
 def open_store(config: Config) -> Store:
-    """Open the cache. Raises one of `STORE_ERRORS`."""
+    """Open the cache. Raises one of `STORE_ERRORS`, for a damaged file anything."""
     ttl_s = None if config.cache_ttl is None else duration_s(config.cache_ttl)
     return Store(folder_of(config), size_bytes(config.cache_max_size), ttl_s)
 
@@ -36,11 +36,11 @@ def open_replies(config: Config) -> DiskReplies | None:
         return None
     try:
         return DiskReplies(open_store(config), replace=config.cache_mode != "write")
-    except STORE_ERRORS as error:
+    except Exception as error:  # whatever a damaged file brings
         log.warning(
             "the cache in %s can't be opened (%s); the run goes on without one",
             folder_of(config),
-            error,
+            reason_of(error),
         )
         return None
 
@@ -49,16 +49,12 @@ def note_use(
     config: Config, replies: DiskReplies, stats: Stats, started: datetime, output: str
 ) -> None:
     """Add this run to the history of the cache."""
-    rows = stats.rows_by_model()
+    rows, lookups = stats.rows_by_model(), stats.lookups_by_model()
     models = {}
-    for model, lookups in stats.lookups_by_model().items():
-        counted = rows.get(model)
+    for model in sorted({*rows, *lookups}):  # without look-ups there are shared calls
+        counted, asked = rows.get(model, Rows()), lookups.get(model, Lookups())
         models[model] = Use(
-            lookups.hits,
-            lookups.misses,
-            counted.deduped if counted else 0,
-            counted.saved_tokens if counted else 0,
-            counted.saved_usd if counted else 0.0,
+            asked.hits, asked.misses, counted.deduped, counted.saved_tokens, counted.saved_usd
         )
     run = RunUse(started.isoformat(timespec="seconds"), output, models, **replies.summary())
     try:

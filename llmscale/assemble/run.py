@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmscale import report as reports
-from llmscale.assemble.caching import note_use
 from llmscale.assemble.inputs import files_of, identity_of, readable_twice
 from llmscale.assemble.models import Models
 from llmscale.config import Config
@@ -98,6 +97,8 @@ class _Run:
         try:
             if kept < found.rows:
                 self._answer(opened, blocks, job, found.rows, kept, journal.sync)
+            else:
+                _close(opened)
             job.finish(self._stats.spend())
         except JobError as error:
             failed = error
@@ -186,6 +187,8 @@ class _Run:
     ) -> None:
         replies = opened.replies
         if replies is not None:
+            from llmscale.assemble.caching import note_use  # loaded with the cache by now
+
             note_use(self._config, replies, self._stats, self._started, output)
         report = reports.build(
             self._stats,
@@ -210,6 +213,12 @@ class _Run:
             log.info("answers in %s, report in %s", output, path or "no file")
         else:
             log.info("%s -> %s", reports.summary_line(report), output)
+
+
+def _close(opened: "Opened") -> None:
+    from llmscale.assemble.answering import run_loop
+
+    run_loop(opened.aclose())
 
 
 def _output_format(config: Config, *, is_batch: bool) -> OutputFormat:

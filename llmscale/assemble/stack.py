@@ -5,7 +5,7 @@ Endpoints are opened here, each with its key, its prices and its capacity, and c
 
 import random
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from llmscale.assemble.caching import open_replies
@@ -18,9 +18,11 @@ from llmscale.cache.on_disk import DiskReplies
 from llmscale.config import Config, EndpointConfig
 from llmscale.contracts import Answers
 from llmscale.cost import Prices
+from llmscale.limits import Limits
 from llmscale.providers import default_capacity, open_provider
 from llmscale.schema import SchemaChecked
 from llmscale.stats import Stats
+from llmscale.units import per_minute
 
 DEFAULT_CONCURRENCY = 64
 
@@ -76,6 +78,13 @@ class Opened(NamedTuple):
         """Return how many rows may be in flight: as asked for, or as many as the endpoints take."""
         return config.concurrency or sum(e.capacity for e in self.endpoints.values())
 
+    async def aclose(self) -> None:
+        """Close all of it."""
+        for endpoint in self.endpoints.values():
+            await endpoint.provider.aclose()
+        if self.replies is not None:
+            await self.replies.aclose()
+
 
 def open_all(config: Config, models: Models) -> Opened:
     """Open every endpoint (find its key, load its weights) and the cache. Nothing is sent.
@@ -91,17 +100,16 @@ async def stacked(
     config: Config, models: Models, opened: Opened, stats: Stats
 ) -> AsyncIterator[Stack]:
     """Put the layers on top of what is opened, and close that at the end."""
-    async with AsyncExitStack() as closing:
-        for endpoint in opened.endpoints.values():
-            closing.push_async_callback(endpoint.provider.aclose)
+    try:
         pools = Pools(models, opened.endpoints)
         policy = RetryPolicy(config.timeout, config.max_attempts, config.retry_time)
         balanced = Balanced(pools, policy, stats)
         answers: Answers = SchemaChecked(OneByOne(balanced))
         if opened.replies is not None and config.cache_mode != "off":
-            closing.push_async_callback(opened.replies.aclose)
             answers = Cached(answers, opened.replies, stats, config.cache_mode)
         yield Stack(answers, balanced, pools, opened.width(config))
+    finally:
+        await opened.aclose()
 
 
 def _open(config: Config, models: Models, endpoint: EndpointConfig) -> Endpoint:
@@ -113,4 +121,9 @@ def _open(config: Config, models: Models, endpoint: EndpointConfig) -> Endpoint:
     )
     provider = open_provider(endpoint, capacity, frozenset(config.allow_host))
     prices = Prices(is_listed=endpoint.base_url is None)
-    return Endpoint(models.label(endpoint), provider, capacity, prices)
+    return Endpoint(models.label(endpoint), provider, capacity, prices, _limits(endpoint))
+
+
+def _limits(endpoint: EndpointConfig) -> Limits | None:
+    rates = [None if r is None else per_minute(r) for r in (endpoint.rpm, endpoint.tpm)]
+    return None if rates == [None, None] else Limits(*rates)

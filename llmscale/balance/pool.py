@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from llmscale.contracts import Provider
+from llmscale.balance.health import Health
+from llmscale.contracts import Allowance, Provider
 from llmscale.cost import Prices
 from llmscale.errors import CallStopped
 
@@ -19,11 +20,20 @@ from llmscale.errors import CallStopped
 class Endpoint:
     """One address with its load: how many calls it has, may have, and until when it rests."""
 
-    def __init__(self, name: str, provider: Provider, capacity: int, prices: Prices) -> None:
+    def __init__(
+        self,
+        name: str,
+        provider: Provider,
+        capacity: int,
+        prices: Prices,
+        allowance: Allowance | None = None,
+    ) -> None:
         self.name = name
         self.provider = provider
         self.capacity = capacity
         self.prices = prices
+        self.allowance = allowance  # None: no limit
+        self.health = Health()
         self.in_flight = 0
         self.rests_until_s = 0.0  # on the event loop's clock
         self.pools: list[Pool] = []  # where it takes calls from
@@ -33,9 +43,24 @@ class Endpoint:
         """The share of the capacity that is in use."""
         return self.in_flight / self.capacity
 
-    def is_free(self, now_s: float) -> bool:
+    def has_place(self) -> bool:
+        """Tell whether one more call may be in flight; after an illness, one at all."""
+        return self.in_flight < (1 if self.health.is_probed else self.capacity)
+
+    def opens_in_s(self, now_s: float, tokens: int) -> float:
+        """Return the seconds until rest and limits let a call of `tokens` out, 0 for now."""
+        rest_s = max(0.0, self.rests_until_s - now_s)
+        return rest_s if self.allowance is None else max(rest_s, self.allowance.wait_s(tokens))
+
+    def is_free(self, now_s: float, tokens: int = 0) -> bool:
         """Tell whether a call may start now."""
-        return self.in_flight < self.capacity and self.rests_until_s <= now_s
+        return self.has_place() and not self.opens_in_s(now_s, tokens)
+
+    def start(self, tokens: int) -> None:
+        """Count a call."""
+        self.in_flight += 1
+        if self.allowance is not None:
+            self.allowance.take(tokens)
 
 
 class _Turn(NamedTuple):
@@ -44,6 +69,7 @@ class _Turn(NamedTuple):
     number: int  # in the order of arrival, over all pools
     place: asyncio.Future[Endpoint]
     tried: set[Endpoint]
+    tokens: int
 
 
 _arrivals = itertools.count()
@@ -61,8 +87,25 @@ class Pool:
         for endpoint in endpoints:
             endpoint.pools.append(self)
 
-    async def acquire(self, tried: set[Endpoint]) -> Endpoint:
-        """Return the endpoint that is used least, its load already raised.
+    @property
+    def has_alternatives(self) -> bool:
+        """Tell whether there is more than one endpoint."""
+        return len(self._endpoints) > 1
+
+    @property
+    def most_tokens(self) -> float | None:
+        """The most tokens that a call can have; None: any number."""
+        limits = [e.allowance.most_tokens if e.allowance else None for e in self._endpoints]
+        known = [limit for limit in limits if limit is not None]
+        return max(known) if len(known) == len(limits) else None
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Tell whether any endpoint has a limit of tokens."""
+        return any(e.allowance and e.allowance.most_tokens for e in self._endpoints)
+
+    async def acquire(self, tried: set[Endpoint], tokens: int = 0) -> Endpoint:
+        """Return the endpoint that is used least, with a call of `tokens` counted in already.
 
         One in `tried` is taken only where no other is free. Raises `CallStopped` after `stop`.
         """
@@ -70,11 +113,11 @@ class Pool:
             raise CallStopped
         loop = asyncio.get_running_loop()
         if not self._waiting:
-            chosen = self._pick(loop.time(), tried)
+            chosen = self._pick(loop.time(), tried, tokens)
             if chosen is not None:
                 return chosen
         place: asyncio.Future[Endpoint] = loop.create_future()
-        self._waiting.append(_Turn(next(_arrivals), place, tried))
+        self._waiting.append(_Turn(next(_arrivals), place, tried, tokens))
         self._serve()
         try:
             return await place
@@ -115,9 +158,9 @@ class Pool:
                 turn.place.set_exception(CallStopped())
         self._waiting.clear()
 
-    def _pick(self, now_s: float, tried: set[Endpoint]) -> Endpoint | None:
+    def _pick(self, now_s: float, tried: set[Endpoint], tokens: int) -> Endpoint | None:
         """Choose and count in one step, so that no two calls see the same free place."""
-        free = [e for e in self._endpoints if e.is_free(now_s)]
+        free = [e for e in self._endpoints if e.is_free(now_s, tokens)]
         fresh = [e for e in free if e not in tried] if tried else free
         candidates = fresh or free
         if not candidates:
@@ -127,16 +170,16 @@ class Pool:
         else:
             least = min(e.utilisation for e in candidates)
             chosen = self._dice.choice([e for e in candidates if e.utilisation == least])
-        chosen.in_flight += 1
+        chosen.start(tokens)
         return chosen
 
     def _serve(self) -> None:
         """Hand free places to those who wait, first come first served."""
         loop = asyncio.get_running_loop()
         while (turn := self._first()) is not None:
-            chosen = self._pick(loop.time(), turn.tried)
+            chosen = self._pick(loop.time(), turn.tried, turn.tokens)
             if chosen is None:
-                self._set_alarm(loop)
+                self._set_alarm(loop, turn.tokens)
                 return
             self._waiting.popleft()
             turn.place.set_result(chosen)
@@ -147,12 +190,12 @@ class Pool:
             self._waiting.popleft()
         return self._waiting[0] if self._waiting else None
 
-    def _set_alarm(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Come back when a rest is over; a place that frees up calls by itself."""
+    def _set_alarm(self, loop: asyncio.AbstractEventLoop, tokens: int) -> None:
+        """Come back when a rest or a limit is over; a place that frees up calls by itself."""
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
         now_s = loop.time()
-        rests = [e.rests_until_s for e in self._endpoints if e.rests_until_s > now_s]
-        if rests:
-            self._alarm = loop.call_at(min(rests), self._serve)
+        waits_s = [e.opens_in_s(now_s, tokens) for e in self._endpoints if e.has_place()]
+        if waits_s:
+            self._alarm = loop.call_at(now_s + min(waits_s), self._serve)

@@ -6,6 +6,7 @@ endpoint is outside the deadline of an attempt.
 """
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -16,6 +17,9 @@ from llmscale.balance.pool import Endpoint, Pool
 from llmscale.errors import CallFailed, CallStopped, ProviderRefused
 from llmscale.records import Failure, Reply, Request
 from llmscale.stats import Stats
+from llmscale.tokens import TokenEstimate
+
+log = logging.getLogger(__name__)
 
 
 class RetryPolicy(NamedTuple):
@@ -26,6 +30,24 @@ class RetryPolicy(NamedTuple):
     retry_time_s: float = 600.0  # no attempt begins later than this after the first
     backoff_s: float = 0.5  # bound of the first wait; doubles up to `max_backoff_s`
     max_backoff_s: float = 60.0
+
+
+class _Call(NamedTuple):
+    """What is to be sent, and what it is thought to take."""
+
+    requests: Sequence[Request]
+    model: str
+    pool: Pool
+    tokens: int  # 0 where no endpoint counts them
+    estimate: TokenEstimate | None
+
+    def settle(self, endpoint: Endpoint, replies: Sequence[Reply]) -> None:
+        """Correct what was taken by what was used."""
+        if self.estimate is None or endpoint.allowance is None:
+            return
+        self.estimate.learn(self.requests, replies)
+        used = sum(r.usage.input_tokens + r.usage.output_tokens for r in replies)
+        endpoint.allowance.correct(self.tokens, used or self.tokens)
 
 
 class Balanced:
@@ -43,6 +65,7 @@ class Balanced:
         self._stats = stats
         self._dice = dice or random.Random()  # noqa: S311 (jitter, no secret)
         self._stopping = asyncio.Event()
+        self._estimates: dict[str, TokenEstimate] = {}
 
     def stop(self) -> None:
         """Try nothing again; calls in flight may finish."""
@@ -54,50 +77,61 @@ class Balanced:
         Raises `CallFailed` after the last attempt, `ProviderRefused` when no call would fare
         better, `CallStopped` after `stop`.
         """
-        pool = self._pool_of(requests[0].model)
+        call = self._call(requests)
         tried: set[Endpoint] = set()
-        endpoint = await pool.acquire(tried)
+        endpoint = await call.pool.acquire(tried, call.tokens)
         latest_s = asyncio.get_running_loop().time() + self._policy.retry_time_s
         attempt = 0
         while True:
             attempt += 1
             try:
-                return await self._attempt(endpoint, requests, attempt)
+                return await self._attempt(endpoint, call, attempt)
             except CallFailed as error:
                 failure = error.failure
                 if failure.retry_after_s is not None:  # before the place goes to who waits for it
-                    pool.rest(endpoint, failure.retry_after_s)
+                    call.pool.rest(endpoint, failure.retry_after_s)
             finally:
-                pool.release(endpoint)
+                call.pool.release(endpoint)
             if failure.stops_job:
                 raise ProviderRefused(f"{endpoint.name} refuses the job: {failure.message}")
             if not failure.retryable or attempt >= self._policy.max_attempts:
                 raise CallFailed(failure, attempt)
             tried.add(endpoint)
-            endpoint = await self._next_endpoint(pool, tried, failure, attempt, latest_s)
+            endpoint = await self._next_endpoint(call, tried, failure, attempt, latest_s)
+
+    def _call(self, requests: Sequence[Request]) -> _Call:
+        """Raises `CallFailed` when the call is larger than any limit will ever let out."""
+        model = requests[0].model
+        pool = self._pool_of(model)
+        if not pool.counts_tokens:
+            return _Call(requests, model, pool, 0, None)
+        estimate = self._estimates.setdefault(model, TokenEstimate())
+        tokens = estimate.of(requests)
+        most = pool.most_tokens
+        if most is not None and tokens > most:
+            message = f"needs about {tokens} tokens, and the limit is {most:.0f} a minute"
+            raise CallFailed(Failure(kind="invalid_request", message=message), 0)
+        return _Call(requests, model, pool, tokens, estimate)
 
     async def _next_endpoint(
-        self, pool: Pool, tried: set[Endpoint], failure: Failure, attempt: int, latest_s: float
+        self, call: _Call, tried: set[Endpoint], failure: Failure, attempt: int, latest_s: float
     ) -> Endpoint:
         """Wait for the next attempt's endpoint. Raises `CallFailed` when it would come too late."""
         try:
             async with asyncio.timeout_at(latest_s):
-                if not pool.untried(tried):
+                if not call.pool.untried(tried):
                     tried.clear()
-                    await self._back_off(pool, failure, attempt, latest_s)
-                return await pool.acquire(tried)
+                    await self._back_off(call.pool, failure, attempt, latest_s)
+                return await call.pool.acquire(tried, call.tokens)
         except TimeoutError:
             raise CallFailed(failure, attempt) from None
 
-    async def _attempt(
-        self, endpoint: Endpoint, requests: Sequence[Request], attempt: int
-    ) -> list[Reply]:
+    async def _attempt(self, endpoint: Endpoint, call: _Call, attempt: int) -> list[Reply]:
         loop = asyncio.get_running_loop()
-        model = requests[0].model
         began_s = loop.time()
         try:
             async with asyncio.timeout(self._policy.timeout_s):
-                replies = await endpoint.provider.send(requests)
+                replies = await endpoint.provider.send(call.requests)
         except TimeoutError:
             message = f"no answer from {endpoint.name} within {self._policy.timeout_s:g} s"
             failure = Failure(kind="timeout", message=message, retryable=True)
@@ -105,16 +139,33 @@ class Balanced:
             failure = error.failure
         else:
             latency_s = loop.time() - began_s
-            replies = [_stamped(reply, endpoint, model, attempt, latency_s) for reply in replies]
-            self._stats.add_attempt(endpoint.name, model, latency_s, replies)
-            return replies
+            stamped = [_stamped(r, endpoint, call.model, attempt, latency_s) for r in replies]
+            self._stats.add_attempt(endpoint.name, call.model, latency_s, stamped)
+            endpoint.health.answered()
+            call.settle(endpoint, replies)
+            return stamped
+        self._note_illness(endpoint, call.pool, failure, began_s)
         latency_s = loop.time() - began_s
         if failure.reply is not None:
-            paid = _stamped(failure.reply, endpoint, model, attempt, latency_s)
+            paid = _stamped(failure.reply, endpoint, call.model, attempt, latency_s)
             failure = replace(failure, reply=paid)
         replies = [failure.reply] if failure.reply is not None else []
-        self._stats.add_attempt(endpoint.name, model, latency_s, replies, failure.kind)
+        self._stats.add_attempt(endpoint.name, call.model, latency_s, replies, failure.kind)
         raise CallFailed(failure, attempt)
+
+    def _note_illness(
+        self, endpoint: Endpoint, pool: Pool, failure: Failure, began_s: float
+    ) -> None:
+        """Rest an endpoint that keeps failing, unless it is the only one and has never answered."""
+        if not (endpoint.health.has_answered or pool.has_alternatives):
+            return
+        now_s = asyncio.get_running_loop().time()
+        rest_s = endpoint.health.failed(failure.kind, began_s, now_s)
+        if rest_s is not None:
+            pool.rest(endpoint, rest_s)
+            log.warning(
+                "%s keeps failing (%s); it rests %.0f s", endpoint.name, failure.message, rest_s
+            )
 
     async def _back_off(self, pool: Pool, failure: Failure, attempt: int, latest_s: float) -> None:
         """Wait before the next attempt. Raises `CallFailed` when it would come too late.

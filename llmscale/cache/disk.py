@@ -1,15 +1,16 @@
-"""What diskcache may do with keys and values: text keys, bytes in the row, and nothing else.
+"""What diskcache may do with its file: text keys, bytes in the row, and nothing else.
 
 diskcache's own Disk unpickles what it finds in the file and opens the file names that it finds
 there (CVE-2025-69872). This one refuses every value that is not plain bytes in its row: a planted
-pickle or file name is a miss, and is counted.
+pickle or file name is a miss, and is counted. diskcache's own Cache takes settings out of the file
+too, and sets any attribute that they name: this one believes none of them.
 """
 
 import sqlite3
 from typing import Any
 
 import diskcache
-from diskcache.core import MODE_BINARY
+from diskcache.core import DEFAULT_SETTINGS, ENOVAL, METADATA, MODE_BINARY
 
 from llmscale.cache.entry import RefusedValue
 
@@ -52,3 +53,21 @@ class BytesDisk(diskcache.Disk):  # type: ignore[misc]
 
     def remove(self, file_path: str) -> None:
         """Remove no file, whatever the row says: we never store one."""
+
+
+class ClosedCache(diskcache.Cache):  # type: ignore[misc]
+    """A Cache with a `BytesDisk`, whose settings are those that it was opened with."""
+
+    def __init__(self, directory: str, timeout: float, **settings: Any) -> None:
+        self._own_settings = DEFAULT_SETTINGS | settings
+        super().__init__(directory, timeout, disk=BytesDisk, **self._own_settings)
+
+    def reset(self, key: str, value: Any = ENOVAL, update: bool = True) -> Any:
+        """Set one of our settings to our value; what else the file names is passed over."""
+        if key not in self._own_settings and key not in METADATA:
+            return None
+        return super().reset(key, self._own_settings.get(key, value), update)
+
+    def volume(self) -> int:
+        """Return the bytes of the file; the sum that it keeps is of values outside of it."""
+        return int(self._page_size * self._sql("PRAGMA page_count").fetchone()[0])

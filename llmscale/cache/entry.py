@@ -56,7 +56,7 @@ def unseal(key: str, value: object) -> Entry:
         raise RefusedValue("changed, or stored under another key")
     try:
         return _decoder.decode(_decompressed(payload) if compression == _ZLIB else payload)
-    except (zlib.error, msgspec.MsgspecError) as error:
+    except (zlib.error, ValueError, RecursionError) as error:  # MsgspecError is a ValueError
         raise RefusedValue(str(error)) from None
 
 

@@ -69,5 +69,5 @@ def runs(folder: Path) -> Iterator[RunUse]:
         for line in file:
             try:
                 yield msgspec.json.decode(line, type=RunUse)
-            except msgspec.MsgspecError:
+            except (ValueError, RecursionError):  # MsgspecError is a ValueError
                 continue

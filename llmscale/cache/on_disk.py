@@ -3,7 +3,7 @@
 import logging
 
 from llmscale.cache.entry import Entry
-from llmscale.cache.store import STORE_ERRORS, Store, ToStore
+from llmscale.cache.store import Store, ToStore, reason_of
 from llmscale.cache.writing import GroupWriter
 
 log = logging.getLogger(__name__)
@@ -25,10 +25,10 @@ class DiskReplies:
             return None
         try:
             entry = self._store.get(key)
-        except STORE_ERRORS as error:
+        except Exception as error:  # whatever a damaged file brings
             self._errors += 1
             if self._errors in (1, MAX_ERRORS):
-                log.warning("the cache can't be read (%s); the run goes on", error)
+                log.warning("the cache can't be read (%s); the run goes on", reason_of(error))
             return None
         if entry is not None:
             self._writer.note_used(key, entry)

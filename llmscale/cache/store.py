@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import diskcache
 from diskcache.core import EVICTION_POLICY, MODE_BINARY
 
-from llmscale.cache.disk import BytesDisk
+from llmscale.cache.disk import ClosedCache
 from llmscale.cache.entry import Entry, RefusedValue, seal, unseal
 
 LOCK_TIMEOUT_S = 60.0
@@ -24,6 +24,16 @@ _GROUP = 500  # entries in a statement, of ten parameters or so each
 
 STORE_ERRORS = (sqlite3.Error, diskcache.Timeout, OSError)
 """What a broken, full or locked cache raises."""
+
+
+def reason_of(error: Exception) -> str:
+    """Return why the store failed, in words for a person."""
+    if isinstance(error, diskcache.Timeout):  # whatever keeps a transaction from beginning
+        return "it can't be written, or another process holds it"
+    if "locked" in str(error):
+        return "another process holds it"
+    return str(error) or type(error).__name__
+
 
 # Least recently used, but a look-up does not write: uses are noted in groups, by `note_used`.
 _POLICY = "llmscale-used"
@@ -58,10 +68,9 @@ class Store:
         self.folder = folder
         self._ttl_s = ttl_s
         _make_private(folder)
-        self._cache = diskcache.Cache(
+        self._cache = ClosedCache(
             str(folder),
-            timeout=LOCK_TIMEOUT_S,
-            disk=BytesDisk,
+            LOCK_TIMEOUT_S,
             eviction_policy=_POLICY,
             size_limit=size_limit_bytes,
             cull_limit=0,  # never while adding; `make_room` does it once a group
@@ -76,8 +85,19 @@ class Store:
 
     def get(self, key: str) -> Entry | None:
         """Return the entry of a key, None where there is none that can be used."""
-        value = self._cache.get(key)
+        value, _ = self._read(key)
         return None if value is None else self._usable(key, value)
+
+    def _read(self, key: str) -> tuple[object, object]:
+        """Return the value and the model of a key, both None where it has none."""
+        try:
+            value, model = self._cache.get(key, tag=True)
+        except sqlite3.OperationalError as error:
+            if "decode" not in str(error):
+                raise
+            self._refused += 1  # text, and not even that, where bytes should be
+            return None, None
+        return value, model
 
     def _usable(self, key: str, value: object) -> Entry | None:
         try:
@@ -89,16 +109,23 @@ class Store:
             return None  # it was stored under a longer life
         return entry
 
-    def add(self, group: Sequence[ToStore], *, replace: bool = True) -> None:
-        """Store a group of entries in one transaction; later ones win.
+    def holds(self, key: str) -> bool:
+        """Tell whether there is an entry of a key, be it expired or damaged."""
+        found = self._cache._sql("SELECT 1 FROM Cache WHERE key = ? AND raw = 1", (key,))
+        return found.fetchone() is not None
+
+    def add(self, group: Sequence[ToStore], *, replace: bool = True) -> int:
+        """Store a group of entries in one transaction, later ones win; return how many.
 
         With `replace` False an entry that is there already stays.
         """
         newest = {item.key: item for item in group}
         items = list(newest.values())
         with self._cache.transact():
-            for start in range(0, len(items), _GROUP):
+            return sum(
                 self._insert(items[start : start + _GROUP], replace=replace)
+                for start in range(0, len(items), _GROUP)
+            )
 
     def note_used(self, keys: Sequence[str]) -> None:
         """Note that entries were hit just now, for the order of eviction."""
@@ -120,7 +147,12 @@ class Store:
 
     def expire(self) -> int:
         """Drop what is past its time; return how many entries."""
-        return int(self._cache.expire())
+        dropped = int(self._cache.expire())
+        if self._ttl_s is not None:  # those that were stored under a longer life
+            oldest = time.time() - self._ttl_s
+            found = self._cache._sql("DELETE FROM Cache WHERE store_time < ?", (oldest,))
+            dropped += int(found.rowcount)
+        return dropped
 
     def count(self, model_pattern: str = "*", older_than_s: float | None = None) -> int:
         """Count the entries that `clear` would remove."""
@@ -160,8 +192,12 @@ class Store:
 
     def items(self) -> Iterator[tuple[str, str, Entry]]:
         """Yield the key, the model and the entry of all that can be used."""
-        for key in self._cache.iterkeys():
-            value, model = self._cache.get(key, tag=True)
+        keys = self._cache._sql(
+            "SELECT key FROM Cache WHERE raw = 1 AND typeof(key) = 'text'"
+            " AND key NOT GLOB '*[^0-9a-f]*' ORDER BY key"
+        )
+        for (key,) in keys:
+            value, model = self._read(key)
             entry = None if value is None else self._usable(key, value)
             if entry is not None:
                 yield key, str(model), entry
@@ -170,7 +206,7 @@ class Store:
         """Close the file."""
         self._cache.close()
 
-    def _insert(self, items: Sequence[ToStore], *, replace: bool) -> None:
+    def _insert(self, items: Sequence[ToStore], *, replace: bool) -> int:
         now = time.time()
         parameters: list[Any] = []
         for key, entry, model in items:
@@ -178,12 +214,13 @@ class Store:
             parameters += (key, entry.created, expires, now, model, seal(key, entry))
         # size is 0, as diskcache has it for values that are in their row
         rows = ",".join([f"(?,1,?,?,?,0,?,0,{MODE_BINARY},NULL,?)"] * len(items))
-        self._cache._sql(
+        stored = self._cache._sql(
             "INSERT INTO Cache (key, raw, store_time, expire_time, access_time, access_count,"  # noqa: S608
             f" tag, size, mode, filename, value) VALUES {rows} ON CONFLICT (key, raw) "
             + (_REPLACE if replace else "DO NOTHING"),
             parameters,
         )
+        return int(stored.rowcount)
 
 
 _REPLACE = "DO UPDATE SET " + ", ".join(

@@ -8,16 +8,17 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from llmscale.cache.entry import Entry
-from llmscale.cache.store import STORE_ERRORS, Store, ToStore
+from llmscale.cache.store import Store, ToStore, reason_of
 
 log = logging.getLogger(__name__)
 
 USED_AFTER_S = 86_400.0
 USED_GROUP = 500  # hits noted before they are written on their own
 ROOM_EVERY = 2_000  # entries stored between two looks at the size limit
+MAX_FAILURES = 3  # in a row, before nothing more is tried: each may have waited for a lock
 
 
 class GroupWriter:
@@ -31,6 +32,8 @@ class GroupWriter:
         self._work = threading.Condition()
         self._closing = False
         self._since_room = 0
+        self._failures = 0  # in a row
+        self._has_warned = False
         self.stored = 0
         self.dropped = 0  # entries that the store did not take
         self.evicted = 0
@@ -76,20 +79,37 @@ class GroupWriter:
                 return
 
     def _commit(self, items: Sequence[ToStore], used: Sequence[str], *, closing: bool) -> None:
-        try:
-            if items:
-                self._store.add(items, replace=self._replace)
-                self.stored += len(items)
-                self._since_room += len(items)
-            if used:
-                self._store.note_used(used)
-            if self._since_room >= ROOM_EVERY or (closing and self._since_room):
-                self.evicted += self._store.make_room()
-                self._since_room = 0
-        except STORE_ERRORS as error:
-            if not self.dropped:
-                log.warning("the cache does not take answers (%s); the run goes on", error)
+        if items and not self._did(lambda: self._add(items)):
             self.dropped += len(items)
+        if used:
+            self._did(lambda: self._store.note_used(used))
+        if self._since_room >= ROOM_EVERY or (closing and self._since_room):
+            self._since_room = 0
+            self._did(self._make_room)
+
+    def _add(self, items: Sequence[ToStore]) -> None:
+        self.stored += self._store.add(items, replace=self._replace)
+        self._since_room += len(items)
+
+    def _make_room(self) -> None:
+        self.evicted += self._store.make_room()
+
+    def _did(self, work: Callable[[], None]) -> bool:
+        """Work on the store and tell whether that went well. Rows wait for this thread."""
+        if self._failures >= MAX_FAILURES:
+            return False
+        try:
+            work()
+        except Exception as error:  # whatever a damaged file brings
+            self._failures += 1
+            if not self._has_warned or self._failures == MAX_FAILURES:
+                self._has_warned = True
+                log.warning(
+                    "the cache does not take answers (%s); the run goes on", reason_of(error)
+                )
+            return False
+        self._failures = 0
+        return True
 
 
 def _settle(waiting: Sequence[asyncio.Future[None]]) -> None:

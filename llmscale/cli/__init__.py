@@ -17,7 +17,8 @@ app = typer.Typer(
     name="llmscale",
     help="Take a file of prompts through a set of models: JSONL in, JSONL and a report out.",
     epilog="Exit codes: 0 all answered, 1 some failed, 2 usage, 3 refused by the provider, "
-    "5 storage, 6 locked, 130 Ctrl-C, 143 SIGTERM.",
+    "5 storage, 6 locked, 70 a fault of llmscale, 130 Ctrl-C, 141 nobody reads stdout, "
+    "143 SIGTERM.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -39,6 +39,14 @@ def run(
     concurrency: Annotated[
         int | None, typer.Option(metavar="N", help="Rows in flight. Default: 64, local: its slots.")
     ] = None,
+    rpm: Annotated[
+        str | None,
+        typer.Option(metavar="RATE", help="Requests a minute at most: 500, 500/min, 10/s."),
+    ] = None,
+    tpm: Annotated[
+        str | None,
+        typer.Option(metavar="RATE", help="Tokens a minute at most, in and out: 200000."),
+    ] = None,
     timeout: Annotated[
         float | None, typer.Option(metavar="S", help="Seconds for one attempt. Default: 120.")
     ] = None,

@@ -42,6 +42,8 @@ class Job:
         try:
             self._earlier = None if overwrite else self._load()
             self._replaced_sha256 = _sha256(files.output) if overwrite else None
+            if self._earlier is not None and self._earlier.state == "finished":
+                files.partial.unlink(missing_ok=True)  # all of it is in OUT, and paid for there
         except BaseException:
             self._lock.release()
             raise
@@ -83,7 +85,7 @@ class Job:
                 "drop some; leave --limit out, write elsewhere with -o, or begin anew with "
                 "--overwrite"
             )
-        if earlier is None or earlier.state == "finished":  # all of it is given up, or in OUT
+        if earlier is None:
             self.files.partial.unlink(missing_ok=True)
         left_in_flight = self._lock.left_in_flight if earlier else 0
         inputs, settings, limit = self._identity

@@ -166,11 +166,11 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def _spend_of(line: dict[str, Any]) -> Spend:
-    if line.get("cached") or line.get("usage") is None:
-        return Spend(attempts=line.get("attempts") or 0)
-    usage, cost_usd = line["usage"], line["cost_usd"]
+    attempts, usage, cost_usd = line["attempts"], line["usage"], line["cost_usd"]
+    if not attempts or usage is None:  # from the cache, from another row's call, or not paid for
+        return Spend(attempts)
     return Spend(
-        line["attempts"],
+        attempts,
         usage["input_tokens"],
         usage["output_tokens"],
         cost_usd or 0.0,

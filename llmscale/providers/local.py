@@ -109,7 +109,11 @@ def _start_engine(weights: Path, slots: int, key: str) -> Any:
     params.use_jinja = False  # with it, SmolLM2 answers in gibberish
     params.api_keys = [key]
     params.verbosity = -1
+    params.endpoint_metrics = True
     try:
-        return xllamacpp.Server(params)
+        engine = xllamacpp.Server(params)
     except Exception as error:
         raise ConfigError(f"{weights} can't be loaded: {error}") from None
+    # Its loop has begun when it answers this. An engine freed before that would wait for ever.
+    engine.handle_metrics()
+    return engine

@@ -54,14 +54,15 @@ def run_command_line(base_url: str, *options: str) -> list[str]:
 def environment(folder: Path) -> dict[str, str]:
     """Return an environment without the keys, settings and caches of whoever runs this.
 
-    Python's own switches go too: without its bytecode, a program starts at half the speed.
+    The cache of answers is off: `--cache` says otherwise. Python's own switches go too: without
+    its bytecode, a program starts at half the speed.
     """
     kept = {
         name: value
         for name, value in os.environ.items()
         if not name.endswith("_API_KEY") and not name.startswith(("LLMSCALE_", "PYTHON"))
     }
-    return {**kept, "XDG_CACHE_HOME": str(folder / "cache")}
+    return {**kept, "XDG_CACHE_HOME": str(folder / "cache"), "LLMSCALE_CACHE_MODE": "off"}
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:

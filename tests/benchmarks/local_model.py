@@ -16,7 +16,7 @@ from pathlib import Path
 
 import orjson
 
-from tests.benchmarks.bare_library import SLOTS
+from tests.benchmarks.bare_library import SLOTS, questions
 from tests.benchmarks.jobs import environment, program, read_lines
 from tests.benchmarks.machine import print_machine
 from tests.benchmarks.paired import alternate, spread
@@ -69,10 +69,13 @@ class Contest:
     """One job, and a job of next to nothing, for whoever answers them."""
 
     def __init__(self, folder: Path, prompts: Path, max_tokens: int) -> None:
-        self._prompts = prompts
+        # the questions alone: what a row says of its sampling would win over the flags
+        rows = [orjson.dumps({"messages": asked}) + b"\n" for asked in questions(prompts)]
         self._max_tokens = max_tokens
+        self._prompts = folder / "prompts.jsonl"
+        self._prompts.write_bytes(b"".join(rows))
         self._one_row = folder / "one_row.jsonl"
-        self._one_row.write_bytes(prompts.read_bytes().splitlines(keepends=True)[0])
+        self._one_row.write_bytes(rows[0])
 
     def runs_of(self, generator: Generator) -> Callable[[], Generation]:
         """Return a call that runs both jobs."""
