@@ -15,13 +15,16 @@ Run = subprocess.CompletedProcess[str]
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Return the environment without the keys and settings of whoever runs the tests."""
+    """Return the environment without the keys, settings and cache of whoever runs the tests.
+
+    The cache is off unless a test says where it is.
+    """
     kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith("LLMSCALE_") and not name.endswith("_API_KEY")
     }
-    return kept | more
+    return kept | {"LLMSCALE_CACHE_MODE": "off"} | more
 
 
 def command(*args: object) -> list[str]:

@@ -1,0 +1,414 @@
+"""Who takes a call: least used, ties by lot, first come first served, nothing above capacity."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Sequence
+
+import looptime
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmscale.balance.pool import Endpoint, Pool
+from llmscale.cost import Prices
+from llmscale.errors import CallStopped
+from llmscale.records import Reply, Request
+
+NOBODY: set[Endpoint] = set()
+
+
+class Nothing:
+    """A provider that is never called: a pool knows nothing of calls."""
+
+    async def send(self, requests: Sequence[Request]) -> list[Reply]:
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        raise NotImplementedError
+
+
+def endpoint(name: str, capacity: int = 1) -> Endpoint:
+    return Endpoint(name, Nothing(), capacity, Prices(is_listed=False))
+
+
+def pool_of(*endpoints: Endpoint, seed: int = 0) -> Pool:
+    return Pool(endpoints, random.Random(seed))
+
+
+async def settle() -> None:
+    """Let every task that can run do so, without time passing."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def waiting_for(pool: Pool, tried: set[Endpoint] | None = None) -> asyncio.Task[Endpoint]:
+    """Return a task that waits for a place already."""
+    task = asyncio.create_task(pool.acquire(tried or set()))
+    await settle()
+    assert not task.done()
+    return task
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "capacity", "taken"),
+    [
+        ({"a": 3, "b": 1}, {"a": 10, "b": 10}, "b"),
+        ({"a": 3, "b": 2}, {"a": 10, "b": 4}, "a"),  # 30 % against 50 %, though 3 > 2
+        ({"a": 0, "b": 5}, {"a": 1, "b": 1_000}, "a"),
+        ({"a": 1, "b": 5}, {"a": 1, "b": 1_000}, "b"),
+        ({"a": 1, "b": 1}, {"a": 2, "b": 3}, "b"),
+    ],
+)
+async def test_the_endpoint_with_the_least_share_in_use_takes_the_call(
+    in_flight: dict[str, int], capacity: dict[str, int], taken: str
+) -> None:
+    endpoints = [endpoint(name, capacity[name]) for name in in_flight]
+    for one in endpoints:
+        one.in_flight = in_flight[one.name]
+    assert (await pool_of(*endpoints).acquire(NOBODY)).name == taken
+
+
+async def test_a_pick_is_counted_at_once() -> None:
+    one = endpoint("a", 2)
+    pool = pool_of(one)
+    assert await pool.acquire(NOBODY) is one
+    assert (one.in_flight, one.utilisation) == (1, 0.5)
+    pool.release(one)
+    assert (one.in_flight, one.utilisation) == (0, 0.0)
+
+
+async def test_ties_are_broken_by_lot() -> None:
+    endpoints = [endpoint(name, 10) for name in "abc"]
+    pool = pool_of(*endpoints)
+    picked: Counter[str] = Counter()
+    for _ in range(300):
+        taken = await pool.acquire(NOBODY)
+        picked[taken.name] += 1
+        pool.release(taken)
+    assert set(picked) == {"a", "b", "c"}
+    assert min(picked.values()) > 60
+
+
+async def test_unequal_capacities_fill_in_proportion() -> None:
+    small, large = endpoint("small", 3), endpoint("large", 30)
+    pool = pool_of(small, large)
+    for _ in range(11):
+        await pool.acquire(NOBODY)
+    assert 1 <= small.in_flight <= 2
+    assert small.in_flight + large.in_flight == 11
+    for _ in range(22):
+        await pool.acquire(NOBODY)
+    assert (small.in_flight, large.in_flight) == (3, 30)
+
+
+async def test_a_tried_endpoint_is_taken_only_where_no_other_is_free() -> None:
+    first, second = endpoint("first", 10), endpoint("second", 2)
+    pool = pool_of(first, second)
+    tried = {first}
+    assert [(await pool.acquire(tried)).name for _ in range(3)] == ["second", "second", "first"]
+
+
+async def test_who_waits_is_served_in_the_order_of_arrival() -> None:
+    one = endpoint("a", 2)
+    pool = pool_of(one)
+    for _ in range(2):
+        await pool.acquire(NOBODY)
+    waiters = [await waiting_for(pool) for _ in range(5)]
+    for number in range(5):
+        pool.release(one)
+        await settle()
+        assert [task.done() for task in waiters] == [i <= number for i in range(5)]
+    assert one.in_flight == 2
+
+
+async def test_a_late_comer_does_not_overtake_who_waits() -> None:
+    one = endpoint("a")
+    pool = pool_of(one)
+    await pool.acquire(NOBODY)
+    first = await waiting_for(pool)
+    pool.release(one)  # handed to the first before it runs
+    late = await waiting_for(pool)
+    assert first.done()
+    assert not late.done()
+    pool.release(one)
+    assert await late is one
+
+
+@pytest.mark.looptime
+async def test_a_resting_endpoint_is_picked_at_its_time_and_by_no_other_event() -> None:
+    one = endpoint("a", 10)
+    pool = pool_of(one)
+    pool.rest(one, 30)
+    began_s = asyncio.get_running_loop().time()
+    assert await pool.acquire(NOBODY) is one
+    assert asyncio.get_running_loop().time() - began_s == pytest.approx(30)
+
+
+@pytest.mark.looptime
+async def test_while_one_rests_another_takes_the_calls() -> None:
+    resting, healthy = endpoint("resting", 100), endpoint("healthy", 5)
+    pool = pool_of(resting, healthy)
+    pool.rest(resting, 30)
+    assert {(await pool.acquire(NOBODY)).name for _ in range(5)} == {"healthy"}
+    assert asyncio.get_running_loop().time() == pytest.approx(0)
+    assert (await pool.acquire(NOBODY)).name == "resting"
+    assert asyncio.get_running_loop().time() == pytest.approx(30)
+
+
+@pytest.mark.looptime
+async def test_of_two_rests_the_first_to_end_is_picked() -> None:
+    slow, quick = endpoint("slow"), endpoint("quick")
+    pool = pool_of(slow, quick)
+    pool.rest(slow, 60)
+    pool.rest(quick, 20)
+    assert pool.rest_left_s() == pytest.approx(20)
+    assert (await pool.acquire(NOBODY)).name == "quick"
+    assert asyncio.get_running_loop().time() == pytest.approx(20)
+    assert (await pool.acquire(NOBODY)).name == "slow"
+    assert asyncio.get_running_loop().time() == pytest.approx(60)
+
+
+@pytest.mark.looptime
+async def test_a_shorter_rest_does_not_shorten_a_longer_one() -> None:
+    one = endpoint("a")
+    pool = pool_of(one)
+    pool.rest(one, 50)
+    pool.rest(one, 1)
+    await pool.acquire(NOBODY)
+    assert asyncio.get_running_loop().time() == pytest.approx(50)
+
+
+@pytest.mark.looptime
+async def test_a_rest_that_is_extended_while_one_waits_is_kept() -> None:
+    one = endpoint("a", 2)
+    pool = pool_of(one)
+    pool.rest(one, 10)
+    waiter = await waiting_for(pool)
+    asyncio.get_running_loop().call_later(5, pool.rest, one, 20)
+    await waiter
+    assert asyncio.get_running_loop().time() == pytest.approx(25)
+
+
+@pytest.mark.looptime
+async def test_a_place_freed_during_a_rest_goes_to_nobody() -> None:
+    one = endpoint("a")
+    pool = pool_of(one)
+    await pool.acquire(NOBODY)
+    waiter = await waiting_for(pool)
+    pool.rest(one, 30)
+    pool.release(one)
+    await settle()
+    assert not waiter.done()
+    assert await waiter is one
+    assert asyncio.get_running_loop().time() == pytest.approx(30)
+
+
+@pytest.mark.looptime
+async def test_after_a_rest_no_more_calls_begin_than_there_are_places() -> None:
+    one = endpoint("a", 3)
+    pool = pool_of(one)
+    pool.rest(one, 10)
+    waiters = [await waiting_for(pool) for _ in range(8)]
+    await asyncio.sleep(11)
+    assert [task.done() for task in waiters] == [True] * 3 + [False] * 5
+    assert one.in_flight == 3
+    for task in waiters:
+        task.cancel()
+
+
+@pytest.mark.looptime
+async def test_untried_looks_for_an_endpoint_that_neither_rests_nor_was_tried() -> None:
+    first, second = endpoint("first"), endpoint("second")
+    pool = pool_of(first, second)
+    assert pool.untried(set())
+    assert pool.untried({first})
+    assert not pool.untried({first, second})
+    pool.rest(second, 10)
+    assert not pool.untried({first})
+    assert pool.rest_left_s() == 0
+    await asyncio.sleep(10)
+    assert pool.untried({first})
+
+
+async def test_a_cancelled_waiter_takes_no_place() -> None:
+    one = endpoint("a")
+    pool = pool_of(one)
+    await pool.acquire(NOBODY)
+    first, second = await waiting_for(pool), await waiting_for(pool)
+    first.cancel()
+    await settle()
+    pool.release(one)
+    assert await second is one
+    assert one.in_flight == 1
+
+
+async def test_a_place_handed_over_in_the_moment_of_a_cancellation_is_given_on() -> None:
+    one = endpoint("a")
+    pool = pool_of(one)
+    await pool.acquire(NOBODY)
+    first, second = await waiting_for(pool), await waiting_for(pool)
+    pool.release(one)  # the place is the first's now, which has not run yet
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert await second is one
+    assert one.in_flight == 1
+    pool.release(one)
+    assert one.in_flight == 0
+
+
+async def test_a_shared_endpoint_wakes_who_waits_in_the_other_pool() -> None:
+    shared = endpoint("shared")
+    one, other = pool_of(shared), pool_of(shared)
+    await one.acquire(NOBODY)
+    waiter = await waiting_for(other)
+    one.release(shared)
+    assert await waiter is shared
+    assert shared.in_flight == 1
+
+
+async def test_a_shared_place_goes_to_who_has_waited_longest_in_whichever_pool() -> None:
+    shared = endpoint("shared")
+    pools = [pool_of(shared), pool_of(shared)]
+    await pools[0].acquire(NOBODY)
+    order = [1, 0, 0, 1, 1, 0]
+    waiters = [await waiting_for(pools[which]) for which in order]
+    waiters[1].cancel()
+    await settle()
+    alive = [waiters[0], *waiters[2:]]
+    for number in range(len(alive)):
+        pools[0].release(shared)
+        await settle()
+        assert [task.done() for task in alive] == [i <= number for i in range(len(alive))]
+
+
+@pytest.mark.looptime
+async def test_a_rest_of_a_shared_endpoint_holds_in_both_pools() -> None:
+    shared = endpoint("shared", 2)
+    one, other = pool_of(shared), pool_of(shared)
+    one.rest(shared, 15)
+    waiter = await waiting_for(other)
+    assert await waiter is shared
+    assert asyncio.get_running_loop().time() == pytest.approx(15)
+
+
+async def test_a_waiter_takes_an_endpoint_of_its_own_pool_only() -> None:
+    shared, private = endpoint("shared"), endpoint("private")
+    one, other = pool_of(shared, private), pool_of(shared)
+    await other.acquire(NOBODY)
+    waiter = await waiting_for(other)
+    assert await one.acquire(NOBODY) is private
+    one.release(private)
+    await settle()
+    assert not waiter.done()
+    other.release(shared)
+    assert await waiter is shared
+
+
+async def test_stopping_sends_waiters_away_and_begins_nothing_new() -> None:
+    one = endpoint("a", 2)
+    pool = pool_of(one)
+    for _ in range(2):
+        await pool.acquire(NOBODY)
+    waiters = [await waiting_for(pool) for _ in range(3)]
+    pool.stop()
+    for task in waiters:
+        with pytest.raises(CallStopped):
+            await task
+    pool.release(one)
+    with pytest.raises(CallStopped):
+        await pool.acquire(NOBODY)
+    assert one.in_flight == 1
+
+
+async def test_stopping_forgives_a_waiter_that_was_cancelled_before() -> None:
+    one = endpoint("a")
+    pool = pool_of(one)
+    await pool.acquire(NOBODY)
+    waiter = await waiting_for(pool)
+    waiter.cancel()
+    pool.stop()
+    with pytest.raises(asyncio.CancelledError):
+        await waiter
+    assert one.in_flight == 1
+
+
+ACTIONS = st.lists(
+    st.tuples(
+        st.sampled_from(["acquire", "acquire", "acquire", "release", "cancel", "rest", "wait"]),
+        st.integers(0, 20),
+    ),
+    max_size=60,
+)
+
+
+class Model:
+    """A pool under random actions; what must always hold is checked after each."""
+
+    def __init__(self, capacities: list[int], seed: int) -> None:
+        self.endpoints = [endpoint(str(i), c) for i, c in enumerate(capacities)]
+        self.pools = [pool_of(*self.endpoints, seed=seed), pool_of(self.endpoints[0], seed=seed)]
+        self.waiting: list[asyncio.Task[Endpoint]] = []
+        self.held: list[Endpoint] = []
+
+    async def act(self, action: str, number: int) -> None:
+        now_s = asyncio.get_running_loop().time()
+        self.collect()
+        if action == "acquire":
+            pool = self.pools[number % 2]
+            self.waiting.append(asyncio.create_task(pool.acquire(set())))
+        elif action == "release" and self.held:
+            self.pools[number % 2].release(self.held.pop(number % len(self.held)))
+        elif action == "cancel" and self.waiting:
+            self.waiting.pop(number % len(self.waiting)).cancel()
+        elif action == "rest":
+            self.pools[0].rest(self.endpoints[number % len(self.endpoints)], number)
+        elif action == "wait":
+            await asyncio.sleep(number)
+        if number % 3:  # else the next action comes before any task has run
+            await settle()
+            self.check(now_s)
+
+    def collect(self) -> None:
+        """Take the places of those who have one by now; a cancellation would come too late."""
+        for task in [task for task in self.waiting if task.done()]:
+            self.waiting.remove(task)
+            self.held.append(task.result())
+
+    def check(self, before_s: float) -> None:
+        self.collect()
+        for one in self.endpoints:
+            assert one.in_flight == self.held.count(one)
+            assert one.in_flight <= one.capacity
+        now_s = asyncio.get_running_loop().time()
+        if self.waiting and now_s == before_s:
+            for pool in self.pools:
+                assert not (pool._waiting and any(e.is_free(now_s) for e in pool._endpoints))
+
+    async def end(self) -> None:
+        """Give every place back: whoever still waits is served, and nothing is left."""
+        await asyncio.sleep(100)
+        for _ in range(200):
+            await settle()
+            self.check(-1)
+            if not self.held:
+                break
+            self.pools[0].release(self.held.pop())
+        assert not self.waiting
+        assert [one.in_flight for one in self.endpoints] == [0] * len(self.endpoints)
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=3), ACTIONS, st.integers(0, 99))
+@settings(max_examples=150)
+def test_capacity_is_never_exceeded_and_no_place_lost_whatever_happens(
+    capacities: list[int], actions: list[tuple[str, int]], seed: int
+) -> None:
+    async def play() -> None:
+        model = Model(capacities, seed)
+        for action, number in actions:
+            await model.act(action, number)
+        await model.end()
+
+    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
+        runner.run(play())

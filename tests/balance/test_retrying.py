@@ -1,0 +1,439 @@
+"""One call and its attempts: bounded in number and time, counted, and never in somebody's way.
+
+The providers are scripted, the time is virtual.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from llmscale.balance.pool import Endpoint, Pool
+from llmscale.balance.retrying import Balanced, RetryPolicy
+from llmscale.cost import Prices
+from llmscale.errors import CallFailed, CallStopped, ProviderRefused
+from llmscale.records import Failure, FailureKind, Reply, Request, Usage
+from llmscale.stats import Calls, Stats
+
+pytestmark = pytest.mark.looptime
+
+REQUEST = Request(model="sim/m", messages=[{"role": "user", "content": "hello"}])
+REPLY = Reply(text="hi", finish_reason="stop", model="m-1", usage=Usage(10, 2))
+QUICK = RetryPolicy(timeout_s=10, max_attempts=5, retry_time_s=600, backoff_s=1, max_backoff_s=8)
+
+
+def failed(kind: FailureKind = "server_error", **fields: Any) -> Failure:
+    return Failure(kind=kind, message="as scripted", **({"retryable": True} | fields))
+
+
+def now_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
+class Scripted:
+    """Answers its calls in order by what is written: a failure, or seconds before a reply."""
+
+    refuses_after_s = 0.0
+
+    def __init__(self, *script: Failure | float, then: Failure | float = 0.0) -> None:
+        self.called_at_s: list[float] = []
+        self._script = list(script)
+        self._then = then
+
+    async def send(self, requests: Sequence[Request]) -> list[Reply]:
+        self.called_at_s.append(now_s())
+        step = self._script.pop(0) if self._script else self._then
+        if isinstance(step, Failure):
+            await asyncio.sleep(self.refuses_after_s)
+            raise CallFailed(step)
+        await asyncio.sleep(step)
+        return [REPLY for _ in requests]
+
+    async def aclose(self) -> None:
+        """Hold nothing."""
+
+
+class Highest(random.Random):
+    """Dice that always show the most."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
+
+class Bench:
+    """Endpoints `a`, `b`, ... in one pool, under `Balanced`."""
+
+    def __init__(
+        self,
+        *providers: Scripted,
+        policy: RetryPolicy = QUICK,
+        capacity: int = 1,
+        dice: random.Random | None = None,
+    ) -> None:
+        free = Prices(is_listed=False)
+        named = zip("abc", providers, strict=False)
+        self.endpoints = [Endpoint(name, one, capacity, free) for name, one in named]
+        self.pool = Pool(self.endpoints, random.Random(0))
+        self.stats = Stats()
+        self.balanced = Balanced(lambda _: self.pool, policy, self.stats, dice or Highest())
+
+    async def send(self) -> Reply:
+        replies = await self.balanced.send((REQUEST,))
+        assert len(replies) == 1
+        return replies[0]
+
+    async def failure(self) -> CallFailed:
+        with pytest.raises(CallFailed) as raised:
+            await self.send()
+        return raised.value
+
+    def sending(self) -> "asyncio.Task[Reply]":
+        return asyncio.create_task(self.send())
+
+    @property
+    def calls(self) -> Calls:
+        return self.stats.calls()
+
+    @property
+    def in_flight(self) -> list[int]:
+        return [endpoint.in_flight for endpoint in self.endpoints]
+
+
+async def test_an_answer_is_stamped_with_who_gave_it_when_and_for_how_much() -> None:
+    bench = Bench(Scripted(2.5))
+    reply = await bench.send()
+    assert (reply.text, reply.endpoint, reply.attempts) == ("hi", "a", 1)
+    assert reply.latency_s == pytest.approx(2.5)
+    assert reply.cost_usd == 0.0
+    assert bench.in_flight == [0]
+
+
+async def test_the_price_is_that_of_the_model_that_was_asked_for() -> None:
+    provider = Scripted()
+    pool = Pool([Endpoint("a", provider, 1, Prices(is_listed=True))], random.Random(0))
+    balanced = Balanced(lambda _: pool, QUICK, Stats())
+    for model, cost_usd in (("openai/gpt-4o", 10 * 2.5e-6 + 2 * 1e-5), ("openai/none", None)):
+        replies = await balanced.send((Request(model=model, messages=[]),))
+        assert replies[0].cost_usd == (cost_usd and pytest.approx(cost_usd))
+
+
+async def test_a_failure_worth_a_retry_is_retried_until_it_is_answered() -> None:
+    bench = Bench(Scripted(failed(), failed("overloaded"), 1.0))
+    reply = await bench.send()
+    assert reply.attempts == 3
+    assert reply.latency_s == pytest.approx(1.0), "of the attempt that answered"
+    assert (bench.calls.attempts, bench.calls.failures.total()) == (3, 2)
+
+
+@pytest.mark.parametrize("max_attempts", [1, 2, 5])
+async def test_attempts_are_bounded(max_attempts: int) -> None:
+    provider = Scripted(then=failed())
+    bench = Bench(provider, policy=QUICK._replace(max_attempts=max_attempts))
+    error = await bench.failure()
+    assert error.attempts == len(provider.called_at_s) == max_attempts
+    assert error.failure.kind == "server_error"
+    assert bench.in_flight == [0]
+
+
+@pytest.mark.parametrize("endpoints", [1, 3])
+async def test_a_failure_that_is_not_worth_a_retry_is_one_attempt(endpoints: int) -> None:
+    providers = [Scripted(then=failed("invalid_request", retryable=False))] * endpoints
+    error = await Bench(*providers).failure()
+    assert (error.attempts, error.failure.kind) == (1, "invalid_request")
+    assert len(providers[0].called_at_s) == 1
+    assert now_s() == 0
+
+
+async def test_the_time_of_all_attempts_is_bounded() -> None:
+    provider = Scripted(then=failed())
+    policy = RetryPolicy(10, max_attempts=1_000, retry_time_s=60, backoff_s=1, max_backoff_s=8)
+    error = await Bench(provider, policy=policy).failure()
+    assert provider.called_at_s[-1] <= 60
+    assert now_s() <= 60
+    assert error.attempts == len(provider.called_at_s) == 10  # at 0 1 3 7 15 23 31 39 47 55
+
+
+async def test_no_attempt_begins_too_late_however_long_the_queue_is() -> None:
+    """The place that the second attempt waits for is taken for longer than it may wait."""
+    provider = Scripted(failed(), 100.0)
+    bench = Bench(provider, policy=QUICK._replace(timeout_s=200, retry_time_s=30))
+    first = bench.sending()
+    await asyncio.sleep(0.5)
+    second = bench.sending()
+    with pytest.raises(CallFailed) as raised:
+        await first
+    assert now_s() == pytest.approx(30)
+    assert (raised.value.attempts, raised.value.failure.kind) == (1, "server_error")
+    assert (await second).text == "hi"
+    assert bench.in_flight == [0]
+
+
+async def test_waits_double_up_to_their_bound() -> None:
+    provider = Scripted(then=failed())
+    await Bench(provider, policy=QUICK._replace(max_attempts=7)).failure()
+    waits = [b - a for a, b in zip(provider.called_at_s, provider.called_at_s[1:], strict=False)]
+    assert waits == pytest.approx([1, 2, 4, 8, 8, 8])
+
+
+async def test_waits_are_spread_over_their_whole_range() -> None:
+    """Full jitter: anything from nothing to the bound, so that no herd forms."""
+    first_waits = []
+    for seed in range(200):
+        provider = Scripted(failed())
+        began_s = now_s()
+        await Bench(provider, dice=random.Random(seed)).send()
+        first_waits.append(provider.called_at_s[1] - began_s)
+    assert 0 <= min(first_waits) < 0.05
+    assert 0.95 < max(first_waits) <= 1
+    assert sum(first_waits) / 200 == pytest.approx(0.5, abs=0.1)
+
+
+async def test_an_untried_endpoint_is_asked_at_once() -> None:
+    first, second = Scripted(then=failed()), Scripted(then=failed())
+    error = await Bench(first, second, policy=QUICK._replace(max_attempts=2)).failure()
+    assert error.attempts == 2
+    assert first.called_at_s == second.called_at_s == [0]
+
+
+async def test_when_all_are_tried_it_backs_off_and_begins_anew() -> None:
+    first, second = Scripted(then=failed()), Scripted(then=failed())
+    await Bench(first, second, policy=QUICK._replace(max_attempts=4)).failure()
+    assert sorted(first.called_at_s + second.called_at_s) == pytest.approx([0, 0, 2, 2])
+    assert first.called_at_s == second.called_at_s
+
+
+async def test_retry_after_rests_the_endpoint_and_another_is_asked_at_once() -> None:
+    resting = failed("rate_limited", retry_after_s=30)
+    first, second = Scripted(then=resting), Scripted()
+    bench = Bench(first, second, capacity=10)
+    for _ in range(10):
+        assert (await bench.send()).endpoint == "b"
+    assert len(first.called_at_s) <= 1
+    assert now_s() == 0
+
+
+async def test_retry_after_holds_for_the_row_that_got_it() -> None:
+    provider = Scripted(failed("rate_limited", retry_after_s=30))
+    assert (await Bench(provider).send()).attempts == 2
+    assert provider.called_at_s == pytest.approx([0, 31])  # and the jitter
+
+
+async def test_retry_after_holds_for_every_other_row_waiting_or_not() -> None:
+    """P03: the place that the refused call gives back must not go to who waits for it."""
+    provider = Scripted(failed("rate_limited", retry_after_s=30))
+    bench = Bench(provider)
+    waiting = [bench.sending() for _ in range(4)]
+    await asyncio.sleep(5)
+    waiting.append(bench.sending())
+    await asyncio.gather(*waiting)
+    assert [at for at in provider.called_at_s if 0 < at < 30] == []
+    assert len(provider.called_at_s) == 6
+
+
+async def test_retry_after_to_all_calls_in_flight_lets_none_begin_early() -> None:
+    refused = failed("rate_limited", retry_after_s=20)
+    provider = Scripted(*[refused] * 64)
+    provider.refuses_after_s = 1
+    bench = Bench(provider, capacity=64, dice=random.Random(1))
+    await asyncio.gather(*(bench.sending() for _ in range(200)))
+    assert provider.called_at_s[:64] == [0] * 64
+    assert len(provider.called_at_s) == 264
+    assert provider.called_at_s[64] >= 21
+
+
+async def test_retry_after_longer_than_the_retry_time_gives_up_at_once() -> None:
+    provider = Scripted(failed("rate_limited", retry_after_s=601))
+    error = await Bench(provider).failure()
+    assert (error.attempts, error.failure.kind, now_s()) == (1, "rate_limited", 0)
+
+
+async def test_retry_after_longer_than_the_retry_time_leaves_a_healthy_endpoint_to_others() -> None:
+    first, second = Scripted(failed("rate_limited", retry_after_s=3_600)), Scripted()
+    bench = Bench(first, second)
+    assert (await bench.send()).endpoint == "b"
+    assert (await bench.send()).endpoint == "b"
+
+
+async def test_retry_after_of_the_last_attempt_rests_the_endpoint_too() -> None:
+    provider = Scripted(failed("rate_limited", retry_after_s=30))
+    bench = Bench(provider, policy=QUICK._replace(max_attempts=1))
+    await bench.failure()
+    assert now_s() == 0
+    await bench.send()
+    assert provider.called_at_s == pytest.approx([0, 30])
+
+
+async def test_what_stops_the_job_is_raised_with_the_name_of_the_endpoint() -> None:
+    stops = failed("unauthorized", retryable=False, stops_job=True)
+    provider = Scripted(then=stops)
+    bench = Bench(provider, Scripted(then=stops))
+    with pytest.raises(ProviderRefused, match=r"[ab] refuses the job: as scripted"):
+        await bench.send()
+    assert bench.calls.attempts == 1
+    assert bench.in_flight == [0, 0]
+    assert bench.calls.failures == {"unauthorized": 1}
+
+
+async def test_no_answer_within_the_timeout_is_a_failure_worth_a_retry() -> None:
+    bench = Bench(Scripted(11.0, 9.0))
+    reply = await bench.send()
+    assert reply.attempts == 2
+    assert bench.calls.failures == {"timeout": 1}
+    late = Bench(Scripted(then=11.0), policy=QUICK._replace(max_attempts=1))
+    failure = (await late.failure()).failure
+    assert (failure.kind, failure.retryable) == ("timeout", True)
+    assert failure.message == "no answer from a within 10 s"
+
+
+async def test_waiting_for_a_place_is_not_inside_the_timeout() -> None:
+    bench = Bench(Scripted(then=9.0))
+    replies = await asyncio.gather(*(bench.sending() for _ in range(5)))
+    assert [reply.attempts for reply in replies] == [1] * 5
+    assert [reply.latency_s for reply in replies] == pytest.approx([9.0] * 5)
+    assert now_s() == pytest.approx(45)
+
+
+async def test_waiting_for_the_first_place_is_not_inside_the_retry_time() -> None:
+    bench = Bench(Scripted(9.0, failed()), policy=QUICK._replace(retry_time_s=5))
+    first, second = bench.sending(), bench.sending()
+    await first
+    assert (await second).attempts == 2
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        0.0,
+        11.0,
+        failed(),
+        failed("invalid_request", retryable=False),
+        failed("rate_limited", retry_after_s=5),
+        failed("rate_limited", retry_after_s=9_999),
+        failed("quota_exhausted", retryable=False, stops_job=True),
+    ],
+)
+async def test_after_every_outcome_the_place_is_free(outcome: Failure | float) -> None:
+    bench = Bench(Scripted(outcome), policy=QUICK._replace(max_attempts=1))
+    await asyncio.gather(bench.sending(), return_exceptions=True)
+    assert bench.in_flight == [0]
+
+
+async def test_after_a_fault_of_a_provider_the_place_is_free_and_the_fault_seen() -> None:
+    class Broken(Scripted):
+        async def send(self, requests: Sequence[Request]) -> list[Reply]:
+            raise ZeroDivisionError
+
+    bench = Bench(Broken())
+    with pytest.raises(ZeroDivisionError):
+        await bench.send()
+    assert bench.in_flight == [0]
+
+
+@pytest.mark.parametrize("cancelled_at_s", [1, 6, 15])
+async def test_after_a_cancellation_the_place_is_free(cancelled_at_s: float) -> None:
+    """In the first attempt, in the backoff, in the second attempt."""
+    bench = Bench(Scripted(5.0, then=9.0), policy=QUICK._replace(timeout_s=5, backoff_s=8))
+    call = bench.sending()
+    await asyncio.sleep(cancelled_at_s)
+    assert bench.in_flight == [0 if cancelled_at_s == 6 else 1]
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert bench.in_flight == [0]
+
+
+async def test_a_call_that_is_cancelled_while_it_waits_lets_the_next_through() -> None:
+    bench = Bench(Scripted(then=5.0))
+    first, second, third = (bench.sending() for _ in range(3))
+    await asyncio.sleep(1)
+    second.cancel()
+    await asyncio.gather(first, third)
+    assert now_s() == pytest.approx(10)
+    assert bench.calls.attempts == 2
+
+
+async def test_every_attempt_is_counted_and_a_failed_one_that_was_paid_for_costs() -> None:
+    paid = failed("bad_response", reply=REPLY)
+    bench = Bench(Scripted(paid, failed(), paid, 0.0))
+    assert (await bench.send()).attempts == 4
+    calls = bench.calls
+    assert calls.attempts == 4
+    assert calls.failures == {"bad_response": 2, "server_error": 1}
+    assert calls.usage == Usage(30, 6)
+    assert set(bench.stats.calls_by_endpoint()) == {"a"}
+    assert set(bench.stats.calls_by_model()) == {"sim/m"}
+
+
+async def test_a_failure_that_was_paid_for_keeps_its_reply_stamped() -> None:
+    bench = Bench(Scripted(then=failed("bad_response", retryable=False, reply=REPLY)))
+    error = await bench.failure()
+    reply = error.failure.reply
+    assert reply is not None
+    assert (reply.endpoint, reply.attempts, reply.cost_usd) == ("a", 1, 0.0)
+
+
+async def test_attempts_are_counted_for_the_endpoint_that_they_went_to() -> None:
+    bench = Bench(Scripted(then=failed()), Scripted(then=failed()))
+    await bench.failure()
+    counted = {name: calls.attempts for name, calls in bench.stats.calls_by_endpoint().items()}
+    assert sum(counted.values()) == 5
+    assert set(counted) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    "in_backoff", [failed(), failed("rate_limited", retry_after_s=300)], ids=["backoff", "rest"]
+)
+async def test_stopping_ends_a_backoff_and_the_row_stays_pending(in_backoff: Failure) -> None:
+    provider = Scripted(then=in_backoff)
+    bench = Bench(provider, policy=QUICK._replace(backoff_s=100, max_backoff_s=100))
+    call = bench.sending()
+    await asyncio.sleep(50)
+    bench.balanced.stop()
+    with pytest.raises(CallStopped):
+        await call
+    assert now_s() == pytest.approx(50)
+    assert len(provider.called_at_s) == 1
+    assert bench.in_flight == [0]
+
+
+async def test_after_stopping_an_answer_on_its_way_is_taken_and_a_failure_not_retried() -> None:
+    bench = Bench(Scripted(5.0, failed()), capacity=2)
+    answered = bench.sending()
+    await asyncio.sleep(1)
+    bench.balanced.stop()
+    assert (await answered).text == "hi"
+    with pytest.raises(CallStopped):
+        await bench.send()
+
+
+async def test_a_stopped_pool_sends_nobody() -> None:
+    provider = Scripted(9.0)
+    bench = Bench(provider)
+    first, second = bench.sending(), bench.sending()
+    await asyncio.sleep(1)
+    bench.pool.stop()
+    with pytest.raises(CallStopped):
+        await second
+    assert (await first).text == "hi"
+    assert len(provider.called_at_s) == 1
+
+
+async def test_the_pool_is_that_of_the_model() -> None:
+    asked: list[str] = []
+    bench = Bench(Scripted())
+
+    def pool_of(model: str) -> Pool:
+        asked.append(model)
+        return bench.pool
+
+    picked: Callable[[str], Pool] = pool_of
+    await Balanced(picked, QUICK, Stats()).send((REQUEST, REQUEST))
+    assert asked == ["sim/m"]
+
+
+async def test_no_task_is_left_behind() -> None:
+    bench = Bench(Scripted(failed("rate_limited", retry_after_s=3), 11.0, 1.0))
+    await asyncio.gather(*(bench.sending() for _ in range(3)))
+    assert asyncio.all_tasks() == {asyncio.current_task()}

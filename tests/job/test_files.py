@@ -1,0 +1,132 @@
+"""A file is there whole or not at all, lasts once it is there, and is nobody else's to read."""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+import pytest
+
+from llmscale.errors import StorageError
+from llmscale.job.files import JobFiles, publish, replace_file, stage, storage_error
+from tests.job import Run, content_of
+
+
+def full(*_: Any) -> NoReturn:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_all_files_of_a_job_lie_beside_its_output() -> None:
+    files = JobFiles(Path("a/out.x.jsonl"))
+    assert (files.partial, files.manifest, files.lock) == (
+        Path("a/out.x.jsonl.partial"),
+        Path("a/out.x.jsonl.job.json"),
+        Path("a/out.x.jsonl.lock"),
+    )
+
+
+def test_a_replaced_file_has_the_new_content_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    for content in (b"first, and longer", b"second"):
+        replace_file(path, content)
+        assert content_of(tmp_path) == {"a": content}
+
+
+def test_a_staged_file_is_not_there_before_it_is_published(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    staged = stage(path, lambda file: file.write(b"new"))
+    assert (path.read_bytes(), staged.read_bytes()) == (b"old", b"new")
+    publish(staged, path)
+    assert content_of(tmp_path) == {"a": b"new"}
+
+
+@pytest.mark.parametrize("broken", ["write", "fsync"])
+def test_a_full_disk_leaves_the_old_file_and_no_half_of_a_new_one(
+    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+
+    def write(file: IO[bytes]) -> None:
+        file.write(b"new")
+        if broken == "write":
+            full()
+
+    if broken == "fsync":
+        monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="No space left on device"):
+        stage(path, write)
+    assert content_of(tmp_path) == {"a": b"old"}
+
+
+def test_a_rename_that_fails_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(StorageError, match="No space left on device"):
+        replace_file(tmp_path / "a", b"new")
+
+
+def test_a_folder_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"can't write .*none/a: No such file"):
+        replace_file(tmp_path / "none" / "a", b"")
+
+
+def test_the_sentence_says_what_where_and_what_to_do() -> None:
+    error = storage_error(Path("out.jsonl"), OSError(errno.EROFS, "Read-only file system"))
+    assert str(error) == (
+        "can't write out.jsonl: Read-only file system; what is written is safe, "
+        "and the same command resumes"
+    )
+    assert "odd" in str(storage_error(Path("out.jsonl"), OSError("odd")))
+
+
+def test_the_content_lasts_before_the_name_and_the_name_before_the_return(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a power loss can take is decided by the order of fsync and rename."""
+    steps: list[tuple[str, str]] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def noted_fsync(descriptor: int) -> None:
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        steps.append(("fsync", "folder" if is_folder else "file"))
+        fsync(descriptor)
+
+    def noted_replace(path: Path, target: Path) -> Path:
+        steps.append(("rename", target.name))
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(Path, "replace", noted_replace)
+    replace_file(tmp_path / "a", b"content")
+    assert steps == [("fsync", "file"), ("rename", "a"), ("fsync", "folder")]
+    steps.clear()
+    with Run(tmp_path).up_to_the_end() as job:
+        steps.clear()
+        job.finish(job.manifest.spend)
+    manifest = [("fsync", "file"), ("rename", "out.jsonl.job.json"), ("fsync", "folder")]
+    output = [("fsync", "file"), ("rename", "out.jsonl"), ("fsync", "folder")]
+    journal = [("fsync", "file")]
+    assert steps == [*journal, output[0], *manifest, *output[1:], *manifest]
+
+
+@pytest.fixture
+def open_umask() -> Iterator[None]:
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("open_umask")
+def test_every_file_of_a_job_is_for_its_owner_only(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    with run.up_to_the_end():
+        running = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    run.to_the_end()
+    finished = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert running == dict.fromkeys(
+        ["out.jsonl.lock", "out.jsonl.partial", "out.jsonl.job.json"], 0o600
+    )
+    assert finished == dict.fromkeys(["out.jsonl", "out.jsonl.job.json"], 0o600)

@@ -1,0 +1,170 @@
+"""One process at a time for a job, and the count of its rows in flight outlives it."""
+
+import errno
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from llmscale.errors import LockedError, StorageError
+from llmscale.job.lock import JobLock
+
+HOLDER = """
+import sys
+from pathlib import Path
+from llmscale.job.lock import JobLock
+
+lock = JobLock(Path(sys.argv[1]))
+for _ in range(5):
+    lock.begin()
+lock.end()
+print("held", flush=True)
+sys.stdin.read()
+lock.release()
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "out.jsonl.lock"
+
+
+@contextmanager
+def held_by_another_process(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Have a process hold the lock with four rows in flight."""
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", HOLDER, str(path)]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "held\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_second_process_is_refused_by_the_pid_of_the_first_until_that_is_killed(
+    path: Path,
+) -> None:
+    with held_by_another_process(path) as process:
+        for _ in range(2):
+            with pytest.raises(LockedError, match=f"^process {process.pid} runs this job"):
+                JobLock(path)
+        process.send_signal(signal.SIGKILL)
+        process.wait(timeout=10)
+        lock = JobLock(path)
+    assert lock.left_in_flight == 4, "the count outlives the kill"
+    lock.release()
+
+
+def test_a_process_that_ends_well_leaves_the_rows_that_it_gave_up(path: Path) -> None:
+    with held_by_another_process(path) as process:
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(timeout=10) == 0
+    lock = JobLock(path)
+    assert lock.left_in_flight == 4
+    lock.release()
+
+
+def test_a_lock_with_nothing_in_flight_is_gone_with_its_holder(path: Path) -> None:
+    lock = JobLock(path)
+    lock.begin()
+    lock.end()
+    lock.release()
+    assert not path.exists()
+
+
+def test_the_count_stays_until_it_is_noted_elsewhere(path: Path) -> None:
+    """A run that is refused, say for changed settings, must not lose what the next has to add."""
+    leave_in_flight(path, 3)
+    for _ in range(2):
+        lock = JobLock(path)
+        assert lock.left_in_flight == 3
+        lock.release()
+    lock = JobLock(path)
+    lock.forget_left()
+    lock.release()
+    assert not path.exists()
+
+
+def leave_in_flight(path: Path, rows: int) -> None:
+    lock = JobLock(path)
+    for _ in range(rows):
+        lock.begin()
+    lock.release()
+
+
+def test_a_new_count_begins_once_the_old_one_is_noted(path: Path) -> None:
+    leave_in_flight(path, 3)
+    lock = JobLock(path)
+    lock.forget_left()
+    lock.begin()
+    lock.release()
+    lock = JobLock(path)
+    assert lock.left_in_flight == 1
+    lock.release()
+
+
+@pytest.mark.parametrize("content", [b"", b"in_flight=", b"\xff" * 64, b"pid=5\n", b"x" * 1000])
+def test_a_file_that_is_no_lock_of_ours_counts_nothing(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
+    lock = JobLock(path)
+    assert lock.left_in_flight == 0
+    with pytest.raises(LockedError, match=f"process {os.getpid()} runs this job"):
+        JobLock(path)
+    lock.release()
+
+
+def test_a_lock_that_is_removed_while_it_is_taken_is_taken_anew(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock = fcntl.flock
+    taken: list[int] = []
+
+    def late(descriptor: int, operation: int) -> None:
+        taken.append(descriptor)
+        if len(taken) == 1:
+            path.unlink()  # as its last holder does
+        if len(taken) == 2:
+            path.unlink()
+            path.touch()  # as a third process does
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    lock = JobLock(path)
+    assert len(taken) == 3
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(LockedError):
+        JobLock(path)
+    lock.release()
+
+
+def full(*_: Any) -> NoReturn:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("operation", ["open", "pwrite"])
+def test_a_full_disk_is_a_sentence_and_the_lock_is_let_go(
+    operation: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_in_flight(path, 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, operation, full)
+        with pytest.raises(StorageError, match=r"out\.jsonl\.lock: No space left on device"):
+            JobLock(path)
+    lock = JobLock(path)
+    assert lock.left_in_flight == 3
+    lock.release()
+
+
+def test_a_folder_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="No such file"):
+        JobLock(tmp_path / "none" / "lock")

