@@ -4,6 +4,8 @@ Continuous leaky buckets on the event loop's clock (aiolimiter). A bucket is ask
 who waits for it, and in which order, is decided where the calls queue.
 """
 
+from collections import deque
+
 from aiolimiter import AsyncLimiter
 
 PERIOD_S = 60.0
@@ -14,41 +16,69 @@ _HAIR = 1e-6
 class Bucket(AsyncLimiter):
     """So many units a minute, in any minute that one may look at.
 
-    What may go out at once (the burst) is taken off what drains in a minute, so that their sum is
-    the limit. The burst is 1 % of the limit, and grows to the largest amount that is asked for.
+    What may go out at once (the burst, 1 % of the limit) is taken off what drains in a minute, so
+    that their sum is the limit. A larger amount waits until it has drained as a whole, and the
+    minute after it drains so much less.
     """
 
     def __init__(self, per_minute: float, unit: float = 0.0) -> None:
         """`unit`: the one amount that is ever taken, 0 where amounts differ."""
+        super().__init__(max(per_minute, unit), PERIOD_S)
         self.per_minute = per_minute
-        self._unit = unit
-        super().__init__(per_minute)
-        self._set_burst(max(unit, per_minute * BURST_SHARE))
+        self._burst = max(unit, per_minute * BURST_SHARE)
+        # units that are all alike leave room for one more: a window's first is of the burst
+        self._drained = per_minute - self._burst + unit * (1 - _HAIR)
+        self._large: deque[tuple[float, float]] = deque()  # until when, what drains a minute
+        self._set_rate()
 
     def wait_s(self, amount: float) -> float:
-        """Return the seconds until `amount` may be taken, 0 when it may be now."""
-        self._leak()
+        """Return the seconds until `amount` may be taken: 0 when now, infinite when never."""
         if amount > self.max_rate:
-            self._set_burst(min(amount, self.per_minute))
-        over = self._level + min(amount, self.max_rate) - self.max_rate
-        return over / self._rate_per_sec if over > 1e-9 else 0.0
+            return float("inf")
+        self._leak()
+        over = self._level + amount - self.max_rate
+        if over <= 1e-9:
+            return 0.0
+        at_s = self._last_check
+        for until_s, drained in self._large:
+            drains = (until_s - at_s) * drained / PERIOD_S
+            if drains >= over:
+                return at_s - self._last_check + over / drained * PERIOD_S
+            at_s, over = until_s, over - drains
+        return at_s - self._last_check + over / self._drained * PERIOD_S
 
     def take(self, amount: float) -> None:
         """Take it, whether it is there or not."""
         self._leak()
-        self._level += amount
+        if amount <= self._burst:  # what is saved up beyond the burst is for larger ones
+            self._level = max(self._level, self.max_rate - self._burst) + amount
+            return
+        self._level = max(self._level + amount, self.max_rate)
+        drained = max(self.per_minute - amount, 0.0)
+        while self._large and self._large[-1][1] >= drained:
+            self._large.pop()
+        self._large.append((self._last_check + PERIOD_S, drained))
+        self._set_rate()
 
     def give_back(self, amount: float) -> None:
         """Return what was taken and not used; a negative amount takes more."""
         self._leak()
         self._level = max(0.0, self._level - amount)
 
-    def _set_burst(self, burst: float) -> None:
-        """Units that are all alike leave room for one more: a window's first is of the burst."""
-        drained = self.per_minute - burst + self._unit * (1 - _HAIR)
-        self.max_rate = burst
-        self.time_period = PERIOD_S
-        self._rate_per_sec = max(drained, self.per_minute / 2) / PERIOD_S
+    def _leak(self) -> None:
+        """Drain up to now, past the ends of the minutes in which less drains."""
+        now_s = self._loop.time()
+        while self._large and self._large[0][0] <= now_s:
+            until_s, drained = self._large.popleft()
+            drains = (until_s - self._last_check) * drained / PERIOD_S
+            self._level = max(0.0, self._level - drains)
+            self._last_check = until_s
+            self._set_rate()
+        super()._leak()
+
+    def _set_rate(self) -> None:
+        drained = self._large[0][1] if self._large else self._drained
+        self._rate_per_sec = drained / PERIOD_S
 
 
 class Limits:

@@ -123,12 +123,4 @@ class _Feed:
 
     def _read(self) -> asyncio.Future[list[Row] | None]:
         loop = asyncio.get_running_loop()
-        reading = loop.run_in_executor(None, next, self._blocks, None)
-        reading.add_done_callback(_seen)
-        return reading
-
-
-def _seen(reading: asyncio.Future[list[Row] | None]) -> None:
-    """Keep asyncio from reporting a failure that a run which has ended does not want."""
-    if not reading.cancelled():
-        reading.exception()
+        return loop.run_in_executor(None, next, self._blocks, None)

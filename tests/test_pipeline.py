@@ -1,7 +1,6 @@
 """At most `width` rows in flight, read one block ahead and no further, each put away for good."""
 
 import asyncio
-import gc
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -319,26 +318,6 @@ async def test_an_input_that_can_not_be_read_stops_the_job_after_what_was_read()
     with pytest.raises(StorageError, match="can't read"):
         await case.run()
     assert case.asked.asked == [0, 1]
-
-
-async def refused_while_a_read_fails() -> None:
-    def blocks() -> Iterator[list[Row]]:
-        yield [row(0)]
-        raise StorageError("can't read in.jsonl")
-
-    case = Case(blocks(), lambda _: ProviderRefused("HTTP 401"), width=1)
-    with pytest.raises(ProviderRefused):
-        await case.run()
-
-
-@pytest.mark.looptime
-async def test_a_read_that_fails_unseen_is_not_reported_behind_the_back_of_the_job() -> None:
-    reported: list[dict[str, Any]] = []
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: reported.append(context))
-    await refused_while_a_read_fails()
-    gc.collect()
-    assert reported == []
 
 
 @pytest.mark.looptime

@@ -1,6 +1,7 @@
 """What `llmscale cache` does: look at the stored answers, explain misses, remove, move."""
 
 import fnmatch
+import logging
 import os
 import sys
 from collections import Counter
@@ -17,9 +18,9 @@ from llmscale.cache import history
 from llmscale.cache.entry import Entry
 from llmscale.cache.history import Use
 from llmscale.cache.keys import differing_fields, fingerprint, key_of
-from llmscale.cache.store import STORE_ERRORS, Store, ToStore, reason_of
+from llmscale.cache.store import Store, ToStore, reason_of
 from llmscale.config import Config
-from llmscale.errors import ConfigError, StorageError
+from llmscale.errors import ConfigError, JobError, StorageError
 from llmscale.reader.rows import rows_of
 from llmscale.reader.sources import Line, blocks_of_lines, expand
 from llmscale.records import Request
@@ -27,6 +28,8 @@ from llmscale.records import Request
 AGE_BOUNDS = (("1h", 3600.0), ("1d", 86_400.0), ("7d", 604_800.0), ("30d", 2_592_000.0))
 MAX_EXPLAINED = 20
 _GROUP = 500
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -151,7 +154,10 @@ def _with(config: Config, work: Callable[[Store], T]) -> T:
     try:
         with closing(open_store(config)) as store:
             return work(store)
-    except STORE_ERRORS as error:
+    except JobError:
+        raise
+    except Exception as error:  # whatever a damaged file brings
+        log.debug("traceback", exc_info=True)
         raise StorageError(
             f"the cache in {folder_of(config)} can't be used: {reason_of(error)}"
         ) from None
@@ -210,7 +216,10 @@ def _shown(use: Use) -> dict[str, Any]:
 def _opened_to_write(path: str) -> AbstractContextManager[BinaryIO]:
     if path == "-":
         return nullcontext(sys.stdout.buffer)
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+    try:
+        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+    except OSError as error:
+        raise StorageError(f"can't write {path}: {error.strerror}") from None
 
 
 def _groups(path: str) -> Iterator[list[ToStore]]:

@@ -63,7 +63,7 @@ def append(folder: Path, run: RunUse) -> None:
 def runs(folder: Path) -> Iterator[RunUse]:
     """Yield all runs, the oldest first; lines that are damaged are passed over."""
     path = folder / FILE
-    if not path.exists():
+    if not path.is_file():
         return
     with path.open("rb") as file:
         for line in file:

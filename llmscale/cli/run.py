@@ -122,7 +122,8 @@ def _run(config_file: Any, flags: dict[str, Any], *, dry_run: bool) -> int:
 
         return run_job(settings)
 
-    return ended(command, resumes=not dry_run)
+    keeps = flags.get("output") != "-"  # of a stream nothing is kept, so nothing is resumed
+    return ended(command, resumes=keeps and not dry_run)
 
 
 def _dry_run(settings: Any) -> int:

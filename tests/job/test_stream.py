@@ -109,6 +109,7 @@ def test_head_ends_the_run_with_141_and_no_traceback(tmp_path: Path) -> None:
         assert process.wait(timeout=20) == 141
     assert "stdout was closed by its reader" in said
     assert "Traceback" not in said
+    assert "to resume" not in said, "nothing is kept"
 
 
 def test_a_stream_answers_a_row_before_the_next_is_written(tmp_path: Path) -> None:
