@@ -91,7 +91,9 @@ class Config(_Table, frozen=True, kw_only=True):
     json_schema: str | None = None  # a file
     param: dict[str, Any] = {}  # further fields of the request's body
     # how it is asked
-    concurrency: PositiveInt | None = None  # rows in flight; None: what the endpoints take
+    concurrency: Annotated[int, Meta(ge=1, le=100_000)] | None = (
+        None  # rows in flight; None: what the endpoints take
+    )
     timeout: Seconds = 120.0  # one attempt, seconds
     max_attempts: Annotated[int, Meta(ge=1, le=100)] = 5
     retry_time: Seconds = 600.0  # all attempts of a row together, seconds
@@ -122,7 +124,7 @@ class Config(_Table, frozen=True, kw_only=True):
     def endpoints(self) -> tuple[EndpointConfig, ...]:
         """Return the endpoints of the file, and first among them the one that the flags name.
 
-        `rpm` and `tpm` go to the endpoints of the default model.
+        `api_key_env`, `rpm` and `tpm` go to all endpoints of the default model.
         """
         named = EndpointConfig(
             model=self.default_model, base_url=self.base_url, api_key_env=self.api_key_env
@@ -130,12 +132,12 @@ class Config(_Table, frozen=True, kw_only=True):
         pool = self.endpoint
         if self.base_url is not None or all(e.model != named.model for e in pool):
             pool = (named, *(e for e in pool if e.model != named.model))
-        return tuple(self._limited(e) if e.model == named.model else e for e in pool)
+        return tuple(self._overridden(e) if e.model == named.model else e for e in pool)
 
-    def _limited(self, endpoint: EndpointConfig) -> EndpointConfig:
-        rpm = endpoint.rpm if self.rpm is None else self.rpm
-        tpm = endpoint.tpm if self.tpm is None else self.tpm
-        return msgspec.structs.replace(endpoint, rpm=rpm, tpm=tpm)
+    def _overridden(self, endpoint: EndpointConfig) -> EndpointConfig:
+        names = ("api_key_env", "rpm", "tpm")
+        given = {name: value for name in names if (value := getattr(self, name)) is not None}
+        return msgspec.structs.replace(endpoint, **given)
 
 
 class _Setting(msgspec.Struct, frozen=True):

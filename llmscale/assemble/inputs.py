@@ -1,8 +1,8 @@
 """The input of a job: which files, what they are, and standard input made into one of them."""
 
-import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,22 +41,22 @@ def identity_of(config: Config, sources: Sequence[Source]) -> Identity:
 
 @contextmanager
 def readable_twice(sources: list[Source], files: JobFiles) -> Iterator[list[Source]]:
-    """Yield sources that can be surveyed and then read: standard input is copied beside OUT."""
+    """Yield sources that can be surveyed and then read.
+
+    Standard input is copied to the disk of OUT first, into a file without a name: it is gone with
+    the process, however that ends.
+    """
     if sources[0].path != STDIN:
         yield sources
         return
-    copy = files.output.with_name(f"{files.output.name}.stdin.{os.getpid()}")
-    try:
-        with copy.open("xb") as file:
-            copy.chmod(0o600)
-            shutil.copyfileobj(sys.stdin.buffer, file)
-    except OSError as error:
-        copy.unlink(missing_ok=True)
-        raise storage_error(copy, error) from None
-    try:
-        yield [Source(str(copy), sources[0].name)]
-    finally:
-        copy.unlink(missing_ok=True)
+    folder = files.output.parent
+    with tempfile.TemporaryFile(dir=folder) as copy:
+        try:
+            shutil.copyfileobj(sys.stdin.buffer, copy)
+            copy.flush()
+        except OSError as error:
+            raise storage_error(folder / "a copy of standard input", error) from None
+        yield [Source(f"/dev/fd/{copy.fileno()}", sources[0].name)]
 
 
 def _default_output(sources: Sequence[Source]) -> Path:

@@ -45,13 +45,19 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 def load(path: Path) -> Manifest | None:
     """Return the manifest, or None where there is none. Raises for one that can't be used."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+        found = msgspec.json.decode(path.read_bytes(), type=Manifest)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise StorageError(f"can't read {path}: {error.strerror}") from None
     except ValueError as error:  # msgspec's own, or UnicodeDecodeError
         raise ConfigError(f"{path} is damaged ({error}); --overwrite begins the job anew") from None
+    if found.version != VERSION:
+        raise ConfigError(
+            f"{path} is of another version of llmscale ({found.version}); finish the job with that "
+            "one, or begin anew with --overwrite"
+        )
+    return found
 
 
 def save(path: Path, manifest: Manifest) -> None:

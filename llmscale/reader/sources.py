@@ -6,6 +6,7 @@ Lines are read block by block and bounded in length, so that memory does not gro
 import glob
 import gzip
 import hashlib
+import os
 import select
 import sys
 import threading
@@ -53,7 +54,7 @@ def expand(inputs: Sequence[str]) -> list[Source]:
                 raise ConfigError(f"the name of the input {path!r} is not UTF-8; rename it")
             if Path(path).is_dir():
                 raise ConfigError(f"{path} is a folder; name its files: '{path}/*.jsonl'")
-            paths[path] = None
+            paths[os.path.normpath(path)] = None  # ./a is a
     if STDIN in paths and len(paths) > 1:
         raise ConfigError("standard input (-) can't be mixed with files")
     if STDIN in paths and sys.stdin.isatty():

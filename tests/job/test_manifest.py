@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from llmscale.errors import ConfigError, StorageError
 from llmscale.job.manifest import VERSION, InputFile, Manifest, differences, load, save
@@ -131,3 +132,10 @@ def test_a_changed_setting_is_told_with_both_values(
 
 def test_all_that_has_changed_is_told_at_once() -> None:
     assert len(changes(INPUTS[:1], {"model": "sim/b"})) == 5
+
+
+def test_a_manifest_of_another_version_is_refused_and_not_guessed_at(tmp_path: Path) -> None:
+    path = tmp_path / "out.job.json"
+    save(path, replace(MANIFEST, version=VERSION + 1))
+    with pytest.raises(ConfigError, match="another version"):
+        load(path)
