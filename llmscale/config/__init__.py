@@ -1,0 +1,25 @@
+"""One frozen `Config`: `settings` says what there is, `loading` where it comes from.
+
+Reads `llmscale.toml` and `LLMSCALE_*`; never a key (those stay in the environment until a provider
+asks for them by name) and never the input.
+"""
+
+from llmscale.config.loading import CONFIG_FILE, ENV_PREFIX, load
+from llmscale.config.settings import (
+    CHANGES_ANSWERS,
+    DEFAULT_MODEL,
+    FLAG_ONLY,
+    Config,
+    EndpointConfig,
+)
+
+__all__ = [
+    "CHANGES_ANSWERS",
+    "CONFIG_FILE",
+    "DEFAULT_MODEL",
+    "ENV_PREFIX",
+    "FLAG_ONLY",
+    "Config",
+    "EndpointConfig",
+    "load",
+]
