@@ -101,7 +101,8 @@ def clear(
 
         older_than_s = None if older_than is None else _seconds(older_than)
         count = cache_use.clear(settings, model, older_than_s, really=False)
-        if not yes and not typer.confirm(f"Remove {count} entries?", err=True):
+        if not yes and not _confirmed(f"Remove {count} entries?"):
+            typer.echo("nothing was removed; --yes removes without asking", err=True)
             return 1
         removed = cache_use.clear(settings, model, older_than_s, really=True)
         typer.echo(f"{removed} entries removed")
@@ -171,6 +172,13 @@ def _ended(command: Callable[[Any], int], config_file: Any, **flags: Any) -> Non
 
     logs.set_up()
     raise typer.Exit(ended(lambda: command(config.load(flags, file=config_file))))
+
+
+def _confirmed(question: str) -> bool:
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:  # nobody there to answer, or Ctrl-C
+        return False
 
 
 def _seconds(text: str) -> float:

@@ -1,0 +1,20 @@
+"""Numbers about a run that add: two shards' `Stats` merge into the whole's.
+
+Counts, sums and mergeable sketches only, so that the size is the same after ten rows and after ten
+million. Rows are counted by model, calls by endpoint and model. Decides nothing and prints nothing.
+"""
+
+from llmscale.stats.counts import Calls, Lookups, Rows, Spend
+from llmscale.stats.latency import QUANTILES, RELATIVE_ACCURACY, Latency
+from llmscale.stats.totals import Stats
+
+__all__ = [
+    "QUANTILES",
+    "RELATIVE_ACCURACY",
+    "Calls",
+    "Latency",
+    "Lookups",
+    "Rows",
+    "Spend",
+    "Stats",
+]

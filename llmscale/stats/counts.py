@@ -1,0 +1,153 @@
+"""What is counted of rows, look-ups and calls. Each count takes in another of its kind."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from llmscale.records import FailureKind, Outcome, Reply, Usage
+from llmscale.stats.latency import Latency
+
+
+class Rows:
+    """What became of rows."""
+
+    def __init__(self) -> None:
+        self.answered = 0
+        self.truncated = 0  # of those answered: cut at max_tokens
+        self.cached = 0  # of those answered: from the cache
+        self.deduped = 0  # of those answered: by the call of another row
+        self.saved_tokens = 0  # by both
+        self.saved_usd = 0.0
+        self.failures: Counter[FailureKind] = Counter()
+        self.latency = Latency()  # from being taken up to the answer
+
+    @property
+    def failed(self) -> int:
+        """Rows without an answer."""
+        return self.failures.total()
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one row."""
+        if outcome.failure is not None:
+            self.failures[outcome.failure.kind] += 1
+        elif outcome.reply is not None:
+            self.answered += 1
+            self.truncated += outcome.reply.finish_reason == "length"
+            self.latency.add(outcome.latency_s)
+            if outcome.reply.cached or outcome.reply.deduped:
+                self._add_saving(outcome.reply)
+
+    def _add_saving(self, reply: Reply) -> None:
+        self.cached += reply.cached
+        self.deduped += reply.deduped
+        self.saved_tokens += reply.usage.input_tokens + reply.usage.output_tokens
+        self.saved_usd += reply.cost_usd or 0.0
+
+    def merge(self, other: "Rows") -> None:
+        """Take in another count."""
+        self.answered += other.answered
+        self.truncated += other.truncated
+        self.cached += other.cached
+        self.deduped += other.deduped
+        self.saved_tokens += other.saved_tokens
+        self.saved_usd += other.saved_usd
+        self.failures.update(other.failures)
+        self.latency.merge(other.latency)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the numbers as JSON."""
+        return {
+            "answered": self.answered,
+            "truncated": self.truncated,
+            "cached": self.cached,
+            "deduped": self.deduped,
+            "failed": self.failed,
+            "failures": dict(self.failures.most_common()),
+            "latency_s": self.latency.summary(),
+        }
+
+
+class Lookups:
+    """What the cache was asked for."""
+
+    def __init__(self) -> None:
+        self.hits = 0
+        self.misses = 0
+
+    def merge(self, other: "Lookups") -> None:
+        """Take in another count."""
+        self.hits += other.hits
+        self.misses += other.misses
+
+
+class Calls:
+    """What was sent, what came back, and what it cost: every attempt counts, answered or not."""
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.failures: Counter[FailureKind] = Counter()
+        self.usage = Usage()
+        self.cost_usd = 0.0
+        self.unpriced = 0  # attempts whose price is unknown: `cost_usd` leaves them out
+        self.latency = Latency()  # of attempts that were answered
+
+    def add(self, latency_s: float, replies: Sequence[Reply], failure: FailureKind | None) -> None:
+        """Count one attempt. A failed one has a reply too where it was paid for."""
+        self.attempts += 1
+        if failure is None:
+            self.latency.add(latency_s)
+        else:
+            self.failures[failure] += 1
+        for reply in replies:
+            self.usage += reply.usage
+            if reply.cost_usd is None:
+                self.unpriced += 1
+            else:
+                self.cost_usd += reply.cost_usd
+
+    def merge(self, other: "Calls") -> None:
+        """Take in another count."""
+        self.attempts += other.attempts
+        self.failures.update(other.failures)
+        self.usage += other.usage
+        self.cost_usd += other.cost_usd
+        self.unpriced += other.unpriced
+        self.latency.merge(other.latency)
+
+    @property
+    def known_cost_usd(self) -> float | None:
+        """Dollars, or None where no price was known for any of it."""
+        return None if self.unpriced and not self.cost_usd else self.cost_usd
+
+    def summary(self) -> dict[str, Any]:
+        """Return the numbers as JSON."""
+        cost_usd = self.known_cost_usd
+        return {
+            "attempts": self.attempts,
+            "failures": dict(self.failures.most_common()),
+            "tokens": {name: getattr(self.usage, name) for name in Usage.__struct_fields__},
+            "cost_usd": None if cost_usd is None else round(cost_usd, 9),
+            "unpriced": self.unpriced,
+            "latency_s": self.latency.summary(),
+        }
+
+
+class Spend(msgspec.Struct, frozen=True):
+    """What calls have cost, small enough to be kept from run to run."""
+
+    attempts: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+    unpriced: int = 0  # attempts whose price is unknown
+
+    def __add__(self, other: "Spend") -> "Spend":
+        return Spend(
+            self.attempts + other.attempts,
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cost_usd + other.cost_usd,
+            self.unpriced + other.unpriced,
+        )
