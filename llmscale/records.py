@@ -29,6 +29,19 @@ FailureKind = Literal[
 ]
 
 
+SAMPLING_FIELDS = (
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "seed",
+    "stop",
+    "tools",
+    "tool_choice",
+    "response_format",
+)
+"""The fields of a `Request` that shape its answer, under the names that rows and chat APIs use."""
+
+
 class Usage(msgspec.Struct, frozen=True, gc=False):
     """Tokens of one call, or of many: usages add.
 

@@ -8,7 +8,7 @@ import hashlib
 
 import orjson
 
-from llmscale.records import Request
+from llmscale.records import SAMPLING_FIELDS, Request
 
 KEY_VERSION = 1
 """Raised when the same fields come to mean another answer; older entries are then never hit."""
@@ -16,14 +16,7 @@ KEY_VERSION = 1
 KEY_FIELDS = (
     "model",  # "provider/name"; not the endpoint that serves it
     "messages",
-    "max_tokens",
-    "temperature",
-    "top_p",
-    "seed",
-    "stop",
-    "tools",
-    "tool_choice",
-    "response_format",
+    *SAMPLING_FIELDS,
     "extra",
     "sample",
 )

@@ -13,7 +13,7 @@ from llmscale.errors import CallFailed
 from llmscale.providers.failures import bad_response
 from llmscale.providers.http import HttpEndpoint
 from llmscale.providers.keys import key_for
-from llmscale.records import Failure, FinishReason, Reply, Request, Usage
+from llmscale.records import SAMPLING_FIELDS, Failure, FinishReason, Reply, Request, Usage
 
 OWN_HOST = "api.openai.com"
 BASE_URL = f"https://{OWN_HOST}/v1"
@@ -62,15 +62,7 @@ class OpenAIChat:
         return body
 
 
-_OPTIONAL_FIELDS = (
-    "temperature",
-    "top_p",
-    "seed",
-    "stop",
-    "tools",
-    "tool_choice",
-    "response_format",
-)
+_OPTIONAL_FIELDS = tuple(name for name in SAMPLING_FIELDS if name != "max_tokens")
 
 
 def open_endpoint(

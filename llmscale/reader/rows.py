@@ -15,21 +15,11 @@ from llmscale.config import Config
 from llmscale.nesting import MAX_LEVELS, is_too_deep
 from llmscale.reader.sources import MAX_LINE_BYTES, Line
 from llmscale.reader.template import Template
-from llmscale.records import Failure, Request, Row
+from llmscale.records import SAMPLING_FIELDS, Failure, Request, Row
 
 BATCH_URL = "/v1/chat/completions"
 
-REQUEST_FIELDS = (
-    "max_tokens",
-    "temperature",
-    "top_p",
-    "seed",
-    "stop",
-    "tools",
-    "tool_choice",
-    "response_format",
-    "sample",
-)
+REQUEST_FIELDS = (*SAMPLING_FIELDS, "sample")
 """Fields of a row that `Request` has a place for."""
 
 PASSED_FIELDS = frozenset(
