@@ -86,23 +86,12 @@ class Pool:
         self._stopped = False
         for endpoint in endpoints:
             endpoint.pools.append(self)
-
-    @property
-    def has_alternatives(self) -> bool:
-        """Tell whether there is more than one endpoint."""
-        return len(self._endpoints) > 1
-
-    @property
-    def most_tokens(self) -> float | None:
-        """The most tokens that a call can have; None: any number."""
-        limits = [e.allowance.most_tokens if e.allowance else None for e in self._endpoints]
+        limits = [e.allowance.most_tokens if e.allowance else None for e in endpoints]
         known = [limit for limit in limits if limit is not None]
-        return max(known) if len(known) == len(limits) else None
-
-    @property
-    def counts_tokens(self) -> bool:
-        """Tell whether any endpoint has a limit of tokens."""
-        return any(e.allowance and e.allowance.most_tokens for e in self._endpoints)
+        self.has_alternatives = len(endpoints) > 1
+        self.counts_tokens = bool(known)  # at least one endpoint has a limit of tokens
+        self.most_tokens = max(known) if known and len(known) == len(limits) else None
+        """The most tokens that a call can have; None: any number."""
 
     async def acquire(self, tried: set[Endpoint], tokens: int = 0) -> Endpoint:
         """Return the endpoint that is used least, with a call of `tokens` counted in already.
