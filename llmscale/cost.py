@@ -22,7 +22,12 @@ class Prices:
         self._pricings: dict[str, _Pricing] = {}
 
     def cost_usd(self, model: str, usage: Usage) -> float | None:
-        """Return dollars for the tokens of a call to "provider/name"; None: price unknown."""
+        """Return dollars for the tokens of a call to "provider/name".
+
+        None where the price is not known, or where the call reported no tokens to price.
+        """
+        if not (usage.input_tokens or usage.output_tokens):
+            return None
         pricing = self._pricings.get(model)
         if pricing is None:
             pricing = self._pricings[model] = self._pricing(model)

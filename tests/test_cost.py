@@ -101,3 +101,7 @@ def test_a_model_in_this_process_is_free(model: str, is_listed: bool) -> None:
 )
 def test_counts_that_contradict_each_other_have_no_price(usage: Usage) -> None:
     assert LISTED.cost_usd("anthropic/claude-sonnet-4-5", usage) is None
+
+
+def test_a_call_that_reports_no_tokens_has_no_known_price() -> None:
+    assert Prices(is_listed=True).cost_usd("openai/gpt-4.1-mini", Usage()) is None

@@ -32,7 +32,8 @@ JOB_ERRORS = sorted(subclasses(JobError), key=lambda kind: kind.__name__)
 
 
 def test_every_class_is_drawn_once_and_every_drawn_class_is_there() -> None:
-    names = [kind.__name__ for kind in [LlmscaleError, *subclasses(LlmscaleError)]]
+    kinds: list[type[LlmscaleError]] = [LlmscaleError, *subclasses(LlmscaleError)]
+    names = [kind.__name__ for kind in kinds]
     assert len(names) > 6
     assert sorted(name for _, name, _ in drawn()) == sorted(names)
 

@@ -151,11 +151,11 @@ BAD_SCHEMAS = [
     (["type"], "a JSON object"),
     ("person", "a JSON object"),
     (True, "a JSON object"),
-    ({"$ref": "https://example.com/person.json"}, "https://example.com/person.json"),
-    ({"properties": {"a": {"$ref": "other.json#/a"}}}, "other.json#/a"),
-    ({"anyOf": [{"$ref": "file:///etc/passwd"}]}, "file:///etc/passwd"),
+    ({"$ref": "https://example.com/person.json"}, "person.json; put the definition into the same"),
+    ({"properties": {"a": {"$ref": "other.json#/a"}}}, "other.json#/a; put the definition"),
+    ({"anyOf": [{"$ref": "file:///etc/passwd"}]}, "file:///etc/passwd; put the definition"),
     ({"$dynamicRef": "https://example.com/x"}, "https://example.com/x"),
-    ({"$ref": "#/$defs/missing"}, "#/$defs/missing"),
+    ({"$ref": "#/$defs/missing"}, "#/$defs/missing, which is not there"),
     ({"items": {"$ref": "#nowhere"}}, "#nowhere"),
 ]
 

@@ -60,7 +60,8 @@ def check_base_url(base_url: str) -> str:
     except ValueError:
         host = ""
     if not host or any(c.isspace() for c in host) or url.scheme not in ("http", "https"):
-        raise ConfigError(f"base_url {base_url!r} is no address; write http(s)://HOST[:PORT]/v1")
+        shown = "***" if "@" in base_url else repr(base_url)  # a password may stand before the @
+        raise ConfigError(f"base_url {shown} is no address; write http(s)://HOST[:PORT]/v1")
     if url.user or url.password:
         raise ConfigError("base_url must not hold a name or a password; use --api-key-env")
     return host

@@ -24,11 +24,11 @@ Rate = Annotated[float, Meta(ge=0, le=1)]
 class SimSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the simulated endpoint behaves. Times in seconds, rates as shares of all calls."""
 
-    latency: Annotated[float, Meta(ge=0)] = 0.0
+    latency: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
     jitter: Rate = 0.0  # latency varies by this share, up and down
     error_rate: Rate = 0.0  # answered with a server error
     rate_limit_rate: Rate = 0.0  # answered with a 429
-    retry_after: Annotated[float, Meta(ge=0)] = 1.0  # what a 429 asks for
+    retry_after: Annotated[float, Meta(ge=0, le=86_400)] = 1.0  # what a 429 asks for
     tokens: Annotated[int, Meta(ge=1)] = 16  # of an answer, unless max_tokens is less
     seed: int = 0
 

@@ -210,3 +210,9 @@ async def test_a_key_shows_in_no_repr(monkeypatch: pytest.MonkeyPatch) -> None:
     assert hidden_in(provider)
     assert hidden_in(endpoint)
     await provider.aclose()
+
+
+def test_a_password_in_a_broken_base_url_is_not_repeated() -> None:
+    with pytest.raises(ConfigError) as raised:
+        check_base_url("ftp://me:hunter2@host/v1")
+    assert "hunter2" not in str(raised.value)
