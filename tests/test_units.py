@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmscale.units import duration_s, short_size, size_bytes
+from llmscale.units import duration_s, per_minute, short_size, size_bytes
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,37 @@ def test_a_duration_is_the_sum_of_its_parts_in_seconds(text: str, seconds: float
 def test_what_is_no_duration_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match="is no duration; write for example 90s, 12h or 7d"):
         duration_s(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (500, 500),
+        (0.5, 0.5),
+        ("500", 500),
+        ("200_000", 200_000),
+        ("500/min", 500),
+        ("500/m", 500),
+        ("10/s", 600),
+        ("10 / sec", 600),
+        ("30000/h", 500),
+        ("30000/hour", 500),
+    ],
+)
+def test_a_rate_is_per_minute_unless_it_says_otherwise(value: float | str, expected: float) -> None:
+    assert per_minute(value) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("value", ["", "/", "x", "5/", "5/day", "5/s/s", "min", "5 per minute"])
+def test_what_is_no_rate_is_refused_with_an_example(value: str) -> None:
+    with pytest.raises(ValueError, match="is no rate; write for example 500, 500/min or 10/s"):
+        per_minute(value)
+
+
+@pytest.mark.parametrize("value", [0, -1, "-5/s", "0/h", "nan", "inf", "1e999"])
+def test_a_rate_that_never_or_always_grants_is_refused(value: float | str) -> None:
+    with pytest.raises(ValueError, match="must be more than 0"):
+        per_minute(value)
 
 
 @pytest.mark.parametrize(

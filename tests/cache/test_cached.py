@@ -1,0 +1,496 @@
+"""The layer that asks once: modes, what is stored, and identical requests in flight (K01)."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+import orjson
+import pytest
+from msgspec.structs import replace
+
+from llmscale.cache.cached import Cached, CacheMode, is_storable
+from llmscale.cache.entry import Entry
+from llmscale.cache.keys import fingerprint, key_of
+from llmscale.errors import CallFailed, CallStopped, ProviderRefused
+from llmscale.formats import line_of
+from llmscale.records import Failure, Outcome, Reply, Request, Row, Usage
+from llmscale.schema import SchemaChecked
+from llmscale.stats import Stats
+from tests.cache import answer_to, entry_of, questions, reply, request
+
+pytestmark = pytest.mark.looptime
+
+MODES: list[CacheMode] = ["on", "read", "write", "refresh"]
+ROWS = 64
+
+
+class Memory:
+    """Replies in memory. Looking up and storing take a while, as in another process."""
+
+    def __init__(self, *stored: Request, takes_s: float = 0.0) -> None:
+        self.entries = {key_of(one): entry_of(one) for one in stored}
+        self.looked_up: Counter[str] = Counter()
+        self.stored: Counter[str] = Counter()
+        self._takes_s = takes_s
+
+    async def get(self, key: str) -> Entry | None:
+        self.looked_up[key] += 1
+        await asyncio.sleep(self._takes_s)
+        return self.entries.get(key)
+
+    async def put(self, key: str, entry: Entry, model: str) -> None:
+        await asyncio.sleep(self._takes_s)
+        assert model
+        self.stored[key] += 1
+        self.entries[key] = entry
+
+
+class Scripted:
+    """Answers right after a second, but for the first calls, which do what is written.
+
+    A number is the seconds that a call takes, an error is raised after a second, a reply given.
+    """
+
+    def __init__(self, *script: float | BaseException | Reply, takes_s: float = 1.0) -> None:
+        self.calls: Counter[str] = Counter()
+        self.most_in_flight = 0
+        self._in_flight: Counter[str] = Counter()
+        self._script = list(script)
+        self._takes_s = takes_s
+
+    async def answer(self, request: Request) -> Reply:
+        key = key_of(request)
+        self.calls[key] += 1
+        self._in_flight[key] += 1
+        self.most_in_flight = max(self.most_in_flight, self._in_flight[key])
+        try:
+            step = self._script.pop(0) if self._script else self._takes_s
+            await asyncio.sleep(step if isinstance(step, float | int) else self._takes_s)
+        finally:
+            self._in_flight[key] -= 1
+        if isinstance(step, BaseException):
+            raise step
+        return step if isinstance(step, Reply) else answer_to(request)
+
+
+class Bench:
+    """The layer between a script and a memory."""
+
+    def __init__(
+        self, *script: Any, memory: Memory | None = None, mode: CacheMode = "on", takes_s: float = 1
+    ) -> None:
+        self.inner = Scripted(*script, takes_s=takes_s)
+        self.memory = memory or Memory()
+        self.stats = Stats()
+        self.cached = Cached(self.inner, self.memory, self.stats, mode)
+
+    def start(self, asked: Request, rows: int = ROWS) -> list[asyncio.Task[Reply]]:
+        """Ask the same question for many rows at once."""
+        return [asyncio.create_task(self.cached.answer(asked)) for _ in range(rows)]
+
+    async def ends(self, rows: Sequence[asyncio.Task[Reply]]) -> list[Reply | BaseException]:
+        """Return what became of each row, and insist that nothing is left in flight."""
+        async with asyncio.timeout(10_000):
+            ends = await asyncio.gather(*rows, return_exceptions=True)
+        assert self.cached._flights == {}
+        return ends
+
+    @property
+    def lookups(self) -> tuple[int, int]:
+        """Hits and misses."""
+        found = self.stats.lookups()
+        return found.hits, found.misses
+
+
+def failed(kind: Any = "server_error") -> CallFailed:
+    return CallFailed(Failure(kind=kind, message="as scripted"), 5)
+
+
+def answered(ends: Sequence[Reply | BaseException]) -> list[Reply]:
+    """Return the replies; fail where one is not the right one."""
+    replies = [end for end in ends if isinstance(end, Reply)]
+    assert {one.text for one in replies} <= {answer_to(request()).text}
+    return replies
+
+
+# --- identical requests in flight
+
+
+async def test_identical_requests_at_once_make_one_call_and_answer_every_row() -> None:
+    bench = Bench()
+    replies = answered(await bench.ends(bench.start(request())))
+    assert len(replies) == ROWS
+    assert bench.inner.calls.total() == 1
+    assert sorted((one.deduped, one.attempts) for one in replies) == [
+        (False, 1),
+        *[(True, 0)] * (ROWS - 1),
+    ]
+    assert not any(one.cached for one in replies)
+    assert bench.lookups == (0, 1)
+    assert bench.memory.stored.total() == 1
+
+
+async def test_all_are_answered_at_the_moment_the_call_is() -> None:
+    bench = Bench(7.0)
+    began_s = asyncio.get_running_loop().time()
+    await bench.ends(bench.start(request()))
+    assert asyncio.get_running_loop().time() - began_s == pytest.approx(7.0)
+
+
+@pytest.mark.parametrize("failures", [1, 2, 5])
+async def test_a_leader_that_fails_hands_over_and_each_makes_one_call(failures: int) -> None:
+    bench = Bench(*(failed() for _ in range(failures)))
+    ends = await bench.ends(bench.start(request()))
+    assert len(answered(ends)) == ROWS - failures
+    assert bench.inner.calls.total() == failures + 1
+    assert bench.inner.most_in_flight == 1
+    assert sum(isinstance(end, CallFailed) for end in ends) == failures
+    assert sum(one.deduped for one in answered(ends)) == ROWS - failures - 1
+
+
+async def test_where_every_call_fails_every_row_fails_by_a_call_of_its_own() -> None:
+    bench = Bench(*(failed() for _ in range(ROWS)))
+    ends = await bench.ends(bench.start(request()))
+    assert all(isinstance(end, CallFailed) for end in ends)
+    assert bench.inner.calls.total() == ROWS
+    assert bench.inner.most_in_flight == 1
+    assert bench.memory.stored.total() == 0
+
+
+async def test_a_leader_that_is_cancelled_hands_over() -> None:
+    bench = Bench(1e6)
+    rows = bench.start(request())
+    await asyncio.sleep(0.5)
+    rows[0].cancel()
+    ends = await bench.ends(rows)
+    assert isinstance(ends[0], asyncio.CancelledError)
+    assert len(answered(ends)) == ROWS - 1
+    assert bench.inner.calls.total() == 2
+
+
+async def test_a_leader_that_times_out_hands_over() -> None:
+    bench = Bench(1e6)
+
+    async def impatient() -> Reply:
+        async with asyncio.timeout(10):
+            return await bench.cached.answer(request())
+
+    rows = [asyncio.create_task(impatient()), *bench.start(request(), ROWS - 1)]
+    ends = await bench.ends(rows)
+    assert isinstance(ends[0], TimeoutError)
+    assert len(answered(ends)) == ROWS - 1
+    assert bench.inner.calls.total() == 2
+
+
+async def test_a_call_that_times_out_below_fails_one_row_and_the_next_asks() -> None:
+    bench = Bench(failed("timeout"))
+    ends = await bench.ends(bench.start(request()))
+    assert [end for end in ends if not isinstance(end, Reply)] == [ends[0]]
+    assert bench.inner.calls.total() == 2
+
+
+async def test_a_waiter_that_is_cancelled_disturbs_nobody() -> None:
+    bench = Bench(10.0)
+    rows = bench.start(request())
+    await asyncio.sleep(5)
+    for row in rows[1::2]:
+        row.cancel()
+    ends = await bench.ends(rows)
+    assert len(answered(ends)) == ROWS / 2
+    assert bench.inner.calls.total() == 1
+    assert bench.memory.stored.total() == 1
+
+
+async def test_when_all_waiters_are_cancelled_the_leader_goes_on() -> None:
+    bench = Bench(10.0)
+    rows = bench.start(request())
+    await asyncio.sleep(5)
+    for row in rows[1:]:
+        row.cancel()
+    ends = await bench.ends(rows)
+    assert len(answered(ends)) == 1
+    assert bench.inner.calls.total() == 1
+
+
+async def test_when_all_are_cancelled_nothing_is_left_and_the_next_row_asks() -> None:
+    bench = Bench(10.0)
+    rows = bench.start(request())
+    await asyncio.sleep(5)
+    for row in rows:
+        row.cancel()
+    ends = await bench.ends(rows)
+    assert all(isinstance(end, asyncio.CancelledError) for end in ends)
+    assert bench.inner.calls.total() == 1
+    assert len(answered(await bench.ends(bench.start(request(), 1)))) == 1
+    assert bench.inner.calls.total() == 2
+
+
+async def test_a_leader_that_is_cancelled_just_as_it_is_answered_leaves_nobody_waiting() -> None:
+    bench = Bench(memory=Memory(takes_s=1.0))
+    rows = bench.start(request())
+    await asyncio.sleep(2.5)  # looked up, answered, being stored
+    assert bench.inner.calls.total() == 1
+    rows[0].cancel()
+    ends = await bench.ends(rows)
+    assert len(answered(ends)) == ROWS - 1
+
+
+async def test_a_row_that_comes_while_the_answer_is_being_stored_shares_the_call() -> None:
+    bench = Bench(memory=Memory(takes_s=1.0))
+    first = bench.start(request(), 1)
+    await asyncio.sleep(2.5)
+    second = bench.start(request(), 1)
+    ends = answered(await bench.ends([*first, *second]))
+    assert [one.deduped for one in ends] == [False, True]
+    assert bench.inner.calls.total() == 1
+
+
+async def test_an_answer_is_stored_before_its_row_is_answered() -> None:
+    bench = Bench(memory=Memory(takes_s=1.0))
+    await bench.cached.answer(request())
+    assert bench.memory.stored.total() == 1
+
+
+async def test_different_requests_do_not_wait_for_each_other() -> None:
+    bench = Bench()
+    began_s = asyncio.get_running_loop().time()
+    rows = [row for one in questions(20) for row in bench.start(one, 3)]
+    ends = await bench.ends(rows)
+    assert asyncio.get_running_loop().time() - began_s == pytest.approx(1.0)
+    asked = [one for one in questions(20) for _ in range(3)]
+    for one, end in zip(asked, ends, strict=True):
+        assert isinstance(end, Reply)
+        assert end.text == answer_to(one).text
+    assert set(bench.inner.calls.values()) == {1}
+
+
+async def test_samples_of_one_prompt_are_answers_of_their_own() -> None:
+    bench = Bench()
+    rows = [row for sample in range(5) for row in bench.start(request(sample=sample), 2)]
+    await bench.ends(rows)
+    assert bench.inner.calls.total() == len(bench.inner.calls) == 5
+    assert len(bench.memory.entries) == 5
+
+
+async def test_one_look_up_answers_all_who_came_for_a_stored_answer() -> None:
+    bench = Bench(memory=Memory(request(), takes_s=1.0))
+    replies = answered(await bench.ends(bench.start(request())))
+    assert [(one.cached, one.deduped, one.attempts) for one in replies] == [(True, False, 0)] * ROWS
+    assert bench.inner.calls.total() == 0
+    assert bench.memory.looked_up.total() == 1
+    assert bench.lookups == (1, 0)
+
+
+async def test_an_answer_that_is_not_stored_is_still_shared_by_who_waits_for_it() -> None:
+    cut = replace(answer_to(request()), finish_reason="length")
+    bench = Bench(cut)
+    replies = answered(await bench.ends(bench.start(request())))
+    assert {one.finish_reason for one in replies} == {"length"}
+    assert bench.inner.calls.total() == 1
+    assert bench.memory.stored.total() == 0
+
+
+async def test_a_job_that_is_refused_is_refused_once() -> None:
+    """The rows that wait for a leader do not hammer the key before they are cancelled."""
+    bench = Bench(*(ProviderRefused("no") for _ in range(ROWS)))
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with asyncio.TaskGroup() as group:
+            rows = [group.create_task(bench.cached.answer(request())) for _ in range(ROWS)]
+    assert [type(error) for error in caught.value.exceptions] == [ProviderRefused]
+    assert bench.inner.calls.total() == 1
+    await bench.ends(rows)
+
+
+async def test_a_run_that_stops_stops_every_row() -> None:
+    bench = Bench(*(CallStopped() for _ in range(ROWS)), takes_s=0)
+    ends = await bench.ends(bench.start(request()))
+    assert all(isinstance(end, CallStopped) for end in ends)
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_at_random_no_row_hangs_none_is_wrong_and_no_two_ask_at_once(seed: int) -> None:
+    dice = Random(seed)
+    fates: list[Any] = [1.0, 3.0, 0.0, failed(), failed("timeout"), 1e5]
+    bench = Bench(
+        *(dice.choice(fates) for _ in range(60)), memory=Memory(takes_s=dice.choice([0.0, 0.5]))
+    )
+    asked = [dice.choice(questions(5)) for _ in range(100)]
+    given_up = 0
+
+    async def row(one: Request) -> None:
+        nonlocal given_up
+        await asyncio.sleep(dice.uniform(0, 20))
+        try:
+            async with asyncio.timeout(dice.choice([0.0, 0.7, 2.0, 50.0])):
+                found = await bench.cached.answer(one)
+        except (TimeoutError, CallFailed):
+            given_up += 1
+            return
+        assert found.text == answer_to(one).text
+
+    async with asyncio.timeout(10_000), asyncio.TaskGroup() as group:
+        for one in asked:
+            group.create_task(row(one))
+    assert bench.cached._flights == {}
+    assert bench.inner.most_in_flight == 1
+    assert bench.inner.calls.total() <= 5 + given_up
+
+
+# --- modes
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+@pytest.mark.parametrize(
+    ("mode", "looks_up", "stores"),
+    [("on", True, True), ("read", True, False), ("write", False, True), ("refresh", False, True)],
+)
+async def test_each_mode_looks_up_and_stores_what_it_says(
+    mode: CacheMode, looks_up: bool, stores: bool, is_stored: bool
+) -> None:
+    asked = request()
+    bench = Bench(memory=Memory(asked) if is_stored else Memory(), mode=mode)
+    found = await bench.cached.answer(asked)
+    is_hit = looks_up and is_stored
+    assert found.cached == is_hit
+    assert bench.inner.calls.total() == (not is_hit)
+    assert bench.memory.looked_up.total() == looks_up
+    assert bench.memory.stored.total() == (stores and not is_hit)
+    assert bench.lookups == (int(is_hit), int(looks_up and not is_hit))
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_identical_requests_in_flight_share_a_call_in_every_mode(mode: CacheMode) -> None:
+    bench = Bench(mode=mode)
+    assert len(answered(await bench.ends(bench.start(request())))) == ROWS
+    assert bench.inner.calls.total() == 1
+
+
+async def test_what_was_answered_is_a_hit_for_the_next_row() -> None:
+    bench = Bench()
+    first = await bench.cached.answer(request())
+    second = await bench.cached.answer(request())
+    assert (first.cached, second.cached) == (False, True)
+    assert bench.inner.calls.total() == 1
+    assert bench.lookups == (1, 1)
+
+
+async def test_refreshing_asks_anew_and_stores_the_new_answer() -> None:
+    bench = Bench(reply("new"), memory=Memory(request()), mode="refresh")
+    assert (await bench.cached.answer(request())).text == "new"
+    assert bench.memory.entries[key_of(request())].reply.text == "new"
+
+
+# --- what a hit says, and what is stored
+
+
+async def test_a_hit_is_the_whole_answer_marked_as_not_paid_for_now() -> None:
+    answer = reply(
+        "hi", usage=Usage(10, 2, 3, 4, 1), cost_usd=0.25, endpoint="e", attempts=3, latency_s=1.5
+    )
+    bench = Bench(answer)
+    assert await bench.cached.answer(request()) == answer
+    hit = await bench.cached.answer(request())
+    assert hit == replace(answer, cached=True, attempts=0)
+
+
+async def test_an_entry_says_when_it_was_paid_for_and_what_was_asked() -> None:
+    bench = Bench()
+    before = time.time()
+    await bench.cached.answer(request())
+    (entry,) = bench.memory.entries.values()
+    assert before <= entry.created <= time.time()
+    assert entry.fingerprint == fingerprint(request())
+    assert entry.reply == answer_to(request())
+    assert not entry.reply.cached
+
+
+TOOL_CALLS = [{"id": "c", "function": {"name": "f", "arguments": "{}"}}]
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_stored"),
+    [
+        pytest.param(reply("hi"), True, id="whole"),
+        pytest.param(
+            reply(None, tool_calls=TOOL_CALLS, finish_reason="tool_calls"), True, id="tool"
+        ),
+        pytest.param(reply("", tool_calls=TOOL_CALLS), True, id="tool and no text"),
+        pytest.param(reply("hi", finish_reason="length"), False, id="truncated"),
+        pytest.param(
+            reply(None, tool_calls=TOOL_CALLS, finish_reason="length"), False, id="tool, truncated"
+        ),
+        pytest.param(reply("hi", finish_reason="content_filter"), False, id="filtered"),
+        pytest.param(reply(""), False, id="empty"),
+        pytest.param(reply(None), False, id="null"),
+        pytest.param(reply(None, tool_calls=[]), False, id="no calls"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["on", "write", "refresh"])
+async def test_only_whole_answers_are_stored(
+    answer: Reply, is_stored: bool, mode: CacheMode
+) -> None:
+    bench = Bench(answer, mode=mode)
+    assert await bench.cached.answer(request()) == answer
+    assert bench.memory.stored.total() == is_stored == is_storable(answer)
+
+
+@pytest.mark.parametrize(
+    "kind", ["server_error", "content_filter", "bad_response", "schema_mismatch", "timeout"]
+)
+async def test_a_failure_is_not_stored_even_where_an_answer_was_paid_for(kind: Any) -> None:
+    failure = Failure(kind=kind, message="as scripted", reply=reply("withheld"))
+    bench = Bench(CallFailed(failure, 2))
+    with pytest.raises(CallFailed):
+        await bench.cached.answer(request())
+    assert bench.memory.stored.total() == 0
+    assert not (await bench.cached.answer(request())).cached
+
+
+async def test_an_answer_that_does_not_fit_its_schema_is_not_stored() -> None:
+    schema = {"type": "object", "required": ["x"]}
+    response_format = {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}
+    asked = request(response_format=response_format)
+    fits = reply(orjson.dumps({"x": 1}).decode())
+    memory, inner = Memory(), Scripted(reply("{}"), reply("no JSON"), fits)
+    cached = Cached(SchemaChecked(inner), memory, Stats())
+    for _ in range(2):
+        with pytest.raises(CallFailed) as caught:
+            await cached.answer(asked)
+        assert caught.value.failure.kind == "schema_mismatch"
+        assert memory.stored.total() == 0
+    assert await cached.answer(asked) == fits
+    assert (await cached.answer(asked)).cached
+
+
+async def test_look_ups_are_counted_by_model() -> None:
+    bench = Bench(memory=Memory(request(model="sim/a")))
+    for model in ("sim/a", "sim/a", "sim/b"):
+        await bench.cached.answer(request(model=model))
+    counted = bench.stats.lookups_by_model()
+    assert {model: (one.hits, one.misses) for model, one in counted.items()} == {
+        "sim/a": (2, 0),
+        "sim/b": (0, 1),
+    }
+
+
+async def test_a_row_that_another_paid_for_costs_nothing_and_is_counted_as_a_saving() -> None:
+    asked = request()
+    bench = Bench(reply(usage=Usage(10, 2), cost_usd=0.25))
+    replies = [end for end in await bench.ends(bench.start(asked, 3)) if isinstance(end, Reply)]
+    replies.append(await bench.cached.answer(asked))
+    outcomes = [
+        Outcome(row=Row(index=index, request=asked), reply=one, attempts=one.attempts)
+        for index, one in enumerate(replies)
+    ]
+    lines = [line_of(outcome) for outcome in outcomes]
+    assert [line["cost_usd"] for line in lines] == [0.25, 0.0, 0.0, 0.0]
+    assert [line["cached"] for line in lines] == [False, False, False, True]
+    assert [line["attempts"] for line in lines] == [1, 0, 0, 0]
+    for outcome in outcomes:
+        bench.stats.add_outcome(outcome)
+    counted = bench.stats.rows()
+    assert (counted.cached, counted.deduped) == (1, 2)
+    assert (counted.saved_tokens, counted.saved_usd) == (3 * 12, 3 * 0.25)
