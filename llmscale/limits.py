@@ -11,6 +11,7 @@ from aiolimiter import AsyncLimiter
 PERIOD_S = 60.0
 BURST_SHARE = 0.01
 _HAIR = 1e-6
+_SHORTEST_WAIT_S = 1e-6  # a shorter one may end before the clock has moved
 
 
 class Bucket(AsyncLimiter):
@@ -24,7 +25,7 @@ class Bucket(AsyncLimiter):
     def __init__(self, per_minute: float, unit: float = 0.0) -> None:
         """`unit`: the one amount that is ever taken, 0 where amounts differ."""
         super().__init__(max(per_minute, unit), PERIOD_S)
-        self.per_minute = per_minute
+        self._per_minute = per_minute
         self._burst = max(unit, per_minute * BURST_SHARE)
         # units that are all alike leave room for one more: a window's first is of the burst
         self._drained = per_minute - self._burst + unit * (1 - _HAIR)
@@ -37,15 +38,7 @@ class Bucket(AsyncLimiter):
             return float("inf")
         self._leak()
         over = self._level + amount - self.max_rate
-        if over <= 1e-9:
-            return 0.0
-        at_s = self._last_check
-        for until_s, drained in self._large:
-            drains = (until_s - at_s) * drained / PERIOD_S
-            if drains >= over:
-                return at_s - self._last_check + over / drained * PERIOD_S
-            at_s, over = until_s, over - drains
-        return at_s - self._last_check + over / self._drained * PERIOD_S
+        return max(_SHORTEST_WAIT_S, self._drained_in_s(over)) if over > 1e-9 else 0.0
 
     def take(self, amount: float) -> None:
         """Take it, whether it is there or not."""
@@ -54,7 +47,7 @@ class Bucket(AsyncLimiter):
             self._level = max(self._level, self.max_rate - self._burst) + amount
             return
         self._level = max(self._level + amount, self.max_rate)
-        drained = max(self.per_minute - amount, 0.0)
+        drained = max(self._per_minute - amount, 0.0)
         while self._large and self._large[-1][1] >= drained:
             self._large.pop()
         self._large.append((self._last_check + PERIOD_S, drained))
@@ -64,6 +57,15 @@ class Bucket(AsyncLimiter):
         """Return what was taken and not used; a negative amount takes more."""
         self._leak()
         self._level = max(0.0, self._level - amount)
+
+    def _drained_in_s(self, amount: float) -> float:
+        at_s = self._last_check
+        for until_s, drained in self._large:
+            drains = (until_s - at_s) * drained / PERIOD_S
+            if drains >= amount:
+                return at_s - self._last_check + amount / drained * PERIOD_S
+            at_s, amount = until_s, amount - drains
+        return at_s - self._last_check + amount / self._drained * PERIOD_S
 
     def _leak(self) -> None:
         """Drain up to now, past the ends of the minutes in which less drains."""
@@ -87,11 +89,8 @@ class Limits:
     def __init__(self, requests_per_min: float | None, tokens_per_min: float | None) -> None:
         self._requests = Bucket(requests_per_min, 1.0) if requests_per_min else None
         self._tokens = Bucket(tokens_per_min) if tokens_per_min else None
-
-    @property
-    def most_tokens(self) -> float | None:
+        self.most_tokens = tokens_per_min
         """The most that one call can ever have; None: any number, and tokens need no estimate."""
-        return self._tokens.per_minute if self._tokens else None
 
     def wait_s(self, tokens: int) -> float:
         """Return the seconds until a call of `tokens` may go out, 0 when it may now."""

@@ -1,7 +1,7 @@
 """Whether an endpoint is well: one that keeps failing rests longer and longer, then gets one probe.
 
-Only failures of the endpoint count, not of a request; and only of calls that began after the last
-rest, so that the many that were in flight when it fell ill are one illness.
+Only failures of the endpoint count, not of a request; and only calls that began after the last
+rest, so that the many that were in flight when it fell ill are one illness, and no recovery.
 """
 
 from llmscale.records import FailureKind
@@ -25,9 +25,11 @@ class Health:
         self._rests = 0
         self._ill_since_s = float("-inf")
 
-    def answered(self) -> None:
+    def answered(self, began_s: float) -> None:
         """Note an answer: the endpoint is well."""
         self.has_answered = True
+        if began_s < self._ill_since_s:
+            return
         self.is_probed = False
         self._failures = self._rests = 0
 

@@ -12,9 +12,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from llmscale.balance.health import Health
+from llmscale.balance.pace import Pace
 from llmscale.contracts import Allowance, Provider
 from llmscale.cost import Prices
 from llmscale.errors import CallStopped
+from llmscale.records import FailureKind
 
 
 class Endpoint:
@@ -34,7 +36,9 @@ class Endpoint:
         self.prices = prices
         self.allowance = allowance  # None: no limit
         self.health = Health()
+        self.pace = Pace(capacity)
         self.in_flight = 0
+        self.in_flight_when_ill = 0  # of those: what does not stand in a probe's way
         self.rests_until_s = 0.0  # on the event loop's clock
         self.pools: list[Pool] = []  # where it takes calls from
 
@@ -45,22 +49,44 @@ class Endpoint:
 
     def has_place(self) -> bool:
         """Tell whether one more call may be in flight; after an illness, one at all."""
-        return self.in_flight < (1 if self.health.is_probed else self.capacity)
+        if self.health.is_probed and self.in_flight > self.in_flight_when_ill:
+            return False
+        return self.in_flight < self.capacity
 
     def opens_in_s(self, now_s: float, tokens: int) -> float:
         """Return the seconds until rest and limits let a call of `tokens` out, 0 for now."""
-        rest_s = max(0.0, self.rests_until_s - now_s)
+        rest_s = max(self.rests_until_s - now_s, self.pace.wait_s(now_s))
         return rest_s if self.allowance is None else max(rest_s, self.allowance.wait_s(tokens))
 
     def is_free(self, now_s: float, tokens: int = 0) -> bool:
         """Tell whether a call may start now."""
         return self.has_place() and not self.opens_in_s(now_s, tokens)
 
-    def start(self, tokens: int) -> None:
+    def start(self, now_s: float, tokens: int) -> None:
         """Count a call."""
         self.in_flight += 1
+        self.pace.start(now_s)
         if self.allowance is not None:
             self.allowance.take(tokens)
+
+    def answered(self, began_s: float, now_s: float) -> None:
+        """Note an answer: the endpoint is well, and after an illness the calls come back."""
+        if self.health.is_probed:
+            self.pace.begin(now_s)
+        self.pace.learn(now_s - began_s)
+        self.health.answered(began_s)
+
+    def failed(self, kind: FailureKind, began_s: float, now_s: float) -> float | None:
+        """Note a failure; return for how many seconds to rest the endpoint, None for not at all."""
+        rest_s = self.health.failed(kind, began_s, now_s)
+        if rest_s is not None:
+            self.in_flight_when_ill = self.in_flight
+        return rest_s
+
+    def end(self) -> None:
+        """Count a call that is over; of those in flight, the oldest are taken to end first."""
+        self.in_flight -= 1
+        self.in_flight_when_ill = max(0, self.in_flight_when_ill - 1)
 
 
 class _Turn(NamedTuple):
@@ -117,7 +143,7 @@ class Pool:
 
     def release(self, endpoint: Endpoint) -> None:
         """Give the place back; the first who waits for it has it, in whichever pool."""
-        endpoint.in_flight -= 1
+        endpoint.end()
         waiting = [pool for pool in endpoint.pools if pool._first() is not None]
         if len(waiting) > 1:
             waiting.sort(key=lambda pool: pool._waiting[0].number)
@@ -128,6 +154,7 @@ class Pool:
         """Send an endpoint nothing for a while, for any row."""
         until_s = asyncio.get_running_loop().time() + seconds
         endpoint.rests_until_s = max(endpoint.rests_until_s, until_s)
+        endpoint.pace.begin(endpoint.rests_until_s)
 
     def untried(self, tried: set[Endpoint]) -> bool:
         """Tell whether an endpoint that does not rest is left to try."""
@@ -159,7 +186,7 @@ class Pool:
         else:
             least = min(e.utilisation for e in candidates)
             chosen = self._dice.choice([e for e in candidates if e.utilisation == least])
-        chosen.start(tokens)
+        chosen.start(now_s, tokens)
         return chosen
 
     def _serve(self) -> None:

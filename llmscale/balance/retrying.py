@@ -138,10 +138,11 @@ class Balanced:
         except CallFailed as error:
             failure = error.failure
         else:
-            latency_s = loop.time() - began_s
+            ended_s = loop.time()
+            latency_s = ended_s - began_s
             stamped = [_stamped(r, endpoint, call.model, attempt, latency_s) for r in replies]
             self._stats.add_attempt(endpoint.name, call.model, latency_s, stamped)
-            endpoint.health.answered()
+            endpoint.answered(began_s, ended_s)
             call.settle(endpoint, replies)
             return stamped
         self._note_illness(endpoint, call.pool, failure, began_s)
@@ -160,7 +161,7 @@ class Balanced:
         if not (endpoint.health.has_answered or pool.has_alternatives):
             return
         now_s = asyncio.get_running_loop().time()
-        rest_s = endpoint.health.failed(failure.kind, began_s, now_s)
+        rest_s = endpoint.failed(failure.kind, began_s, now_s)
         if rest_s is not None:
             pool.rest(endpoint, rest_s)
             log.warning(

@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmscale.balance.pool import Endpoint, Pool
+from llmscale.contracts import Allowance
 from llmscale.cost import Prices
 from llmscale.errors import CallStopped
+from llmscale.limits import Limits
 from llmscale.records import Reply, Request
 
 NOBODY: set[Endpoint] = set()
@@ -28,8 +30,30 @@ class Nothing:
         raise NotImplementedError
 
 
-def endpoint(name: str, capacity: int = 1) -> Endpoint:
-    return Endpoint(name, Nothing(), capacity, Prices(is_listed=False))
+class Spaced:
+    """An allowance of one call every `gap_s`, of `most_tokens` at most."""
+
+    def __init__(self, gap_s: float, most_tokens: float | None = None) -> None:
+        self.most_tokens = most_tokens
+        self.taken: list[int] = []
+        self._gap_s = gap_s
+        self._opens_at_s = 0.0
+
+    def wait_s(self, tokens: int) -> float:
+        if self.most_tokens is not None and tokens > self.most_tokens:
+            return float("inf")
+        return max(0.0, self._opens_at_s - asyncio.get_running_loop().time())
+
+    def take(self, tokens: int) -> None:
+        self.taken.append(tokens)
+        self._opens_at_s = asyncio.get_running_loop().time() + self._gap_s
+
+    def correct(self, taken: int, used: int) -> None:
+        raise NotImplementedError
+
+
+def endpoint(name: str, capacity: int = 1, allowance: Allowance | None = None) -> Endpoint:
+    return Endpoint(name, Nothing(), capacity, Prices(is_listed=False), allowance)
 
 
 def pool_of(*endpoints: Endpoint, seed: int = 0) -> Pool:
@@ -306,6 +330,109 @@ async def test_a_waiter_takes_an_endpoint_of_its_own_pool_only() -> None:
     assert await waiter is shared
 
 
+@pytest.mark.looptime
+async def test_who_waits_for_a_limit_goes_on_as_soon_as_it_allows_and_by_no_other_event() -> None:
+    one = endpoint("a", 10, Spaced(20))
+    pool = pool_of(one)
+    waiters = [asyncio.create_task(pool.acquire(set())) for _ in range(3)]
+    began_at_s = []
+    for task in waiters:
+        await task
+        began_at_s.append(asyncio.get_running_loop().time())
+    assert began_at_s == pytest.approx([0, 20, 40])
+
+
+@pytest.mark.looptime
+async def test_while_a_limit_holds_one_endpoint_another_takes_the_calls() -> None:
+    limited, free = endpoint("limited", 10, Spaced(20)), endpoint("free", 2)
+    pool = pool_of(limited, free)
+    taken = [(await pool.acquire(NOBODY)).name for _ in range(4)]
+    assert sorted(taken[:3]) == ["free", "free", "limited"]
+    assert taken[3] == "limited"
+    assert asyncio.get_running_loop().time() == pytest.approx(20)
+
+
+async def test_what_a_call_takes_is_counted_where_it_goes() -> None:
+    allowance = Spaced(0)
+    one = endpoint("a", 10, allowance)
+    await pool_of(one).acquire(NOBODY, 7)
+    await pool_of(one).acquire(NOBODY, 9)
+    assert allowance.taken == [7, 9]
+
+
+@pytest.mark.looptime
+async def test_a_call_too_large_for_one_endpoint_waits_for_the_other() -> None:
+    small, large = endpoint("small", 10, Spaced(0, 100)), endpoint("large", 10, Spaced(20, 1_000))
+    pool = pool_of(small, large)
+    assert [(await pool.acquire(NOBODY, 500)).name for _ in range(2)] == ["large", "large"]
+    assert asyncio.get_running_loop().time() == pytest.approx(20)
+
+
+@pytest.mark.looptime
+async def test_a_small_call_does_not_overtake_a_large_one_that_waits_for_a_limit() -> None:
+    class LargeOnesWait(Spaced):
+        def wait_s(self, tokens: int) -> float:
+            return super().wait_s(tokens) if tokens > 100 else 0.0
+
+    one = endpoint("a", 10, LargeOnesWait(20))
+    pool = pool_of(one)
+    await pool.acquire(NOBODY, 500)
+    large = asyncio.create_task(pool.acquire(set(), 500))
+    await settle()
+    small = await waiting_for(pool)
+    await large
+    assert asyncio.get_running_loop().time() == pytest.approx(20)
+    await small
+    assert asyncio.get_running_loop().time() == pytest.approx(20)
+
+
+@pytest.mark.looptime
+async def test_a_limit_and_a_rest_hold_both() -> None:
+    one = endpoint("a", 10, Spaced(20))
+    pool = pool_of(one)
+    await pool.acquire(NOBODY)
+    pool.rest(one, 30)
+    await pool.acquire(NOBODY)
+    assert asyncio.get_running_loop().time() == pytest.approx(30)
+    pool.rest(one, 5)
+    await pool.acquire(NOBODY)
+    assert asyncio.get_running_loop().time() == pytest.approx(50)
+
+
+@pytest.mark.parametrize(
+    ("limits", "most_tokens", "counts_tokens"),
+    [
+        ([None], None, False),
+        ([Spaced(0)], None, False),
+        ([Spaced(0, 100)], 100, True),
+        ([Spaced(0, 100), Spaced(0, 1_000)], 1_000, True),
+        ([Spaced(0, 100), None], None, True),
+        ([Spaced(0, 100), Spaced(0)], None, True),
+    ],
+)
+def test_a_call_may_have_as_many_tokens_as_the_largest_limit(
+    limits: list[Allowance | None], most_tokens: float | None, counts_tokens: bool
+) -> None:
+    pool = pool_of(*(endpoint("a", 1, limit) for limit in limits))
+    assert (pool.most_tokens, pool.counts_tokens) == (most_tokens, counts_tokens)
+
+
+async def test_an_endpoint_that_was_ill_has_one_call_at_a_time_until_it_is_well() -> None:
+    one = endpoint("a", 3)
+    pool = pool_of(one)
+    one.health.is_probed = True
+    assert await pool.acquire(NOBODY) is one
+    waiters = [await waiting_for(pool) for _ in range(4)]
+    pool.release(one)
+    await settle()
+    assert [task.done() for task in waiters] == [True, False, False, False]
+    one.health.answered(0)
+    pool.release(one)
+    await settle()
+    assert [task.done() for task in waiters] == [True] * 4
+    assert one.in_flight == 3
+
+
 async def test_stopping_sends_waiters_away_and_begins_nothing_new() -> None:
     one = endpoint("a", 2)
     pool = pool_of(one)
@@ -412,3 +539,112 @@ def test_capacity_is_never_exceeded_and_no_place_lost_whatever_happens(
 
     with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
         runner.run(play())
+
+
+@pytest.mark.looptime
+async def test_after_a_rest_calls_begin_one_by_one_and_not_as_a_herd() -> None:
+    """P03: 20 places and calls of a second, as far as is known: one every 50 ms."""
+    one = endpoint("a", 20)
+    pool = pool_of(one)
+    pool.rest(one, 10)
+    began_at_s = []
+    for _ in range(20):
+        await pool.acquire(NOBODY)
+        began_at_s.append(asyncio.get_running_loop().time())
+    assert began_at_s == pytest.approx([10 + 0.05 * number for number in range(20)], abs=1e-3)
+
+
+@pytest.mark.looptime
+async def test_the_pace_after_a_rest_is_that_of_the_calls_before_it() -> None:
+    one = endpoint("a", 10)
+    pool = pool_of(one)
+    for _ in range(100):
+        one.answered(began_s=0, now_s=4)
+    pool.rest(one, 10)
+    for _ in range(2):
+        await pool.acquire(NOBODY)
+    assert asyncio.get_running_loop().time() == pytest.approx(10.4, abs=0.01)
+
+
+@pytest.mark.looptime
+async def test_once_a_call_could_have_ended_after_a_rest_there_is_no_pace() -> None:
+    one = endpoint("a", 20)
+    pool = pool_of(one)
+    pool.rest(one, 10)
+    await asyncio.sleep(11.5)
+    for _ in range(20):
+        await pool.acquire(NOBODY)
+    assert asyncio.get_running_loop().time() == pytest.approx(11.5)
+
+
+@pytest.mark.looptime
+async def test_an_endpoint_that_recovers_gets_its_calls_back_one_by_one() -> None:
+    one = endpoint("a", 5)
+    pool = pool_of(one)
+    one.health.is_probed = True
+    await pool.acquire(NOBODY)
+    waiters = [await waiting_for(pool) for _ in range(4)]
+    await asyncio.sleep(3)
+    one.answered(began_s=2, now_s=3)
+    pool.release(one)
+    await asyncio.sleep(0.3)
+    assert sum(task.done() for task in waiters) == 2
+    await asyncio.gather(*waiters)
+    assert asyncio.get_running_loop().time() == pytest.approx(3.6, abs=0.1)
+
+
+@pytest.mark.looptime
+async def test_a_probe_does_not_wait_for_calls_that_hang_since_the_illness() -> None:
+    one = endpoint("a", 30)
+    pool = pool_of(one)
+    for _ in range(20):
+        await pool.acquire(NOBODY)
+    for _ in range(8):
+        rest_s = one.failed("timeout", 0, 0)
+        if rest_s is not None:
+            pool.rest(one, rest_s)
+        pool.release(one)
+    assert one.in_flight == 12, "which hang"
+    async with asyncio.timeout(10):
+        await pool.acquire(NOBODY)
+    assert asyncio.get_running_loop().time() == pytest.approx(1)
+    second = await waiting_for(pool)
+    await asyncio.sleep(50)
+    assert not second.done(), "one probe at a time"
+    second.cancel()
+
+
+@pytest.mark.looptime
+async def test_a_large_call_is_not_starved_by_small_ones_under_a_limit_of_tokens() -> None:
+    one = endpoint("a", 1_000, Limits(None, 60_000))
+    pool = pool_of(one)
+    order: list[int] = []
+
+    async def call(tokens: int) -> None:
+        await pool.acquire(set(), tokens)
+        order.append(tokens)
+
+    sizes = [500] * 10 + [20_000] + [500] * 50
+    await asyncio.gather(*(call(size) for size in sizes))
+    assert order == sizes
+
+
+@pytest.mark.looptime
+async def test_an_endpoint_out_of_its_quota_leaves_the_call_to_the_other_at_once() -> None:
+    poor = endpoint("poor", 10, Limits(None, 60_000))
+    rich = endpoint("rich", 10, Limits(None, 600_000))
+    pool = pool_of(poor, rich)
+    taken = [(await pool.acquire(NOBODY, 600)).name for _ in range(9)]
+    assert (taken.count("poor"), taken.count("rich")) == (1, 8)
+    assert asyncio.get_running_loop().time() == 0
+
+
+@pytest.mark.looptime
+async def test_the_queue_wakes_exactly_when_the_limit_opens() -> None:
+    one = endpoint("a", 10, Limits(60, None))
+    pool = pool_of(one)
+    began_at_s = []
+    for _ in range(5):
+        await pool.acquire(NOBODY)
+        began_at_s.append(asyncio.get_running_loop().time())
+    assert began_at_s == pytest.approx([0, 1, 2, 3, 4], abs=1e-4)

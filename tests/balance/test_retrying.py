@@ -12,8 +12,10 @@ import pytest
 
 from llmscale.balance.pool import Endpoint, Pool
 from llmscale.balance.retrying import Balanced, RetryPolicy
+from llmscale.contracts import Allowance
 from llmscale.cost import Prices
 from llmscale.errors import CallFailed, CallStopped, ProviderRefused
+from llmscale.limits import Limits
 from llmscale.records import Failure, FailureKind, Reply, Request, Usage
 from llmscale.stats import Calls, Stats
 
@@ -71,10 +73,11 @@ class Bench:
         policy: RetryPolicy = QUICK,
         capacity: int = 1,
         dice: random.Random | None = None,
+        allowance: Allowance | None = None,
     ) -> None:
         free = Prices(is_listed=False)
         named = zip("abc", providers, strict=False)
-        self.endpoints = [Endpoint(name, one, capacity, free) for name, one in named]
+        self.endpoints = [Endpoint(name, one, capacity, free, allowance) for name, one in named]
         self.pool = Pool(self.endpoints, random.Random(0))
         self.stats = Stats()
         self.balanced = Balanced(lambda _: self.pool, policy, self.stats, dice or Highest())
@@ -420,6 +423,136 @@ async def test_a_stopped_pool_sends_nobody() -> None:
     assert len(provider.called_at_s) == 1
 
 
+class Sick(Scripted):
+    """Fails in 10 ms from `ill_from_s` on and until `well_from_s`, else answers in a second."""
+
+    def __init__(self, ill_from_s: float = 0, well_from_s: float = float("inf")) -> None:
+        super().__init__(then=1.0)
+        self.failed_at_s: list[float] = []
+        self._ill_s = (ill_from_s, well_from_s)
+
+    async def send(self, requests: Sequence[Request]) -> list[Reply]:
+        if not self._ill_s[0] <= now_s() < self._ill_s[1]:
+            return await super().send(requests)
+        self.failed_at_s.append(now_s())
+        await asyncio.sleep(0.01)
+        raise CallFailed(failed())
+
+
+async def worked_off(bench: Bench, rows: int, width: int) -> list[Reply]:
+    """Send `rows` calls, at most `width` at a time."""
+    places = asyncio.Semaphore(width)
+
+    async def one() -> Reply:
+        async with places:
+            return await bench.send()
+
+    return await asyncio.gather(*(one() for _ in range(rows)))
+
+
+async def test_an_endpoint_that_fails_quickly_does_not_attract_the_calls() -> None:
+    """P09: one of three fails in 10 ms; at most 1 % of all calls fail, and no row does."""
+    sick = Sick()
+    bench = Bench(sick, Scripted(then=1.0), Scripted(then=1.0), capacity=10)
+    await worked_off(bench, rows=3_000, width=30)
+    assert bench.calls.attempts == 3_000 + len(sick.failed_at_s)
+    assert 8 <= len(sick.failed_at_s) <= 30
+    assert now_s() < 160, "the two others alone need 150 s"
+
+
+async def test_an_outage_is_sat_out_with_probes_and_no_row_is_lost() -> None:
+    """P08: the only endpoint is away from 10 s to 70 s; nothing is hammered, all are answered."""
+    away = Sick(ill_from_s=10, well_from_s=70)
+    bench = Bench(away, capacity=20, dice=random.Random(1))
+    replies = await worked_off(bench, rows=600, width=20)
+    assert len(replies) == 600
+    assert len([at for at in away.failed_at_s if at > 12]) <= 8
+    assert max(reply.attempts for reply in replies) <= 5
+    assert now_s() < 70 + 30 + 25, "a probe comes within 30 s, and 400 rows are left for 20 s"
+
+
+async def test_the_many_in_flight_when_an_endpoint_falls_ill_are_one_illness() -> None:
+    sick = Sick(ill_from_s=0, well_from_s=0.9)
+    bench = Bench(sick, Scripted(then=1.0), capacity=64, policy=QUICK._replace(max_attempts=1))
+    calls = [bench.sending() for _ in range(128)]
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert len(sick.failed_at_s) == 64
+    assert bench.endpoints[0].rests_until_s == pytest.approx(1.01), "one rest, and not 57"
+
+
+async def test_an_ill_endpoint_that_is_well_again_takes_its_share() -> None:
+    once = Sick(ill_from_s=0, well_from_s=5)
+    bench = Bench(once, Scripted(then=1.0), capacity=5)
+    replies = await worked_off(bench, rows=400, width=10)
+    assert len([1 for reply in replies if reply.endpoint == "a"]) > 100
+
+
+async def test_rows_that_are_refused_do_not_make_an_endpoint_ill() -> None:
+    refusing = Scripted(then=failed("invalid_request", retryable=False))
+    bench = Bench(refusing, Scripted(then=failed("invalid_request", retryable=False)))
+    for _ in range(50):
+        await bench.failure()
+    assert now_s() == 0
+    assert bench.pool.rest_left_s() == 0
+
+
+async def test_the_only_endpoint_is_not_given_a_rest_before_it_ever_answered() -> None:
+    """So that a wrong address is told after the attempts of a row and not after many rests."""
+    provider = Scripted(then=failed("connection"))
+    bench = Bench(provider, policy=QUICK._replace(max_attempts=20))
+    await bench.failure()
+    assert bench.pool.rest_left_s() == 0
+    assert provider.called_at_s[-1] == pytest.approx(1 + 2 + 4 + 8 * 16)
+
+
+class Counted:
+    """An allowance of tokens that keeps what it is told."""
+
+    most_tokens = 1_000.0
+
+    def __init__(self) -> None:
+        self.taken: list[int] = []
+        self.corrected: list[tuple[int, int]] = []
+
+    def wait_s(self, tokens: int) -> float:
+        return 0.0
+
+    def take(self, tokens: int) -> None:
+        self.taken.append(tokens)
+
+    def correct(self, taken: int, used: int) -> None:
+        self.corrected.append((taken, used))
+
+
+async def test_what_a_call_was_thought_to_take_is_corrected_by_what_it_took() -> None:
+    counted = Counted()
+    bench = Bench(Scripted(), allowance=counted)
+    for _ in range(2):  # what is taken before anything was learned is a guess, and may be kept
+        await bench.send()
+    assert len(counted.taken) == 2
+    assert counted.taken[1] > 12
+    assert counted.corrected[1] == (counted.taken[1], 12)
+
+
+async def test_every_attempt_takes_from_the_limit() -> None:
+    counted = Counted()
+    bench = Bench(Scripted(failed(), failed()), allowance=counted)
+    await bench.send()
+    assert len(counted.taken) == 3
+
+
+async def test_a_call_that_is_larger_than_every_limit_fails_its_row_and_is_not_sent() -> None:
+    provider = Scripted()
+    counted = Counted()
+    bench = Bench(provider, allowance=counted)
+    long = Request(model="sim/m", messages=[{"role": "user", "content": "word " * 2_000}])
+    with pytest.raises(CallFailed, match=r"tokens, and the limit is 1000 a minute") as raised:
+        await bench.balanced.send((long,))
+    assert (raised.value.attempts, raised.value.failure.retryable) == (0, False)
+    assert provider.called_at_s == []
+    assert counted.taken == []
+
+
 async def test_the_pool_is_that_of_the_model() -> None:
     asked: list[str] = []
     bench = Bench(Scripted())
@@ -437,3 +570,66 @@ async def test_no_task_is_left_behind() -> None:
     bench = Bench(Scripted(failed("rate_limited", retry_after_s=3), 11.0, 1.0))
     await asyncio.gather(*(bench.sending() for _ in range(3)))
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_failing_endpoint_rests_longer_and_longer_with_one_probe_after_each() -> None:
+    """Eight failures in a row, then 1 2 4 8 16 30 30 s; it has answered before."""
+    provider = Scripted(0.0, then=failed())
+    bench = Bench(provider, capacity=8, policy=QUICK._replace(max_attempts=1))
+    await bench.send()
+    await asyncio.gather(*(bench.sending() for _ in range(8)), return_exceptions=True)
+    await asyncio.gather(*(bench.sending() for _ in range(7)), return_exceptions=True)
+    assert provider.called_at_s[1:9] == [0] * 8
+    assert provider.called_at_s[9:] == pytest.approx([1, 3, 7, 15, 31, 61, 91], abs=1e-3)
+
+
+async def test_seven_failures_in_a_row_are_no_reason_to_rest() -> None:
+    script: list[Failure | float] = [0.0, *[failed()] * 7]
+    provider = Scripted(*script * 10)
+    bench = Bench(provider, policy=QUICK._replace(max_attempts=1))
+    calls = [bench.sending() for _ in range(80)]
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert now_s() == 0
+    assert bench.calls.attempts == 80
+
+
+async def test_calls_that_are_refused_for_their_rate_do_not_make_an_endpoint_ill() -> None:
+    refusing = Scripted(0.0, then=failed("rate_limited"))
+    bench = Bench(refusing, policy=QUICK._replace(max_attempts=1))
+    await bench.send()
+    for _ in range(50):
+        await bench.failure()
+    assert now_s() == 0
+    assert bench.pool.rest_left_s() == 0
+
+
+async def test_calls_from_before_an_outage_that_are_answered_in_it_do_not_end_it() -> None:
+    class Draining(Sick):
+        def __init__(self) -> None:
+            super().__init__(ill_from_s=5)
+            self._then = 20.0
+
+    away = Draining()
+    bench = Bench(away, capacity=20, policy=QUICK._replace(max_attempts=1, timeout_s=30))
+    begun = [bench.sending() for _ in range(5)]
+    bench.endpoints[0].health.has_answered = True
+    await asyncio.sleep(6)
+    late = [bench.sending() for _ in range(40)]
+    await asyncio.gather(*begun)
+    await asyncio.sleep(10)
+    assert len([at for at in away.failed_at_s if at > 7.5]) <= 4, "probes after 2, 4, 8, 16 s"
+    for call in late:
+        call.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
+
+
+async def test_a_row_takes_the_endpoint_that_has_quota_left_at_once() -> None:
+    first, second = Scripted(), Scripted()
+    bench = Bench(first, second, capacity=10)
+    for one in bench.endpoints:
+        one.allowance = Limits(60, None)
+    names = {(await bench.send()).endpoint for _ in range(2)}
+    assert names == {"a", "b"}
+    assert now_s() == 0
+    await bench.send()
+    assert now_s() == pytest.approx(1, abs=1e-4)
