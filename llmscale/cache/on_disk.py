@@ -12,11 +12,15 @@ MAX_ERRORS = 20  # look-ups that fail before no more are made
 
 
 class DiskReplies:
-    """A `Store` as the cache layer wants it. `replace` False: entries that are there stay."""
+    """A `Store` as the cache layer wants it.
 
-    def __init__(self, store: Store, *, replace: bool = True) -> None:
+    `replace` False: entries that are there stay. `waits` False: rows are kept safe elsewhere, and
+    `put` does not wait for the disk.
+    """
+
+    def __init__(self, store: Store, *, replace: bool = True, waits: bool = True) -> None:
         self._store = store
-        self._writer = GroupWriter(store, replace=replace)
+        self._writer = GroupWriter(store, replace=replace, waits=waits)
         self._errors = 0
 
     async def get(self, key: str) -> Entry | None:

@@ -331,3 +331,40 @@ async def test_what_was_used_outlives_what_was_not(folder: Path) -> None:
     with opened(folder) as store:
         assert store.holds(items[0].key)
         assert not store.holds(items[1].key)
+
+
+async def test_where_nobody_waits_a_put_returns_at_once_and_the_close_stores_it(
+    folder: Path,
+) -> None:
+    store = Watched(folder)
+    store.go_on.clear()  # the disk takes nothing
+    writer = GroupWriter(store, waits=False)
+    items = [ToStore(*item(one)) for one in questions(300)]
+    async with asyncio.timeout(5):
+        for one in items:
+            await writer.put(one)
+    store.go_on.set()
+    await writer.close()
+    store.close()
+    assert missing(folder, items) == []
+    assert (writer.stored, writer.dropped) == (300, 0)
+    assert len(store.groups) <= 3  # they have gathered
+
+
+async def test_where_nobody_waits_memory_is_bounded_all_the_same(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "MAX_GATHERING", 10)
+    store = Watched(folder)
+    store.go_on.clear()
+    writer = GroupWriter(store, waits=False)
+    items = [ToStore(*item(one)) for one in questions(40)]
+    putting = asyncio.gather(*(writer.put(one) for one in items))
+    await asyncio.sleep(0.05)
+    assert not putting.done()
+    store.go_on.set()
+    async with asyncio.timeout(5):
+        await putting
+    await writer.close()
+    store.close()
+    assert missing(folder, items) == []
