@@ -35,8 +35,7 @@ def open_replies(config: Config) -> DiskReplies | None:
     if config.cache_mode == "off":
         return None
     try:
-        streams = config.output == "-"  # a job keeps its rows in a journal, a stream nowhere else
-        return DiskReplies(open_store(config), replace=config.cache_mode != "write", waits=streams)
+        return DiskReplies(open_store(config), replace=config.cache_mode != "write")
     except Exception as error:  # whatever a damaged file brings
         log.warning(
             "the cache in %s can't be opened (%s); the run goes on without one",

@@ -12,15 +12,11 @@ MAX_ERRORS = 20  # look-ups that fail before no more are made
 
 
 class DiskReplies:
-    """A `Store` as the cache layer wants it.
+    """A `Store` as the cache layer wants it. `replace` False: entries that are there stay."""
 
-    `replace` False: entries that are there stay. `waits` False: rows are kept safe elsewhere, and
-    `put` does not wait for the disk.
-    """
-
-    def __init__(self, store: Store, *, replace: bool = True, waits: bool = True) -> None:
+    def __init__(self, store: Store, *, replace: bool = True) -> None:
         self._store = store
-        self._writer = GroupWriter(store, replace=replace, waits=waits)
+        self._writer = GroupWriter(store, replace=replace)
         self._errors = 0
 
     async def get(self, key: str) -> Entry | None:

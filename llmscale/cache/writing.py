@@ -1,8 +1,7 @@
 """Entries to the store in groups, in a thread of their own: the event loop never waits for a disk.
 
-While one group is being committed the next one gathers, so that groups grow with the load. Where a
-journal keeps the rows anyway, nobody waits for a commit, and groups gather for a moment first: few
-large commits cost a busy loop a fraction of many small ones.
+While one group is being committed the next one gathers, so that groups grow with the load and a
+lone answer is stored at once.
 """
 
 import asyncio
@@ -16,8 +15,6 @@ from llmscale.cache.store import Store, ToStore, reason_of
 
 log = logging.getLogger(__name__)
 
-GATHER_S = 0.01  # where nobody waits
-MAX_GATHERING = 5_000  # entries; above that, rows do wait
 USED_AFTER_S = 86_400.0
 USED_GROUP = 500  # hits noted before they are written on their own
 ROOM_EVERY = 2_000  # entries stored between two looks at the size limit
@@ -27,12 +24,10 @@ MAX_FAILURES = 3  # in a row, before nothing more is tried: each may have waited
 class GroupWriter:
     """Stores entries until `close`. Never raises: what can't be stored is dropped and counted."""
 
-    def __init__(self, store: Store, *, replace: bool = True, waits: bool = True) -> None:
-        """`waits`: whether `put` returns only when the entry is safe."""
+    def __init__(self, store: Store, *, replace: bool = True) -> None:
         self._store = store
         self._replace = replace
-        self._waits = waits
-        self._gathering: list[tuple[ToStore, asyncio.Future[None] | None]] = []
+        self._gathering: list[tuple[ToStore, asyncio.Future[None]]] = []
         self._used: list[str] = []
         self._work = threading.Condition()
         self._closing = False
@@ -46,13 +41,7 @@ class GroupWriter:
         self._thread.start()
 
     async def put(self, item: ToStore) -> None:
-        """Return when the entry is safe on disk or dropped; at once where nobody waits for that."""
-        if not self._waits and len(self._gathering) < MAX_GATHERING:
-            with self._work:
-                self._gathering.append((item, None))
-                if len(self._gathering) == 1:
-                    self._work.notify()
-            return
+        """Return when the entry is safe on disk, or is known not to get there."""
         settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         with self._work:
             self._gathering.append((item, settled))
@@ -79,15 +68,12 @@ class GroupWriter:
             with self._work:
                 while not (self._gathering or self._closing or len(self._used) >= USED_GROUP):
                     self._work.wait()
-            if not (self._waits or self._closing):
-                time.sleep(GATHER_S)
-            with self._work:
                 group, self._gathering = self._gathering, []
                 used, self._used = self._used, []
                 closing = self._closing
             self._commit([item for item, _ in group], used, closing=closing)
             if group:
-                _settle([settled for _, settled in group if settled is not None])
+                _settle([settled for _, settled in group])
             elif closing:
                 self._store.close()  # the connection of this thread
                 return
@@ -127,8 +113,6 @@ class GroupWriter:
 
 
 def _settle(waiting: Sequence[asyncio.Future[None]]) -> None:
-    if not waiting:
-        return
     loop = waiting[0].get_loop()
 
     def settle() -> None:

@@ -44,8 +44,8 @@ def folder(tmp_path: Path) -> Path:
 
 @asynccontextmanager
 async def replies_in(folder: Path) -> AsyncIterator[DiskReplies | None]:
-    """Open the replies as a stream does, which waits for them: None where they can't be opened."""
-    replies = open_replies(Config(cache_dir=str(folder), output="-"))
+    """Open the replies as a run does: None where they can't be opened."""
+    replies = open_replies(Config(cache_dir=str(folder)))
     try:
         yield replies
     finally:
