@@ -1,38 +1,41 @@
-"""At most `width` rows in flight: pulled from the input, answered, put away.
+"""At most `width` rows in flight: pulled from the feed, answered, put away.
 
-A failed row is put away like any other; only what stops the job is raised. Rows are read in a
-thread, one block ahead of the work and no further, so that memory does not grow with the input.
+A failed row is put away like any other; only what stops the job is raised.
 """
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable
 
 from llmscale.contracts import Answers, OutcomeSink
 from llmscale.errors import CallFailed, CallStopped, JobError, first_error
+from llmscale.feed import Feed
 from llmscale.records import Failure, Outcome, Row
-from llmscale.stats import Stats
+from llmscale.writer import Writer
 
 log = logging.getLogger(__name__)
 
 
 class Pipeline:
-    """Takes every row of `blocks` to an outcome in `sink`."""
+    """Takes every row of `feed` to an outcome, and through `writer` to `sink`."""
 
     def __init__(
         self,
-        blocks: Iterator[list[Row]],
+        feed: Feed,
         answers: Answers,
         sink: OutcomeSink,
-        stats: Stats,
+        writer: Writer,
         width: int,
+        *,
+        input_ended: Callable[[], None] = lambda: None,
     ) -> None:
-        self._feed = _Feed(blocks)
+        """`input_ended` is called when the feed has no further row, perhaps more than once."""
+        self._feed = feed
         self._answers = answers
         self._sink = sink
-        self._stats = stats
+        self._writer = writer
         self._width = width
+        self._input_ended = input_ended
         self._stopped = False
 
     async def run(self) -> None:
@@ -42,19 +45,29 @@ class Pipeline:
         """
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(self._width):
-                    group.create_task(self._work())
+                failing = group.create_task(self._writer.fail())
+                async with asyncio.TaskGroup() as workers:
+                    for _ in range(self._width):
+                        workers.create_task(self._work())
+                await self._writer.flush()
+                failing.cancel()
         except* JobError as errors:
             raise first_error(errors) from None
+        finally:
+            self._writer.write_rest()
 
     def stop(self) -> None:
         """Take up no further row."""
         self._stopped = True
+        self._feed.stop()
 
     async def _work(self) -> None:
         while not self._stopped:
+            if self._writer.is_full:
+                await self._writer.room()
             row = await self._feed.next()
             if row is None or self._stopped:
+                self._input_ended()
                 return
             await self._process(row)
 
@@ -66,11 +79,11 @@ class Pipeline:
         except CallStopped:
             self._sink.put_back()
             return
-        self._sink.put(outcome)
-        self._stats.add_outcome(outcome)
+        self._feed.settle(outcome)
+        self._writer.put(outcome)
 
     async def _outcome(self, row: Row, began_s: float) -> Outcome:
-        if row.request is None:
+        if row.request is None or row.failure is not None:
             return Outcome(row=row, failure=row.failure)
         loop = asyncio.get_running_loop()
         try:
@@ -89,38 +102,3 @@ class Pipeline:
                 row=row, reply=reply, attempts=reply.attempts, latency_s=loop.time() - began_s
             )
         return Outcome(row=row, failure=failure, attempts=attempts, latency_s=loop.time() - began_s)
-
-
-class _Feed:
-    """Hands out rows one by one, and has the next block read while the last is worked on."""
-
-    def __init__(self, blocks: Iterator[list[Row]]) -> None:
-        self._blocks = blocks
-        self._rows: deque[Row] = deque()
-        self._ahead: asyncio.Future[list[Row] | None] | None = None
-        self._ended = False
-
-    async def next(self) -> Row | None:
-        """Return the next row, None at the end."""
-        while not self._rows and not self._ended:
-            await self._refill()
-        return self._rows.popleft() if self._rows else None
-
-    async def _refill(self) -> None:
-        """Wait for the block that is being read; the first who wakes takes it."""
-        if self._ahead is None:
-            self._ahead = self._read()
-        reading = self._ahead
-        await asyncio.wait((reading,))
-        if self._ahead is not reading:  # another has taken it
-            return
-        block = reading.result()
-        if block is None:
-            self._ended = True
-            return
-        self._rows.extend(block)
-        self._ahead = self._read()
-
-    def _read(self) -> asyncio.Future[list[Row] | None]:
-        loop = asyncio.get_running_loop()
-        return loop.run_in_executor(None, next, self._blocks, None)

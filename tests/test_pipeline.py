@@ -1,8 +1,11 @@
-"""At most `width` rows in flight, read one block ahead and no further, each put away for good."""
+"""At most `width` rows in flight, read one block ahead and no further, each put away for good.
+
+Rows that wait for a slow store hold none of the others up, until there are too many of them.
+"""
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -16,9 +19,11 @@ from llmscale.errors import (
     ProviderRefused,
     StorageError,
 )
+from llmscale.feed.in_order import InOrder
 from llmscale.pipeline import Pipeline
 from llmscale.records import Failure, Outcome, Reply, Request, Row, Usage
 from llmscale.stats import Stats
+from llmscale.writer import MAX_UNWRITTEN, WhenSafe, Writer
 
 
 class Inline(ThreadPoolExecutor):
@@ -65,18 +70,23 @@ class Asked:
 
 
 class Sink:
-    """An `OutcomeSink` in memory."""
+    """An `OutcomeSink` in memory, with room for so many outcomes."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: int = 10**9) -> None:
         self.outcomes: list[Outcome] = []
+        self.writes: list[int] = []  # outcomes in each
+        self._room = room
         self.taken_up = 0
         self.put_backs = 0
 
     def take_up(self) -> None:
         self.taken_up += 1
 
-    def put(self, outcome: Outcome) -> None:
-        self.outcomes.append(outcome)
+    def put(self, outcomes: Sequence[Outcome]) -> None:
+        if len(self.outcomes) + len(outcomes) > self._room:
+            raise StorageError("disk full")
+        self.writes.append(len(outcomes))
+        self.outcomes += outcomes
 
     def put_back(self) -> None:
         self.put_backs += 1
@@ -107,11 +117,16 @@ class Case:
         blocks: Iterable[list[Row]],
         does: Callable[[int], float | BaseException] = lambda _: 1.0,
         width: int = 4,
+        *,
+        room: int = 10**9,
+        when_safe: WhenSafe | None = None,
+        max_unwritten: int = MAX_UNWRITTEN,
     ) -> None:
         self.asked = Asked(does)
-        self.sink = Sink()
+        self.sink = Sink(room)
         self.stats = Stats()
-        self.pipeline = Pipeline(iter(blocks), self.asked, self.sink, self.stats, width)
+        writer = Writer(self.sink, self.stats, when_safe, max_unwritten)
+        self.pipeline = Pipeline(InOrder(iter(blocks)), self.asked, self.sink, writer, width)
 
     async def run(self) -> float:
         """Run to the end and return how long it took."""
@@ -292,20 +307,24 @@ async def test_of_many_errors_of_the_job_one_is_raised() -> None:
 
 @pytest.mark.looptime
 async def test_a_sink_that_can_not_write_stops_the_job() -> None:
-    class Full(Sink):
-        def put(self, outcome: Outcome) -> None:
-            if len(self.outcomes) == 5:
-                raise StorageError("disk full")
-            super().put(outcome)
+    case = Case(blocks_of(100), width=2, room=5)
+    with pytest.raises(StorageError, match="disk full"):
+        await case.run()
+    assert case.sink.order == list(range(4))
+    assert case.stats.done == 4, "what is not safe is not counted"
+    assert len(case.asked.asked) <= 8
 
-    case = Case([])
-    sink = Full()
-    pipeline = Pipeline(iter(blocks_of(100)), case.asked, sink, case.stats, 2)
-    with pytest.raises(StorageError):
-        await pipeline.run()
-    assert sink.order == list(range(5))
-    assert case.stats.done == 5, "what is not safe is not counted"
-    assert len(case.asked.asked) <= 7
+
+@pytest.mark.looptime
+async def test_a_sink_that_can_not_write_stops_the_calls_in_flight_at_once() -> None:
+    case = Case(blocks_of(100), lambda index: 1.0 if index == 0 else 60.0, room=0)
+    began_s = asyncio.get_running_loop().time()
+    with pytest.raises(StorageError, match="disk full"):
+        await case.run()
+    assert asyncio.get_running_loop().time() - began_s == 1.0
+    assert case.asked.in_flight == 0
+    assert case.sink.put_backs == 0, "they were asked, and may have to be paid for again"
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 @pytest.mark.looptime
@@ -374,3 +393,114 @@ async def test_a_cancelled_run_puts_nothing_half_done_away() -> None:
         await running
     assert sorted(case.sink.order) == list(range(4))
     assert (case.sink.taken_up, case.sink.put_backs, case.asked.in_flight) == (8, 0, 0)
+
+
+# --- rows that wait until their answers are safe
+
+
+class SafeAfter:
+    """A store that says of everything that it is safe, so many seconds later."""
+
+    def __init__(self, delay_s: float) -> None:
+        self._delay_s = delay_s
+
+    def __call__(self, then: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_later(self._delay_s, then)
+
+
+def never(then: Callable[[], None]) -> None:
+    """Stand for a store that never says that anything is safe."""
+
+
+@pytest.mark.looptime
+async def test_rows_of_one_turn_are_one_write() -> None:
+    case = Case(blocks_of(20), width=5)
+    await case.run()
+    assert case.sink.writes == [5, 5, 5, 5]
+
+
+@pytest.mark.looptime
+async def test_a_slow_store_does_not_hold_up_calls() -> None:
+    case = Case(blocks_of(20), width=4, when_safe=SafeAfter(30.0))
+    running = asyncio.create_task(case.run())
+    await asyncio.sleep(5.5)
+    assert sorted(case.asked.asked) == list(range(20))
+    assert (case.asked.in_flight, case.asked.most_in_flight) == (0, 4)
+    assert case.sink.outcomes == []
+    assert await running == 5.0 + 30.0
+    assert sorted(case.sink.order) == list(range(20))
+
+
+@pytest.mark.looptime
+async def test_the_latency_of_a_row_is_without_the_wait_for_the_store() -> None:
+    case = Case(blocks_of(1), when_safe=SafeAfter(30.0))
+    await case.run()
+    assert case.sink.outcomes[0].latency_s == 1.0
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(("width", "bound"), [(4, 10), (4, 12), (1, 3)])
+async def test_over_a_store_that_is_never_safe_rows_are_asked_up_to_the_bound_and_no_more(
+    width: int, bound: int
+) -> None:
+    """Those that are in flight when the bound is reached come on top."""
+    asked = bound + width - 1
+    case = Case(blocks_of(100), width=width, when_safe=never, max_unwritten=bound)
+    running = asyncio.create_task(case.run())
+    await asyncio.sleep(1000)
+    assert (sorted(case.asked.asked), case.asked.in_flight) == (list(range(asked)), 0)
+    assert case.sink.taken_up == asked
+    assert (case.sink.outcomes, case.stats.done, running.done()) == ([], 0, False)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+@pytest.mark.looptime
+async def test_rows_are_asked_again_when_there_is_room() -> None:
+    case = Case(blocks_of(100), width=4, when_safe=SafeAfter(10.0), max_unwritten=8)
+    running = asyncio.create_task(case.run())
+    while not running.done():
+        await asyncio.sleep(0.5)
+        assert case.sink.taken_up - len(case.sink.outcomes) <= 8 - 1 + 4
+    await running
+    assert sorted(case.sink.order) == list(range(100))
+
+
+@pytest.mark.looptime
+async def test_a_run_ends_when_all_that_was_answered_is_written() -> None:
+    case = Case(blocks_of(100), width=4, when_safe=SafeAfter(10.0))
+    asyncio.get_running_loop().call_later(2.5, case.pipeline.stop)
+    assert await case.run() == 3.0 + 10.0
+    assert sorted(case.sink.order) == sorted(case.asked.asked) == list(range(12))
+
+
+@pytest.mark.looptime
+async def test_rows_that_were_answered_are_written_when_a_run_is_cancelled() -> None:
+    case = Case(blocks_of(100), width=4, when_safe=never)
+    running = asyncio.create_task(case.run())
+    await asyncio.sleep(2.5)
+    assert case.sink.outcomes == []
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert sorted(case.sink.order) == list(range(8))
+    assert (case.stats.done, case.sink.taken_up) == (8, 12)
+
+
+@pytest.mark.looptime
+async def test_rows_that_were_answered_are_written_when_an_error_stops_the_job() -> None:
+    case = Case(blocks_of(100), lambda i: REFUSED if i == 9 else 1.0, when_safe=never)
+    with pytest.raises(ProviderRefused):
+        await case.run()
+    assert set(case.sink.order) >= set(range(8))
+    assert set(case.sink.order).isdisjoint({9})
+    assert case.stats.done == len(case.sink.order) == len(set(case.sink.order))
+
+
+@pytest.mark.looptime
+async def test_a_write_that_fails_late_stops_the_job_with_what_it_has_met() -> None:
+    case = Case(blocks_of(4), when_safe=SafeAfter(10.0), room=2)
+    with pytest.raises(StorageError, match="disk full"):
+        await case.run()
+    assert (case.sink.outcomes, case.stats.done) == ([], 0)

@@ -7,6 +7,7 @@ Answers that are cut, empty or failed are never stored.
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 from msgspec.structs import replace
@@ -28,8 +29,15 @@ class ReplyStore(Protocol):
         """Return an entry, None where there is none, or none that can be used."""
         ...
 
-    async def put(self, key: str, entry: Entry, model: str) -> None:
-        """Return when the entry is safe, or is known not to get there."""
+    def put(self, key: str, entry: Entry, model: str) -> None:
+        """Take over an entry; from now on `get` finds it."""
+        ...
+
+    def when_safe(self, then: Callable[[], None]) -> None:
+        """Call back when all that was put until now is safe, or is known not to get there.
+
+        At once where it is already; else from the event loop.
+        """
         ...
 
 
@@ -50,37 +58,34 @@ class Cached:
         """Return a reply, marked where it was not paid for by this row. Raises what a call does."""
         key = key_of(request)
         while (flight := self._flights.get(key)) is not None:
-            reply = await asyncio.shield(flight)
-            if reply is not None:
-                return reply if reply.cached else replace(reply, deduped=True, attempts=0)
-        return await self._lead(key, request)
-
-    async def _lead(self, key: str, request: Request) -> Reply:
-        """Answer for all who come while it lasts; without an answer the next of them leads."""
+            shared = await asyncio.shield(flight)
+            if shared is not None:
+                return shared if shared.cached else replace(shared, deduped=True, attempts=0)
+        # from here on this row answers for all who come; without an answer the next of them does
         flight = self._flights[key] = asyncio.get_running_loop().create_future()
         reply: Reply | None = None
         try:
-            reply = await self._found(key, request) or await self._asked(key, request)
+            if self._looks_up:
+                entry = await self._replies.get(key)
+                self._stats.add_lookup(request.model, hit=entry is not None)
+                if entry is not None:
+                    reply = replace(entry.reply, cached=True, attempts=0)
+            if reply is None:
+                reply = await self._asked(key, request)
             return reply
         finally:
             del self._flights[key]
             flight.set_result(reply)
 
-    async def _found(self, key: str, request: Request) -> Reply | None:
-        if not self._looks_up:
-            return None
-        entry = await self._replies.get(key)
-        self._stats.add_lookup(request.model, hit=entry is not None)
-        return replace(entry.reply, cached=True, attempts=0) if entry is not None else None
-
     async def _asked(self, key: str, request: Request) -> Reply:
         reply = await self._inner.answer(request)
         if self._stores and is_storable(reply):
             entry = Entry(reply, time.time(), fingerprint(request))
-            await self._replies.put(key, entry, request.model)
+            self._replies.put(key, entry, request.model)
         return reply
 
 
 def is_storable(reply: Reply) -> bool:
     """Tell whether a reply is worth what it cost: whole, and not empty."""
-    return reply.finish_reason in ("stop", "tool_calls") and bool(reply.text or reply.tool_calls)
+    says_something = reply.text or reply.tool_calls or reply.vector
+    return reply.finish_reason in ("stop", "tool_calls") and bool(says_something)

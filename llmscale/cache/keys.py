@@ -1,21 +1,24 @@
 """What makes two requests the same: everything that changes the answer, and nothing else.
 
 A key is the SHA-256 of canonical JSON (sorted keys, no spaces), so it is the same in every process
-and never a collision in practice.
+and never a collision in practice. It holds every field of `Request`: one that does not change the
+answer would have to be left out by name.
 """
 
 import hashlib
 
-import orjson
+import msgspec
 
 from llmscale.records import SAMPLING_FIELDS, Request
 
-KEY_VERSION = 1
+KEY_VERSION = 2
 """Raised when the same fields come to mean another answer; older entries are then never hit."""
 
 KEY_FIELDS = (
     "model",  # "provider/name"; not the endpoint that serves it
     "messages",
+    "text",
+    "dimensions",
     *SAMPLING_FIELDS,
     "extra",
     "sample",
@@ -24,7 +27,7 @@ KEY_FIELDS = (
 
 KIND = "chat"
 
-_CANONICAL = orjson.OPT_SORT_KEYS
+_canonical = msgspec.json.Encoder(order="deterministic")
 _PLAIN_LENGTH = 64  # of a field that an entry repeats as it is
 
 
@@ -34,11 +37,8 @@ def key_of(request: Request) -> str:
 
 
 def canonical(request: Request) -> bytes:
-    """Return the canonical JSON that is hashed; fields that are None are left out."""
-    fields = {name: value for name in KEY_FIELDS if (value := getattr(request, name)) is not None}
-    fields["version"] = KEY_VERSION
-    fields["kind"] = KIND
-    return orjson.dumps(fields, option=_CANONICAL)
+    """Return the canonical JSON that is hashed: the fields that are set, in their order."""
+    return _canonical.encode((KEY_VERSION, KIND, request))
 
 
 def fingerprint(request: Request) -> dict[str, str]:
@@ -51,7 +51,7 @@ def fingerprint(request: Request) -> dict[str, str]:
     for name in KEY_FIELDS:
         value = getattr(request, name)
         if value is not None:
-            encoded = orjson.dumps(value, option=_CANONICAL)
+            encoded = _canonical.encode(value)
             found[name] = _short(name, encoded)
     return found
 

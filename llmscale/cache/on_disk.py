@@ -1,6 +1,8 @@
 """The `ReplyStore` on this disk: look-ups at once, entries in groups, failures as misses."""
 
+import asyncio
 import logging
+from collections.abc import Callable, Sequence
 
 from llmscale.cache.entry import Entry
 from llmscale.cache.store import Store, ToStore, reason_of
@@ -17,26 +19,32 @@ class DiskReplies:
     def __init__(self, store: Store, *, replace: bool = True) -> None:
         self._store = store
         self._writer = GroupWriter(store, replace=replace)
+        self._asked: list[tuple[str, asyncio.Future[Entry | None]]] = []
         self._errors = 0
 
     async def get(self, key: str) -> Entry | None:
-        """Return an entry. It takes ten microseconds, less than a way into a thread and back."""
-        if self._errors >= MAX_ERRORS:
-            return None
-        try:
-            entry = self._store.get(key)
-        except Exception as error:  # whatever a damaged file brings
-            self._errors += 1
-            if self._errors in (1, MAX_ERRORS):
-                log.warning("the cache can't be read (%s); the run goes on", reason_of(error))
-            return None
-        if entry is not None:
-            self._writer.note_used(key, entry)
-        return entry
+        """Return an entry. What one turn of the event loop asks for is looked up together.
 
-    async def put(self, key: str, entry: Entry, model: str) -> None:
-        """Return when the entry is safe on disk, or was dropped."""
-        await self._writer.put(ToStore(key, entry, model))
+        That is done in the thread of the event loop: it takes three microseconds an entry, less
+        than a way into a thread and back.
+        """
+        entry = self._writer.unsafe(key)
+        if entry is not None or self._errors >= MAX_ERRORS:
+            return entry
+        loop = asyncio.get_running_loop()
+        if not self._asked:
+            loop.call_soon(self._look_up)
+        found: asyncio.Future[Entry | None] = loop.create_future()
+        self._asked.append((key, found))
+        return await found
+
+    def put(self, key: str, entry: Entry, model: str) -> None:
+        """Take over an entry, to be stored soon."""
+        self._writer.put(ToStore(key, entry, model))
+
+    def when_safe(self, then: Callable[[], None]) -> None:
+        """Call back when all that was put until now is on disk, or was dropped."""
+        self._writer.when_safe(then)
 
     async def aclose(self) -> None:
         """Store what is on its way, and close the file."""
@@ -52,3 +60,30 @@ class DiskReplies:
             "refused": self._store.refused,
             "errors": self._errors,
         }
+
+    def _look_up(self) -> None:
+        asked, self._asked = self._asked, []
+        entries = self._entries([key for key, _ in asked])
+        for key, found in asked:
+            if not found.done():
+                found.set_result(entries.get(key))
+
+    def _entries(self, keys: Sequence[str]) -> dict[str, Entry]:
+        """Return the entries that there are. On an error, those that can be had one by one."""
+        try:
+            entries = self._store.get_many(keys)
+        except Exception as error:  # whatever a damaged file brings
+            self._note(error)
+            entries = {}
+            if len(keys) > 1:
+                for key in keys:
+                    if self._errors < MAX_ERRORS:
+                        entries |= self._entries([key])
+        for key, entry in entries.items():
+            self._writer.note_used(key, entry)
+        return entries
+
+    def _note(self, error: Exception) -> None:
+        self._errors += 1
+        if self._errors in (1, MAX_ERRORS):
+            log.warning("the cache can't be read (%s); the run goes on", reason_of(error))

@@ -74,7 +74,6 @@ class Store:
             eviction_policy=_POLICY,
             size_limit=size_limit_bytes,
             cull_limit=0,  # never while adding; `make_room` does it once a group
-            tag_index=True,
         )
         self._refused = 0
 
@@ -85,8 +84,27 @@ class Store:
 
     def get(self, key: str) -> Entry | None:
         """Return the entry of a key, None where there is none that can be used."""
-        value, _ = self._read(key)
-        return None if value is None else self._usable(key, value)
+        return self.get_many((key,)).get(key)
+
+    def get_many(self, keys: Sequence[str]) -> dict[str, Entry]:
+        """Return the entries that there are of keys, and can be used."""
+        found = {}
+        for start in range(0, len(keys), _GROUP):
+            for key, value in self._values(keys[start : start + _GROUP]):
+                entry = self._usable(key, value)
+                if entry is not None:
+                    found[key] = entry
+        return found
+
+    def _values(self, keys: Sequence[str]) -> list[tuple[str, object]]:
+        """Return keys that are there with their values, None where one is not plain bytes."""
+        marks = ",".join("?" * len(keys))
+        found: list[tuple[str, object]] = self._cache._sql(
+            f"SELECT key, {_PLAIN_BYTES} FROM Cache"  # noqa: S608
+            f" WHERE key IN ({marks}) AND raw = 1 AND (expire_time IS NULL OR expire_time > ?)",
+            (*keys, time.time()),
+        ).fetchall()
+        return found
 
     def _read(self, key: str) -> tuple[object, object]:
         """Return the value and the model of a key, both None where it has none."""
@@ -121,6 +139,8 @@ class Store:
         """
         newest = {item.key: item for item in group}
         items = list(newest.values())
+        if 0 < len(items) <= _GROUP:  # a statement is a transaction of its own
+            return self._insert(items, replace=replace)
         with self._cache.transact():
             return sum(
                 self._insert(items[start : start + _GROUP], replace=replace)
@@ -222,6 +242,10 @@ class Store:
         )
         return int(stored.rowcount)
 
+
+_PLAIN_BYTES = (  # as the Disk would have it, and text that can't even be read is none
+    f"CASE WHEN mode = {MODE_BINARY} AND filename IS NULL AND typeof(value) = 'blob' THEN value END"
+)
 
 _REPLACE = "DO UPDATE SET " + ", ".join(
     f"{column} = excluded.{column}"

@@ -21,15 +21,26 @@ ROOM_EVERY = 2_000  # entries stored between two looks at the size limit
 MAX_FAILURES = 3  # in a row, before nothing more is tried: each may have waited for a lock
 
 
+class _Group:
+    """Entries of one transaction, and who is told when it is over."""
+
+    def __init__(self) -> None:
+        self.items: list[ToStore] = []
+        self.then: list[Callable[[], None]] = []
+
+
 class GroupWriter:
     """Stores entries until `close`. Never raises: what can't be stored is dropped and counted."""
 
     def __init__(self, store: Store, *, replace: bool = True) -> None:
         self._store = store
         self._replace = replace
-        self._gathering: list[tuple[ToStore, asyncio.Future[None]]] = []
+        self._gathering = _Group()
+        self._last: _Group | None = None  # that is not over yet; for the thread of the loop only
+        self._unsafe: dict[str, Entry] = {}
         self._used: list[str] = []
         self._work = threading.Condition()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = False
         self._since_room = 0
         self._failures = 0  # in a row
@@ -40,13 +51,26 @@ class GroupWriter:
         self._thread = threading.Thread(target=self._run, name="cache-writer", daemon=True)
         self._thread.start()
 
-    async def put(self, item: ToStore) -> None:
-        """Return when the entry is safe on disk, or is known not to get there."""
-        settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def put(self, item: ToStore) -> None:
+        """Take over an entry."""
+        self._loop = self._loop or asyncio.get_running_loop()
+        self._unsafe[item.key] = item.entry
         with self._work:
-            self._gathering.append((item, settled))
-            self._work.notify()
-        await settled
+            self._last = self._gathering
+            self._gathering.items.append(item)
+            if len(self._gathering.items) == 1:
+                self._work.notify()
+
+    def unsafe(self, key: str) -> Entry | None:
+        """Return an entry that is on its way to the disk, None where there is none."""
+        return self._unsafe.get(key)
+
+    def when_safe(self, then: Callable[[], None]) -> None:
+        """Call back when all that was put until now is on disk, or is known not to get there."""
+        if self._last is None:
+            then()
+        else:
+            self._last.then.append(then)
 
     def note_used(self, key: str, entry: Entry) -> None:
         """Note a hit, for the order of eviction. Of no use within a day of storing."""
@@ -66,17 +90,27 @@ class GroupWriter:
     def _run(self) -> None:
         while True:
             with self._work:
-                while not (self._gathering or self._closing or len(self._used) >= USED_GROUP):
+                while not (self._gathering.items or self._closing or len(self._used) >= USED_GROUP):
                     self._work.wait()
-                group, self._gathering = self._gathering, []
+                group, self._gathering = self._gathering, _Group()
                 used, self._used = self._used, []
                 closing = self._closing
-            self._commit([item for item, _ in group], used, closing=closing)
-            if group:
-                _settle([settled for _, settled in group])
+            self._commit(group.items, used, closing=closing)
+            if group.items and self._loop is not None:
+                self._loop.call_soon_threadsafe(self._settle, group)
             elif closing:
                 self._store.close()  # the connection of this thread
                 return
+
+    def _settle(self, group: _Group) -> None:
+        """Tell who waits, in the thread of the event loop."""
+        if self._last is group:
+            self._last = None
+        for item in group.items:
+            if self._unsafe.get(item.key) is item.entry:
+                del self._unsafe[item.key]
+        for then in group.then:
+            then()
 
     def _commit(self, items: Sequence[ToStore], used: Sequence[str], *, closing: bool) -> None:
         if items and not self._did(lambda: self._add(items)):
@@ -110,14 +144,3 @@ class GroupWriter:
             return False
         self._failures = 0
         return True
-
-
-def _settle(waiting: Sequence[asyncio.Future[None]]) -> None:
-    loop = waiting[0].get_loop()
-
-    def settle() -> None:
-        for settled in waiting:
-            if not settled.done():
-                settled.set_result(None)
-
-    loop.call_soon_threadsafe(settle)

@@ -5,6 +5,7 @@ if it was in flight at that moment, and the job counts those.
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,14 +33,25 @@ class Identity(NamedTuple):
 class Job:
     """Holds the lock from the constructor to `close`. Also the `OutcomeSink` of the pipeline."""
 
-    def __init__(self, files: JobFiles, identity: Identity, *, overwrite: bool = False) -> None:
-        """Raises `LockedError`, and `ConfigError` where this is another job than the one there."""
+    def __init__(
+        self,
+        files: JobFiles,
+        identity: Identity,
+        *,
+        overwrite: bool = False,
+        follows_input: bool = False,
+    ) -> None:
+        """`follows_input`: begin anew where the input has changed, and nothing else.
+
+        Raises `LockedError`, and `ConfigError` where this is another job than the one there.
+        """
         if not files.output.parent.is_dir():
             raise ConfigError(f"there is no folder {files.output.parent} for the output")
         self.files = files
         self._identity = identity
         self._lock = JobLock(files.lock)
         try:
+            overwrite = overwrite or (follows_input and self._has_other_input())
             self._earlier = None if overwrite else self._load()
             self._replaced_sha256 = _sha256(files.output) if overwrite else None
             if self._earlier is not None and self._earlier.state == "finished":
@@ -114,10 +126,10 @@ class Job:
         """Count a row as in flight."""
         self._lock.begin()
 
-    def put(self, outcome: Outcome) -> None:
-        """Keep an outcome; when this returns, the row outlives the process."""
-        self.journal.append(line_of(outcome))
-        self._lock.end()
+    def put(self, outcomes: Sequence[Outcome]) -> None:
+        """Keep outcomes; when this returns, their rows outlive the process."""
+        self.journal.append([line_of(outcome) for outcome in outcomes])
+        self._lock.end(len(outcomes))
 
     def put_back(self) -> None:
         """Count a row as not in flight after all: it was not asked and stays pending."""
@@ -183,6 +195,17 @@ class Job:
                 "with -o, or begin anew with --overwrite"
             )
         return self._reconciled(found)
+
+    def _has_other_input(self) -> bool:
+        """Tell whether the job that is there differs from this one in its input alone."""
+        found = manifests.load(self.files.manifest)
+        if found is None:
+            return False
+        inputs, settings, _ = self._identity
+        return (
+            not manifests.differences(found, found.inputs, settings)
+            and manifests.differences(found, inputs, settings) != []
+        )
 
     def _reconciled(self, found: Manifest) -> Manifest | None:
         """Hold the manifest against the files that are there."""

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import os
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -81,19 +81,26 @@ class Journal:
         except OSError as error:
             raise storage_error(self._files.partial, error) from None
 
-    def append(self, line: dict[str, Any]) -> None:
-        """Add the line of a row. When this returns, the row outlives the process."""
-        encoded = encode(line, "llmscale")
+    def append(self, lines: Sequence[dict[str, Any]]) -> None:
+        """Add the lines of rows in one write. When this returns, they outlive the process."""
+        encoded = [encode(line, "llmscale") for line in lines]
+        unwritten = b"".join(encoded)
+        end = self._end + len(unwritten)
         try:
-            written = os.write(self._descriptor, encoded)
-            while written < len(encoded):
-                written += os.write(self._descriptor, encoded[written:])
+            while unwritten:
+                unwritten = unwritten[os.write(self._descriptor, unwritten) :]
         except OSError as error:
-            with contextlib.suppress(OSError):  # or the next line would be glued to half of this
-                os.ftruncate(self._descriptor, self._end)
             raise storage_error(self._files.partial, error) from None
-        self._note(line["index"], self._end + 1, line)
-        self._end += len(encoded)
+        finally:
+            end -= len(unwritten)
+            for line, raw in zip(lines, encoded, strict=True):
+                if self._end + len(raw) > end:
+                    break
+                self._note(line["index"], self._end + 1, line)
+                self._end += len(raw)
+            if self._end < end:  # or the next line would be glued to half of one
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._descriptor, self._end)
 
     def sync(self) -> None:
         """Make what is appended outlive a power loss too. Blocks; call it in a thread."""

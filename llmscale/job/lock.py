@@ -46,9 +46,9 @@ class JobLock:
         self._in_flight += 1
         self._map[_COUNT] = b"%010d" % self._in_flight
 
-    def end(self) -> None:
-        """Count a row that is safe, or was not asked after all."""
-        self._in_flight -= 1
+    def end(self, rows: int = 1) -> None:
+        """Count rows that are safe, or were not asked after all."""
+        self._in_flight -= rows
         self._map[_COUNT] = b"%010d" % self._in_flight
 
     def forget_left(self) -> None:

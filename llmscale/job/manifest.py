@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from llmscale.errors import ConfigError, StorageError
+from llmscale.formats import OutputFormat
 from llmscale.job.files import replace_file
 from llmscale.stats import Spend
 
@@ -28,7 +29,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     version: int = VERSION
     inputs: list[InputFile]
     settings: dict[str, Any]
-    output_format: Literal["llmscale", "openai-batch"]
+    output_format: OutputFormat
     limit: int | None = None
     rows: int
     state: Literal["running", "finished"] = "running"

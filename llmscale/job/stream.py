@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Sequence
 
 from llmscale.errors import Interrupted, StorageError
 from llmscale.formats import OutputFormat, encode, line_of
@@ -10,7 +11,7 @@ from llmscale.records import Outcome
 
 
 class StdoutSink:
-    """An `OutcomeSink` that writes each line at once."""
+    """An `OutcomeSink` that writes lines at once."""
 
     def __init__(self, output_format: OutputFormat) -> None:
         self._format = output_format
@@ -19,9 +20,9 @@ class StdoutSink:
     def take_up(self) -> None:
         """Nothing is noted."""
 
-    def put(self, outcome: Outcome) -> None:
-        """Write a line. Raises `Interrupted` when nobody reads any more."""
-        unwritten = encode(line_of(outcome), self._format)
+    def put(self, outcomes: Sequence[Outcome]) -> None:
+        """Write the lines. Raises `Interrupted` when nobody reads any more."""
+        unwritten = b"".join([encode(line_of(outcome), self._format) for outcome in outcomes])
         try:
             while unwritten:
                 unwritten = unwritten[os.write(self._descriptor, unwritten) :]

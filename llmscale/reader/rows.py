@@ -6,7 +6,7 @@ becomes a row that says so: it never stops the job and never vanishes.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import orjson
@@ -19,7 +19,7 @@ from llmscale.records import SAMPLING_FIELDS, Failure, Request, Row
 
 BATCH_URL = "/v1/chat/completions"
 
-REQUEST_FIELDS = (*SAMPLING_FIELDS, "sample")
+REQUEST_FIELDS = frozenset({*SAMPLING_FIELDS, "sample"})
 """Fields of a row that `Request` has a place for."""
 
 PASSED_FIELDS = frozenset(
@@ -86,7 +86,7 @@ class RowParser:
     def parse(self, index: int, line: Line) -> Row:
         """Return the row of a line; one that can't be used carries its failure."""
         try:
-            return self._row(index, _json_object(line.raw))
+            return self._row(index, json_object(line.raw))
         except BadRow as error:
             message = f"{line.source} line {line.number}: {error}"
             failure = Failure(kind="bad_row", message=message)
@@ -103,7 +103,7 @@ class RowParser:
         user = fields.get("user")
         return Row(
             index=index,
-            id=_id(fields),
+            id=id_of(fields),
             request=request,
             user=None if user is None else str(user),
             metadata=fields.get("metadata"),
@@ -138,7 +138,7 @@ class RowParser:
         self, fields: dict[str, Any], messages: list[Any], passed: dict[str, Any]
     ) -> Request:
         settings = self._defaults
-        given = {n: fields[n] for n in REQUEST_FIELDS if fields.get(n) is not None}
+        given = {n: fields[n] for n in fields.keys() & REQUEST_FIELDS if fields[n] is not None}
         if given:
             settings = settings | given
             if isinstance(settings["stop"], str):
@@ -171,12 +171,25 @@ class RowParser:
     def _note_ignored(self, fields: dict[str, Any]) -> None:
         if fields.keys() <= _ROW_FIELDS or len(self.ignored_fields) >= MAX_IGNORED_FIELDS:
             return
-        ignored = fields.keys() - _ROW_FIELDS - PASSED_FIELDS - set(REQUEST_FIELDS)
+        ignored = fields.keys() - _ROW_FIELDS - PASSED_FIELDS - REQUEST_FIELDS
         self.ignored_fields |= set(sorted(ignored)[: MAX_IGNORED_FIELDS - len(self.ignored_fields)])
 
 
+class Parses(Protocol):
+    """Makes a row of a line, whatever the line is."""
+
+    @property
+    def ignored_fields(self) -> set[str]:
+        """Names of fields that were neither sent nor kept."""
+        ...
+
+    def parse(self, index: int, line: Line) -> Row:
+        """Return the row; one that can't be used carries its failure."""
+        ...
+
+
 def rows_of(
-    parser: RowParser,
+    parser: Parses,
     blocks: Iterator[list[Line]],
     limit: int | None = None,
     is_done: Callable[[int], bool] | None = None,
@@ -200,12 +213,13 @@ def rows_of(
 def row_id_of(raw: bytes | None) -> str | int | None:
     """Return the id of a line, None where it has none or is no row."""
     try:
-        return _id(_json_object(raw))
+        return id_of(json_object(raw))
     except BadRow:
         return None
 
 
-def _json_object(raw: bytes | None) -> dict[str, Any]:
+def json_object(raw: bytes | None) -> dict[str, Any]:
+    """Return the object that a line is. Raises `BadRow`."""
     if raw is None:
         raise BadRow(f"longer than {MAX_LINE_BYTES // 1024**2} MB")
     try:
@@ -219,7 +233,8 @@ def _json_object(raw: bytes | None) -> dict[str, Any]:
     return fields
 
 
-def _id(fields: dict[str, Any]) -> str | int | None:
+def id_of(fields: dict[str, Any]) -> str | int | None:
+    """Return the id of a row. Raises `BadRow`."""
     row_id = fields.get("custom_id", fields.get("id"))
     if row_id is None or (isinstance(row_id, str | int) and not isinstance(row_id, bool)):
         return row_id

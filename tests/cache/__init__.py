@@ -1,13 +1,14 @@
 """Requests, replies and stores to test the cache with, and ways to damage its file."""
 
+import asyncio
 import pickle
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 from llmscale.cache.entry import Entry
 from llmscale.cache.keys import fingerprint, key_of
@@ -44,6 +45,20 @@ def entry_of(asked: Request, *, age_s: float = 0.0) -> Entry:
 def item(asked: Request, *, age_s: float = 0.0) -> ToStore:
     """Return a question's entry on its way to the store."""
     return ToStore(key_of(asked), entry_of(asked, age_s=age_s), asked.model)
+
+
+class TakesOver(Protocol):
+    """What takes entries over and says when they are safe."""
+
+    def when_safe(self, then: Callable[[], None]) -> None: ...
+
+
+async def safe(store: TakesOver) -> None:
+    """Return when all that was put until now is safe, or is known not to get there."""
+    is_safe = asyncio.Event()
+    store.when_safe(is_safe.set)
+    async with asyncio.timeout(10):
+        await is_safe.wait()
 
 
 def questions(count: int) -> list[Request]:

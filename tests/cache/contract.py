@@ -18,7 +18,7 @@ from llmscale.cache.cached import ReplyStore
 from llmscale.cache.entry import Entry, seal
 from llmscale.cache.keys import fingerprint, key_of
 from llmscale.records import Request
-from tests.cache import DAY_S, answer_to, entry_of, questions, reply, request
+from tests.cache import DAY_S, answer_to, entry_of, questions, reply, request, safe
 
 
 class Backend(Protocol):
@@ -44,9 +44,10 @@ class Backend(Protocol):
 
 
 async def put(store: ReplyStore, *asked: Request, age_s: float = 0.0) -> None:
-    """Store the right answers to questions, all at once."""
-    puts = (store.put(key_of(one), entry_of(one, age_s=age_s), one.model) for one in asked)
-    await asyncio.gather(*puts)
+    """Store the right answers to questions, all at once, and wait until they are safe."""
+    for one in asked:
+        store.put(key_of(one), entry_of(one, age_s=age_s), one.model)
+    await safe(store)
 
 
 async def is_right(store: ReplyStore, asked: Request) -> bool:
@@ -74,20 +75,41 @@ class ReplyStoreContract(ABC):
         answer = reply(None, finish_reason="tool_calls", tool_calls=calls, cost_usd=0.25)
         entry = Entry(answer, time.time(), fingerprint(asked))
         async with backend.opened() as store:
-            await store.put(key_of(asked), entry, asked.model)
+            store.put(key_of(asked), entry, asked.model)
+            await safe(store)
             assert await store.get(key_of(asked)) == entry
 
     async def test_a_large_answer_is_found_whole(self, backend: Backend) -> None:
         entry = Entry(reply("word " * 400_000), time.time(), {})
         async with backend.opened() as store:
-            await store.put(key_of(request()), entry, "openai/m")
+            store.put(key_of(request()), entry, "openai/m")
+            await safe(store)
             assert await store.get(key_of(request())) == entry
 
-    async def test_it_is_safe_when_put_returns(self, backend: Backend) -> None:
+    async def test_what_is_said_to_be_safe_is_found_by_another(self, backend: Backend) -> None:
         async with backend.opened() as one, backend.opened() as other:
             for asked in questions(20):
                 await put(one, asked)
                 assert await is_right(other, asked)
+
+    async def test_what_was_put_is_found_from_then_on(self, backend: Backend) -> None:
+        asked = questions(20)
+        async with backend.opened() as store:
+            for one in asked:
+                store.put(key_of(one), entry_of(one), one.model)
+                assert await is_right(store, one)
+            await safe(store)
+            for one in asked:
+                assert await is_right(store, one)
+
+    async def test_where_nothing_is_on_its_way_all_is_safe_at_once(self, backend: Backend) -> None:
+        calls: list[str] = []
+        async with backend.opened() as store:
+            store.when_safe(lambda: calls.append("before"))
+            assert calls == ["before"]
+            await put(store, request())
+            store.when_safe(lambda: calls.append("after"))
+            assert calls == ["before", "after"]
 
     async def test_it_is_there_when_it_is_opened_again(self, backend: Backend) -> None:
         asked = questions(20)
@@ -113,7 +135,8 @@ class ReplyStoreContract(ABC):
         async with backend.opened() as store:
             await put(store, asked)
             later = replace(entry_of(asked), reply=reply("later"))
-            await store.put(key_of(asked), later, asked.model)
+            store.put(key_of(asked), later, asked.model)
+            await safe(store)
             assert await store.get(key_of(asked)) == later
 
     async def test_the_first_answer_stays_where_nothing_is_replaced(self, backend: Backend) -> None:
@@ -121,7 +144,8 @@ class ReplyStoreContract(ABC):
         async with backend.opened(replaces=False) as store:
             await put(store, asked)
             later = replace(entry_of(asked), reply=reply("later"))
-            await store.put(key_of(asked), later, asked.model)
+            store.put(key_of(asked), later, asked.model)
+            await safe(store)
             assert await is_right(store, asked)
 
     async def test_an_answer_is_a_miss_after_its_time(self, backend: Backend) -> None:

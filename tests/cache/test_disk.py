@@ -287,7 +287,7 @@ async def test_a_run_goes_on_whatever_the_file_says(folder: Path, work: str) -> 
         found = await replies.get(key_of(asked))
         assert found is None or found.reply == answer_to(asked)
     async with asyncio.timeout(10):
-        await replies.put(*item(NEW))
+        replies.put(*item(NEW))
         await replies.aclose()
     summary = replies.summary()
     assert summary["stored"] + summary["dropped"] == 1

@@ -7,7 +7,8 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,14 @@ import pytest
 
 from llmscale.assemble.caching import open_replies
 from llmscale.cache import store as stores
+from llmscale.cache.cached import Cached
 from llmscale.cache.entry import Entry
 from llmscale.cache.keys import key_of
 from llmscale.cache.on_disk import MAX_ERRORS, DiskReplies
-from llmscale.cache.store import Store
+from llmscale.cache.store import Store, ToStore
 from llmscale.config import Config
-from llmscale.records import Request
+from llmscale.records import Reply, Request
+from llmscale.stats import Stats
 from tests.cache import (
     DAY_S,
     ROOMY_BYTES,
@@ -32,6 +35,7 @@ from tests.cache import (
     opened,
     questions,
     request,
+    safe,
     sql,
 )
 from tests.servers.chat import ROOT
@@ -64,17 +68,161 @@ async def right_answers(replies: DiskReplies, asked: list[Request]) -> int:
     return hits
 
 
-class Failing(Store):
-    """A store whose look-ups raise."""
+class Watched(Store):
+    """A store that notes its look-ups; those for `failing_from` keys or more at once raise."""
 
-    def __init__(self, folder: Path, error: Exception) -> None:
+    def __init__(self, folder: Path, error: Exception | None = None, failing_from: int = 1) -> None:
         super().__init__(folder, ROOMY_BYTES)
-        self.lookups = 0
+        self.lookups: list[list[str]] = []
+        self.go_on = threading.Event()
+        self.go_on.set()
         self._error = error
+        self._failing_from = failing_from
 
-    def get(self, key: str) -> Entry | None:
-        self.lookups += 1
-        raise self._error
+    def get_many(self, keys: Sequence[str]) -> dict[str, Entry]:
+        self.lookups.append(list(keys))
+        if self._error is not None and len(keys) >= self._failing_from:
+            raise self._error
+        return super().get_many(keys)
+
+    def add(self, group: Sequence[ToStore], *, replace: bool = True) -> int:
+        assert self.go_on.wait(10)
+        return super().add(group, replace=replace)
+
+
+@asynccontextmanager
+async def replies_from(store: Watched) -> AsyncIterator[DiskReplies]:
+    """Open the replies in a store."""
+    replies = DiskReplies(store)
+    try:
+        yield replies
+    finally:
+        store.go_on.set()
+        async with asyncio.timeout(10):
+            await replies.aclose()
+
+
+async def get_at_once(replies: DiskReplies, asked: Sequence[Request]) -> list[bool]:
+    """Look questions up in one turn of the loop and tell which are hits, each with its answer."""
+    entries = await asyncio.gather(*(replies.get(key_of(one)) for one in asked))
+    for one, entry in zip(asked, entries, strict=True):
+        assert entry is None or entry.reply == answer_to(one)
+    return [entry is not None for entry in entries]
+
+
+# --- look-ups
+
+
+async def test_look_ups_of_one_turn_are_made_together(folder: Path) -> None:
+    first, second = questions(20)[:10], questions(20)[10:]
+    fill(folder, [*first, *second[:5]])
+    store = Watched(folder)
+    async with replies_from(store) as replies:
+        assert await get_at_once(replies, first) == [True] * 10
+        assert await get_at_once(replies, second) == [True] * 5 + [False] * 5
+        assert store.lookups == [[key_of(one) for one in part] for part in (first, second)]
+
+
+async def test_one_key_that_is_asked_for_twice_in_a_turn_is_found_twice(folder: Path) -> None:
+    fill(folder, [request()])
+    async with replies_from(Watched(folder)) as replies:
+        assert await get_at_once(replies, [request(), request()]) == [True, True]
+
+
+async def test_a_look_up_that_is_given_up_does_not_disturb_those_of_its_turn(folder: Path) -> None:
+    asked = questions(3)
+    fill(folder, asked)
+    async with replies_from(Watched(folder)) as replies:
+        lookups = [asyncio.create_task(replies.get(key_of(one))) for one in asked]
+        await asyncio.sleep(0)
+        lookups[1].cancel()
+        ends = await asyncio.gather(*lookups, return_exceptions=True)
+    assert [type(end) for end in ends] == [Entry, asyncio.CancelledError, Entry]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE Cache SET value = zeroblob(LENGTH(value)) WHERE key = ?",
+        "UPDATE Cache SET value = CAST(x'ff' AS TEXT) WHERE key = ?",
+        "UPDATE Cache SET value = NULL WHERE key = ?",
+        "UPDATE Cache SET mode = 4 WHERE key = ?",
+        "UPDATE Cache SET mode = CAST(x'ff' AS TEXT) WHERE key = ?",
+        "UPDATE Cache SET filename = CAST(x'ff' AS TEXT) WHERE key = ?",
+    ],
+)
+async def test_a_damaged_row_among_those_of_a_turn_is_a_miss_and_the_others_are_hits(
+    folder: Path, damage: str
+) -> None:
+    asked = questions(5)
+    fill(folder, asked)
+    sql(folder, damage, key_of(asked[2]))
+    async with replies_from(Watched(folder)) as replies:
+        assert await get_at_once(replies, asked) == [True, True, False, True, True]
+        assert (replies.summary()["refused"], replies.summary()["errors"]) == (1, 0)
+
+
+async def test_where_the_look_up_of_a_turn_fails_each_key_is_looked_up_on_its_own(
+    folder: Path,
+) -> None:
+    asked = questions(5)
+    fill(folder, asked[:3])
+    store = Watched(folder, sqlite3.DatabaseError("malformed"), failing_from=2)
+    async with replies_from(store) as replies:
+        assert await get_at_once(replies, asked) == [True] * 3 + [False] * 2
+        assert [len(keys) for keys in store.lookups] == [5, 1, 1, 1, 1, 1]
+        assert replies.summary()["errors"] == 1
+
+
+async def test_in_one_turn_too_no_look_up_is_made_after_so_many_that_failed(folder: Path) -> None:
+    store = Watched(folder, sqlite3.DatabaseError("malformed"))
+    async with replies_from(store) as replies:
+        assert not any(await get_at_once(replies, questions(3 * MAX_ERRORS)))
+        assert len(store.lookups) == replies.summary()["errors"] == MAX_ERRORS
+
+
+async def test_an_entry_that_is_on_its_way_is_found_before_it_is_on_disk(folder: Path) -> None:
+    store = Watched(folder)
+    store.go_on.clear()
+    async with replies_from(store) as replies:
+        replies.put(*item(request()))
+        assert await right_answers(replies, [request()]) == 1
+        assert store.lookups == []
+        with opened(folder) as other:
+            assert other.get(key_of(request())) is None
+        store.go_on.set()
+        await safe(replies)
+        assert await right_answers(replies, [request()]) == 1
+        assert len(store.lookups) == 1
+        with opened(folder) as other:
+            assert other.get(key_of(request())) is not None
+
+
+class Right:
+    """Answers right and counts its calls."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    async def answer(self, request: Request) -> Reply:
+        self.calls += 1
+        return answer_to(request)
+
+
+async def test_a_row_is_answered_before_its_answer_is_on_disk_and_the_next_is_a_hit(
+    folder: Path,
+) -> None:
+    store, inner = Watched(folder), Right()
+    store.go_on.clear()
+    async with replies_from(store) as replies:
+        cached = Cached(inner, replies, Stats())
+        async with asyncio.timeout(10):
+            answers = [await cached.answer(request()) for _ in range(2)]
+        assert [one.cached for one in answers] == [False, True]
+        assert inner.calls == 1
+
+
+# --- what goes wrong
 
 
 @pytest.mark.parametrize(
@@ -90,12 +238,11 @@ class Failing(Store):
 async def test_a_look_up_that_fails_is_a_miss_and_after_some_none_is_made(
     folder: Path, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = Failing(folder, error)
-    replies = DiskReplies(store)
-    for number in range(3 * MAX_ERRORS):
-        assert await replies.get(str(number)) is None
-    await replies.aclose()
-    assert store.lookups == MAX_ERRORS
+    store = Watched(folder, error)
+    async with replies_from(store) as replies:
+        for number in range(3 * MAX_ERRORS):
+            assert await replies.get(str(number)) is None
+    assert len(store.lookups) == MAX_ERRORS
     assert replies.summary()["errors"] == MAX_ERRORS
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
     assert "the run goes on" in caplog.text
@@ -109,7 +256,8 @@ async def test_the_summary_counts_what_happened(folder: Path) -> None:
     async with replies_in(folder) as replies:
         assert replies is not None
         assert await replies.get(key_of(damaged)) is None
-        await replies.put(*item(stored))
+        replies.put(*item(stored))
+        await safe(replies)
         assert await replies.get(key_of(stored)) is not None
         assert replies.summary() == {
             "stored": 1,
@@ -157,9 +305,9 @@ async def test_flipped_bytes_never_give_a_wrong_answer_or_an_error(
             return
         hits = await right_answers(replies, ASKED)
         assert hits < len(ASKED) or flips == 1
-        async with asyncio.timeout(10):
-            for one in questions(1010)[1000:]:
-                await replies.put(*item(one))
+        for one in questions(1010)[1000:]:
+            replies.put(*item(one))
+            await safe(replies)
 
 
 async def test_few_flipped_bytes_cost_few_hits(folder: Path, whole: Path) -> None:
@@ -240,8 +388,8 @@ async def test_a_ruined_file_costs_hits_and_nothing_else(
             assert "the run goes on" in caplog.text
             return
         assert await right_answers(replies, ASKED) < len(ASKED)
-        async with asyncio.timeout(10):
-            await replies.put(*item(request("new")))
+        replies.put(*item(request("new")))
+        await safe(replies)
 
 
 async def test_a_file_that_is_ruined_while_it_is_open_costs_hits_and_nothing_else(
@@ -256,8 +404,8 @@ async def test_a_file_that_is_ruined_while_it_is_open_costs_hits_and_nothing_els
             file.seek(4096)
             file.write(os.urandom(size_bytes - 4096))
         assert await right_answers(replies, ASKED) < len(ASKED)
-        async with asyncio.timeout(10):
-            await replies.put(*item(request("new")))
+        replies.put(*item(request("new")))
+        await safe(replies)
 
 
 async def test_a_folder_that_is_removed_while_it_is_open_is_no_error(
@@ -269,8 +417,8 @@ async def test_a_folder_that_is_removed_while_it_is_open_is_no_error(
         await right_answers(replies, ASKED[:10])
         shutil.rmtree(folder)
         await right_answers(replies, ASKED)
-        async with asyncio.timeout(10):
-            await replies.put(*item(request("new")))
+        replies.put(*item(request("new")))
+        await safe(replies)
 
 
 def pragma_on_connections(monkeypatch: pytest.MonkeyPatch, pragma: str) -> None:
@@ -292,8 +440,9 @@ async def test_a_full_disk_drops_answers_and_keeps_hits(
     pragma_on_connections(monkeypatch, "max_page_count = 1")  # no page more than there are
     async with replies_in(folder) as replies:
         assert replies is not None
-        async with asyncio.timeout(10):
-            await asyncio.gather(*(replies.put(*item(request(f"new {n}"))) for n in range(500)))
+        for number in range(500):
+            replies.put(*item(request(f"new {number}")))
+        await safe(replies)
         summary = replies.summary()
         assert summary["dropped"] > 400
         assert summary["stored"] + summary["dropped"] == 500
@@ -319,8 +468,8 @@ async def test_a_store_that_is_read_only_gives_hits_and_drops_answers(
     pragma_on_connections(monkeypatch, "query_only = 1")  # on that of the writing thread
     replies = DiskReplies(store)
     assert await right_answers(replies, ASKED) == len(ASKED)
+    replies.put(*item(request("new")))
     async with asyncio.timeout(10):
-        await replies.put(*item(request("new")))
         await replies.aclose()
     assert replies.summary()["dropped"] == 1
 
@@ -330,8 +479,10 @@ async def test_two_runs_at_once_share_what_they_store(folder: Path) -> None:
     async with replies_in(folder) as one, replies_in(folder) as other:
         assert one is not None
         assert other is not None
-        await asyncio.gather(*(one.put(*item(question)) for question in asked[:50]))
-        await asyncio.gather(*(other.put(*item(question)) for question in asked[50:]))
+        for replies, part in ((one, asked[:50]), (other, asked[50:])):
+            for question in part:
+                replies.put(*item(question))
+            await safe(replies)
         assert await right_answers(one, asked) == await right_answers(other, asked) == 100
 
 

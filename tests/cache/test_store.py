@@ -143,6 +143,37 @@ def test_items_are_all_that_can_be_used_with_their_models(folder: Path) -> None:
     assert found == {key_of(one): (one.model, answer_to(one)) for one in asked}
 
 
+def test_many_look_ups_are_one_statement_and_more_than_it_takes_are_some(folder: Path) -> None:
+    asked = questions(1200)
+    fill(folder, asked[:1100])
+    with opened(folder) as store:
+        for count, statements in ((1, 1), (500, 1), (1200, 3)):
+            made: list[str] = []
+            store._cache._con.set_trace_callback(made.append)
+            found = store.get_many([key_of(one) for one in asked[:count]])
+            store._cache._con.set_trace_callback(None)
+            assert len(made) == statements
+            assert {key: entry.reply for key, entry in found.items()} == {
+                key_of(one): answer_to(one) for one in asked[: min(count, 1100)]
+            }
+
+
+def test_looking_nothing_up_is_no_error(folder: Path) -> None:
+    with opened(folder) as store:
+        assert store.get_many([]) == {}
+
+
+def test_a_group_that_fits_a_statement_is_committed_by_it(folder: Path) -> None:
+    made: list[str] = []
+    with opened(folder) as store:
+        store._cache._con.set_trace_callback(made.append)
+        store.add([item(one) for one in questions(500)])
+        store._cache._con.set_trace_callback(None)
+        with opened(folder) as other:
+            assert other.contents().entries == 500
+    assert {statement.split()[0] for statement in made}.isdisjoint({"BEGIN", "COMMIT"})
+
+
 # --- eviction
 
 

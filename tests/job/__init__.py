@@ -103,7 +103,7 @@ class Run:
     def _ask(self, job: Job, index: int) -> None:
         job.take_up()
         self.asked.append(index)
-        job.put(outcome(index, failed=index in self._failing))
+        job.put([outcome(index, failed=index in self._failing)])
 
 
 class Killed(BaseException):

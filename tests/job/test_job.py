@@ -499,7 +499,7 @@ def test_a_second_run_is_refused_while_the_first_goes_on(folder: Path) -> None:
             with pytest.raises(LockedError, match=f"process {os.getpid()} runs this job"):
                 Run(folder, overwrite=overwrite).to_the_end()
         job.take_up()
-        job.put(outcome(0))
+        job.put([outcome(0)])
     assert Run(folder).to_the_end().asked == [2, 1]
 
 
@@ -550,6 +550,42 @@ def test_a_disk_that_fills_at_any_moment_stops_the_job_and_the_same_command_resu
         assert content_of(place).keys() == FINISHED
         assert len(set(run.asked) & set(again.asked)) <= manifest_in(place).paid_again_at_most <= 1
         assert manifest_in(place).spend == calls(ROWS)
+
+
+def test_of_a_group_that_the_disk_takes_in_part_no_whole_row_is_asked_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line_bytes = len(encode(line_of(outcome(0)), "llmscale"))
+    really, room = os.write, 2 * line_bytes + 10
+
+    def full_after_two_lines(descriptor: int, content: bytes) -> int:
+        nonlocal room
+        if not room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = really(descriptor, content[:room])
+        room -= written
+        return written
+
+    with Run(folder).up_to_the_end(most=0) as job, monkeypatch.context() as patch:
+        for _ in range(4):
+            job.take_up()
+        patch.setattr(os, "write", full_after_two_lines)
+        with pytest.raises(StorageError, match="No space left on device"):
+            job.put([outcome(index) for index in range(4)])
+    assert Run(folder).to_the_end().asked == [4, 3, 2]
+    assert output_in(folder) == expected()
+    found = manifest_in(folder)
+    assert found.spend == calls(ROWS)
+    assert 2 <= found.paid_again_at_most <= 4
+
+
+def test_rows_of_a_group_are_not_in_flight_any_more(folder: Path) -> None:
+    with Run(folder).up_to_the_end(most=0) as job:
+        for _ in range(4):
+            job.take_up()
+        job.put([outcome(index) for index in range(3)])
+    Run(folder).to_the_end()
+    assert manifest_in(folder).paid_again_at_most == 1
 
 
 def test_nothing_of_a_job_holds_a_row_of_the_input_or_a_key(

@@ -42,7 +42,7 @@ def opened(
 
 def append(journal: Journal, *indexes: int, failed: bool = False) -> None:
     for index in indexes:
-        journal.append(line_of(outcome(index, failed=failed)))
+        journal.append([line_of(outcome(index, failed=failed))])
 
 
 def states(journal: Journal) -> str:
@@ -67,6 +67,31 @@ def test_a_row_is_in_the_file_when_append_returns(tmp_path: Path) -> None:
     with opened(tmp_path) as journal:
         append(journal, 2)
         assert [line["index"] for line in lines_of(tmp_path / "out.jsonl.partial")] == [2]
+
+
+def test_a_group_is_one_write_and_each_of_its_rows_is_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [line_of(outcome(index, failed=index == 2)) for index in (3, 0, 2)]
+    disk = Disk(os.write, room=10**9)
+    with opened(tmp_path) as journal:
+        monkeypatch.setattr(os, "write", disk.write)
+        journal.append(lines)
+        assert disk.writes == 1
+        assert lines_of(tmp_path / "out.jsonl.partial") == lines
+        assert (journal.answered, journal.failed, states(journal)) == (2, 1, "A--A-")
+        append(journal, 1, 2, 4)
+        staged, _ = journal.stage_output()
+    assert lines_of(staged) == [line_of(outcome(index)) for index in range(ROWS)]
+    with opened(tmp_path) as journal:
+        assert (journal.answered, journal.damaged_lines) == (ROWS, 0)
+
+
+def test_a_group_of_none_writes_nothing(tmp_path: Path) -> None:
+    with opened(tmp_path) as journal:
+        journal.append([])
+        append(journal, 0)
+    assert lines_of(tmp_path / "out.jsonl.partial") == [line_of(outcome(0))]
 
 
 @pytest.mark.parametrize("output_format", ["llmscale", "openai-batch"])
@@ -188,7 +213,7 @@ def test_a_row_that_another_has_paid_for_is_not_paid_for_again_in_the_sum(
     reply = structs.replace(paid.reply, attempts=0, **{how: True})
     with opened(tmp_path) as journal:
         append(journal, 1)
-        journal.append(line_of(structs.replace(paid, reply=reply, attempts=0)))
+        journal.append([line_of(structs.replace(paid, reply=reply, attempts=0))])
     with opened(tmp_path) as journal:
         assert (journal.answered, journal.kept_spend) == (2, ONE_CALL)
 
@@ -202,10 +227,12 @@ class Disk:
         self._really = really
         self._at_once = at_once
         self.room = room
+        self.writes = 0
 
     def write(self, descriptor: int, content: bytes) -> int:
         if not self.room:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.writes += 1
         written = self._really(descriptor, content[: min(self.room, self._at_once)])
         self.room -= written
         return written
@@ -233,6 +260,30 @@ def test_a_full_disk_is_a_sentence_and_what_was_appended_is_safe(
     monkeypatch.undo()
     with opened(tmp_path) as journal:
         assert (journal.answered, journal.damaged_lines) == (room // len(GOOD), 0)
+
+
+@pytest.mark.parametrize("at_once", [7, 10**9])
+@pytest.mark.parametrize(
+    "room", [0, 1, *(lines * len(GOOD) + more for lines in (1, 2) for more in (-1, 0, 1, 100))]
+)
+def test_of_a_group_that_the_disk_takes_in_part_the_whole_lines_are_kept_and_the_torn_one_is_cut(
+    room: int, at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = room // len(GOOD)
+    disk = Disk(os.write, room=room, at_once=at_once)
+    with opened(tmp_path) as journal:
+        monkeypatch.setattr(os, "write", disk.write)
+        with pytest.raises(StorageError, match=r"can't write .*partial: No space left"):
+            journal.append([line_of(outcome(index)) for index in range(3)])
+        assert states(journal) == "A" * kept + "-" * (ROWS - kept)
+        whole = [line_of(outcome(index)) for index in range(kept)]
+        assert lines_of(tmp_path / "out.jsonl.partial") == whole
+        disk.room = 10**6
+        append(journal, *range(kept, ROWS))
+        staged, _ = journal.stage_output()
+    assert lines_of(staged) == [line_of(outcome(index)) for index in range(ROWS)]
+    with opened(tmp_path) as journal:
+        assert (journal.answered, journal.damaged_lines) == (ROWS, 0)
 
 
 def test_a_line_that_fits_after_one_that_did_not_is_not_glued_to_half_of_it(

@@ -82,6 +82,17 @@ def test_a_lock_with_nothing_in_flight_is_gone_with_its_holder(path: Path) -> No
     assert not path.exists()
 
 
+def test_rows_that_end_together_are_counted_as_so_many(path: Path) -> None:
+    lock = JobLock(path)
+    for _ in range(5):
+        lock.begin()
+    lock.end(3)
+    lock.release()
+    lock = JobLock(path)
+    assert lock.left_in_flight == 2
+    lock.release()
+
+
 def test_the_count_stays_until_it_is_noted_elsewhere(path: Path) -> None:
     """A run that is refused, say for changed settings, must not lose what the next has to add."""
     leave_in_flight(path, 3)

@@ -43,11 +43,28 @@ def test_a_line_is_there_when_put_returns(
     sink = sink_to(pipe, monkeypatch, output_format)
     for index in (2, 0):
         sink.take_up()
-        sink.put(outcome(index, failed=index == 0))
+        sink.put([outcome(index, failed=index == 0)])
         line = line_of(outcome(index, failed=index == 0))
         shaped = line if output_format == "llmscale" else to_batch(line)
         assert orjson.loads(pipe[0].readline()) == shaped
     sink.put_back()
+
+
+def test_a_group_is_one_write(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[bytes] = []
+
+    def write(_: int, content: bytes) -> int:
+        written.append(content)
+        return len(content)
+
+    sink = sink_to(pipe, monkeypatch)
+    monkeypatch.setattr(os, "write", write)
+    sink.put([outcome(2), outcome(0)])
+    (lines,) = written
+    assert [orjson.loads(line) for line in lines.splitlines()] == [
+        line_of(outcome(2)),
+        line_of(outcome(0)),
+    ]
 
 
 def test_a_line_that_is_taken_in_pieces_is_whole(
@@ -56,7 +73,7 @@ def test_a_line_that_is_taken_in_pieces_is_whole(
     sink = sink_to(pipe, monkeypatch)
     really = os.write
     monkeypatch.setattr(os, "write", lambda descriptor, content: really(descriptor, content[:7]))
-    sink.put(outcome(1))
+    sink.put([outcome(1)])
     assert orjson.loads(pipe[0].readline()) == line_of(outcome(1))
 
 
@@ -66,7 +83,7 @@ def test_a_reader_that_has_gone_ends_the_run_like_a_signal(
     sink = sink_to(pipe, monkeypatch)
     pipe[0].close()
     with pytest.raises(Interrupted, match="stdout was closed by its reader") as caught:
-        sink.put(outcome(1))
+        sink.put([outcome(1)])
     assert caught.value.exit_code == 141
 
 
@@ -77,7 +94,7 @@ def test_what_can_not_be_written_is_a_sentence(pipe: Pipe, monkeypatch: pytest.M
     sink = sink_to(pipe, monkeypatch)
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(StorageError, match="can't write to standard output: No space left"):
-        sink.put(outcome(1))
+        sink.put([outcome(1)])
 
 
 def llmscale(folder: Path, *arguments: str) -> "subprocess.Popen[str]":

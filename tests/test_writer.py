@@ -1,0 +1,351 @@
+"""One write for the rows of a turn, none before its answers are safe, none too many unwritten."""
+
+import asyncio
+import errno
+import os
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from llmscale.errors import Interrupted, JobError, StorageError
+from llmscale.records import Outcome
+from llmscale.stats import Stats
+from llmscale.writer import WhenSafe, Writer
+from tests.job import Run, lines_of, outcome
+
+pytestmark = pytest.mark.looptime
+
+
+class Sink:
+    """An `OutcomeSink` in memory that raises what it is told."""
+
+    def __init__(self) -> None:
+        self.writes: list[list[int]] = []
+        self.failing: Exception | None = None
+
+    def take_up(self) -> None:
+        pass
+
+    def put(self, outcomes: Sequence[Outcome]) -> None:
+        if self.failing is not None:
+            raise self.failing
+        self.writes.append([one.row.index for one in outcomes])
+
+    def put_back(self) -> None:
+        pass
+
+
+class Vault:
+    """A store that says that all is safe when it is told to, to one after the other."""
+
+    def __init__(self) -> None:
+        self.asked: list[Callable[[], None]] = []
+
+    def when_safe(self, then: Callable[[], None]) -> None:
+        self.asked.append(then)
+
+    def release(self) -> None:
+        """Tell the first who has asked."""
+        self.asked.pop(0)()
+
+
+class Case:
+    """A writer with all that is around it."""
+
+    def __init__(self, when_safe: WhenSafe | None = None, max_unwritten: int = 1_024) -> None:
+        self.sink = Sink()
+        self.stats = Stats()
+        self.writer = Writer(self.sink, self.stats, when_safe, max_unwritten)
+
+    def put(self, *indexes: int) -> None:
+        for index in indexes:
+            self.writer.put(outcome(index))
+
+    async def put_each_in_a_turn(self, *indexes: int) -> None:
+        for index in indexes:
+            self.put(index)
+            await turn()
+
+
+async def turn() -> None:
+    """Let the event loop do what it has to do."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+# --- one write a turn
+
+
+async def test_the_outcomes_of_a_turn_are_one_write_in_their_order() -> None:
+    case = Case()
+    case.put(2, 0, 1)
+    assert case.sink.writes == [], "others of this turn may come"
+    await turn()
+    case.put(4)
+    case.put(3)
+    await turn()
+    assert case.sink.writes == [[2, 0, 1], [4, 3]]
+
+
+async def test_without_an_outcome_nothing_is_written() -> None:
+    case = Case()
+    await turn()
+    await case.writer.flush()
+    case.writer.write_rest()
+    assert case.sink.writes == []
+
+
+async def test_a_failed_row_is_written_like_any_other() -> None:
+    case = Case()
+    case.writer.put(outcome(0, failed=True))
+    await case.writer.flush()
+    assert case.sink.writes == [[0]]
+    assert (case.stats.rows().answered, case.stats.rows().failed) == (0, 1)
+
+
+# --- when it is safe
+
+
+async def test_rows_wait_until_the_store_says_that_all_is_safe() -> None:
+    vault = Vault()
+    case = Case(vault.when_safe)
+    case.put(0, 1)
+    await asyncio.sleep(1000)
+    assert case.sink.writes == []
+    vault.release()
+    assert case.sink.writes == [[0, 1]]
+
+
+async def test_the_store_is_asked_when_the_turn_is_over_and_its_answers_are_all_there() -> None:
+    vault = Vault()
+    case = Case(vault.when_safe)
+    case.put(0)
+    assert vault.asked == []
+    case.put(1)
+    await turn()
+    assert len(vault.asked) == 1
+
+
+async def test_where_all_is_safe_already_rows_are_written_at_the_end_of_their_turn() -> None:
+    case = Case(lambda then: then())
+    case.put(0, 1)
+    await turn()
+    assert case.sink.writes == [[0, 1]]
+
+
+async def test_groups_are_written_in_the_order_in_which_they_become_safe() -> None:
+    vault = Vault()
+    case = Case(vault.when_safe)
+    await case.put_each_in_a_turn(2, 0, 1)
+    for _ in range(3):
+        vault.release()
+    assert case.sink.writes == [[2], [0], [1]]
+
+
+async def test_a_group_that_is_safe_does_not_wait_for_one_that_is_not() -> None:
+    vault = Vault()
+    case = Case(vault.when_safe)
+    await case.put_each_in_a_turn(0, 1)
+    vault.asked.pop()()
+    assert case.sink.writes == [[1]]
+    vault.release()
+    assert case.sink.writes == [[1], [0]]
+
+
+# --- how many may wait
+
+
+async def test_it_is_full_from_the_bound_on_until_a_write() -> None:
+    vault = Vault()
+    case = Case(vault.when_safe, max_unwritten=2)
+    await case.put_each_in_a_turn(0)
+    assert not case.writer.is_full
+    await case.put_each_in_a_turn(1)
+    assert case.writer.is_full
+    await case.put_each_in_a_turn(2)
+    assert case.writer.is_full
+    vault.release()
+    assert case.writer.is_full, "there are two left"
+    vault.release()
+    assert not case.writer.is_full
+
+
+async def test_what_is_not_even_gathered_counts_as_unwritten() -> None:
+    case = Case(max_unwritten=2)
+    case.put(0, 1)
+    assert case.writer.is_full
+    await turn()
+    assert not case.writer.is_full
+
+
+async def test_all_who_wait_for_room_go_on_when_there_is_some() -> None:
+    vault = Vault()
+    case = Case(vault.when_safe, max_unwritten=1)
+    case.put(0)
+    waiting = [asyncio.create_task(case.writer.room()) for _ in range(3)]
+    await asyncio.sleep(1000)
+    assert not any(task.done() for task in waiting)
+    vault.release()
+    async with asyncio.timeout(1):
+        await asyncio.gather(*waiting)
+
+
+async def test_where_there_is_room_nobody_waits_for_it() -> None:
+    async with asyncio.timeout(1):
+        await Case().writer.room()
+
+
+async def test_flush_waits_until_all_is_written() -> None:
+    vault = Vault()
+    case = Case(vault.when_safe)
+    await case.put_each_in_a_turn(0, 1)
+    flushing = asyncio.create_task(case.writer.flush())
+    await asyncio.sleep(1000)
+    assert not flushing.done()
+    vault.release()
+    await turn()
+    assert not flushing.done(), "one of two"
+    vault.release()
+    async with asyncio.timeout(1):
+        await flushing
+    assert case.sink.writes == [[0], [1]]
+
+
+async def test_flush_waits_for_what_was_put_in_this_turn() -> None:
+    case = Case()
+    case.put(0)
+    await case.writer.flush()
+    assert case.sink.writes == [[0]]
+
+
+# --- what goes wrong
+
+FULL = StorageError("disk full")
+
+
+@pytest.mark.parametrize("error", [FULL, Interrupted(signal.SIGPIPE), TypeError("a fault of ours")])
+async def test_what_a_write_has_met_is_raised_to_all_who_wait_and_to_who_comes(
+    error: Exception,
+) -> None:
+    vault = Vault()
+    case = Case(vault.when_safe, max_unwritten=1)
+    case.put(0)
+    waits = (case.writer.room(), case.writer.flush(), case.writer.fail())
+    waiting = [asyncio.create_task(wait) for wait in waits]
+    await turn()
+    case.sink.failing = error
+    vault.release()
+    async with asyncio.timeout(1):
+        assert await asyncio.gather(*waiting, return_exceptions=True) == [error] * 3
+    for wait in (case.writer.room, case.writer.flush, case.writer.fail):
+        with pytest.raises(type(error)) as caught:
+            await wait()
+        assert caught.value is error
+    with pytest.raises(type(error)):
+        case.put(1)
+
+
+async def test_nothing_is_raised_while_nothing_fails() -> None:
+    case = Case()
+    failing = asyncio.create_task(case.writer.fail())
+    await case.put_each_in_a_turn(0, 1, 2)
+    await asyncio.sleep(1000)
+    assert not failing.done()
+    failing.cancel()
+
+
+async def test_the_first_error_is_the_one_that_is_raised() -> None:
+    vault = Vault()
+    case = Case(vault.when_safe)
+    await case.put_each_in_a_turn(0, 1)
+    for error in (FULL, StorageError("another")):
+        case.sink.failing = error
+        vault.release()
+    with pytest.raises(StorageError, match="disk full"):
+        await case.writer.flush()
+
+
+async def test_what_was_not_written_is_not_counted() -> None:
+    case = Case()
+    await case.put_each_in_a_turn(0, 1)
+    assert case.stats.done == 2
+    case.put(2, 3)
+    assert case.stats.done == 2, "not before it is written"
+    case.sink.failing = FULL
+    await turn()
+    assert case.stats.done == case.stats.rows().answered == 2
+
+
+async def test_a_row_that_was_answered_before_a_write_that_fails_stays_pending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> NoReturn:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    stats = Stats()
+    with Run(tmp_path).up_to_the_end(most=1) as job, monkeypatch.context() as patch:
+        writer = Writer(job, stats)
+        for index in (1, 2):
+            job.take_up()
+            writer.put(outcome(index))
+        patch.setattr(os, "write", full)
+        with pytest.raises(StorageError, match="No space left on device"):
+            await writer.flush()
+        writer.write_rest()
+        assert [job.journal.has_answer(index) for index in (1, 2)] == [False, False]
+    assert stats.done == 0
+    assert Run(tmp_path).to_the_end().asked == [3, 2, 1, 0]
+    assert [line["error"] for line in lines_of(tmp_path / "out.jsonl")] == [None] * 5
+
+
+# --- the end
+
+
+async def test_the_rest_is_written_at_once_be_it_safe_or_not() -> None:
+    vault = Vault()
+    case = Case(vault.when_safe)
+    await case.put_each_in_a_turn(0, 1)
+    case.put(2, 3)
+    case.writer.write_rest()
+    assert case.sink.writes == [[0], [1], [2, 3]]
+    assert case.stats.done == 4
+
+
+async def test_what_was_written_with_the_rest_is_not_written_again_when_it_is_safe() -> None:
+    vault = Vault()
+    case = Case(vault.when_safe)
+    await case.put_each_in_a_turn(0, 1)
+    case.put(2)
+    case.writer.write_rest()
+    case.writer.write_rest()
+    await turn()
+    while vault.asked:
+        vault.release()
+    assert case.sink.writes == [[0], [1], [2]]
+    assert case.stats.done == 3
+
+
+@pytest.mark.parametrize("error", [FULL, Interrupted(signal.SIGPIPE)])
+async def test_a_rest_that_can_not_be_written_raises_nothing_over_what_ended_the_job(
+    error: JobError,
+) -> None:
+    case = Case(Vault().when_safe)
+    await case.put_each_in_a_turn(0, 1)
+    case.sink.failing = error
+    case.writer.write_rest()
+    assert case.stats.done == 0
+
+
+async def test_after_an_error_what_is_left_is_tried_all_the_same() -> None:
+    """A small write may fit where a large one did not."""
+    vault = Vault()
+    case = Case(vault.when_safe)
+    await case.put_each_in_a_turn(0, 1)
+    case.sink.failing = FULL
+    vault.release()
+    case.sink.failing = None
+    case.writer.write_rest()
+    assert case.sink.writes == [[1]]
