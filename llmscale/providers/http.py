@@ -1,13 +1,11 @@
-"""One endpoint over HTTP: a session, a key, and answers as bytes or as a classified failure.
+"""One endpoint over HTTP: a key, JSON out, and a JSON object or a classified failure back.
 
-Bounded in every direction (response size after decompression, no redirects, no cookies, TLS always
-verified) but in number: how many calls are in flight is decided above. Never retries.
+Never retries, and never lets the key into a message.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import orjson
 from msgspec.structs import replace
 from yarl import URL
@@ -15,15 +13,12 @@ from yarl import URL
 from llmscale import __version__
 from llmscale.errors import CallFailed
 from llmscale.nesting import MAX_LEVELS, is_too_deep
-from llmscale.providers.failures import (
-    bad_response,
-    failure_in_success,
-    failure_of_response,
-    one_line,
-)
-from llmscale.records import Failure
+from llmscale.providers.failures import bad_response, failure_in_success, failure_of_response
+from llmscale.providers.quota import quota_of
+from llmscale.records import Failure, Quota
 
-MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+if TYPE_CHECKING:
+    from llmscale.providers.connection import Connection
 
 
 class HttpEndpoint:
@@ -37,7 +32,9 @@ class HttpEndpoint:
             "User-Agent": f"llmscale/{__version__}",
             **headers,
         }
-        self._session: aiohttp.ClientSession | None = None
+        self._connection: Connection | None = None
+        self.quota: Quota | None = None
+        """What the endpoint has last said about its limits."""
 
     async def post(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Send one request and return the JSON object that answers it.
@@ -50,9 +47,10 @@ class HttpEndpoint:
             failure = Failure(kind="invalid_request", message=f"request is not JSON: {error}")
             raise CallFailed(failure) from None
         try:
-            status, headers, raw = await self._exchange(payload)
-        except aiohttp.ClientError as error:
-            raise CallFailed(self._no_answer(error)) from None
+            status, headers, raw = await self._opened().exchange(payload)
+        except CallFailed as error:
+            raise CallFailed(self._masked(error.failure)) from None
+        self.quota = quota_of(headers) or self.quota
         if status != 200:
             failure = failure_of_response(status, headers, self._without_secret(raw))
             raise CallFailed(self._masked(failure))
@@ -64,33 +62,17 @@ class HttpEndpoint:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        if self._connection is not None:
+            await self._connection.aclose()
+            self._connection = None
 
-    async def _exchange(self, payload: bytes) -> tuple[int, Mapping[str, str], bytes]:
-        async with self._opened().post(
-            self._url, data=payload, headers=self._headers, allow_redirects=False
-        ) as response:
-            return response.status, response.headers, await _read_bounded(response)
+    def _opened(self) -> "Connection":
+        if self._connection is None:
+            # not before there is a call: a run that finds all in the cache never needs it
+            from llmscale.providers.connection import Connection
 
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
-                # the caller sets the deadline; aiohttp rounds its own up to whole seconds
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=30),
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
-        return self._session
-
-    def _no_answer(self, error: aiohttp.ClientError) -> Failure:
-        if isinstance(error, aiohttp.ClientConnectorCertificateError):
-            message = f"the certificate of {self._url.host} can't be verified"
-            return Failure(kind="connection", message=message)
-        reason = one_line(str(error)) or type(error).__name__
-        message = f"no answer from {self._url.host}: {reason}"
-        return self._masked(Failure(kind="connection", message=message, retryable=True))
+            self._connection = Connection(self._url, self._headers)
+        return self._connection
 
     def _without_secret(self, raw: bytes) -> bytes:
         """Before a message is cut, so that no half of a key stays at its end."""
@@ -101,26 +83,6 @@ class HttpEndpoint:
         if not self._secret or self._secret not in failure.message:
             return failure
         return replace(failure, message=failure.message.replace(self._secret, "***"))
-
-
-async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
-    length = response.content_length
-    if (
-        length is not None
-        and length <= MAX_RESPONSE_BYTES
-        and not response.headers.get("Content-Encoding")
-    ):
-        return await response.read()
-    chunks = []
-    total_bytes = 0
-    async for chunk in response.content.iter_any():
-        total_bytes += len(chunk)
-        if total_bytes > MAX_RESPONSE_BYTES:
-            response.close()
-            limit_mb = MAX_RESPONSE_BYTES // 1024**2
-            raise CallFailed(bad_response(f"answer of over {limit_mb} MB", retryable=False))
-        chunks.append(chunk)
-    return b"".join(chunks)
 
 
 def _json_object(raw: bytes) -> dict[str, Any]:

@@ -15,8 +15,10 @@ from typing import Any
 import orjson
 import pytest
 
-from llmscale.balance.pool import Endpoint, Pool
+from llmscale.balance.endpoint import Endpoint
+from llmscale.balance.pool import Pool
 from llmscale.balance.retrying import Balanced, RetryPolicy
+from llmscale.balance.strategies import strategy
 from llmscale.cost import Prices
 from llmscale.errors import CallFailed
 from llmscale.providers.http import HttpEndpoint
@@ -184,7 +186,7 @@ async def test_a_key_in_json_escapes_is_masked_too(
 async def test_an_answer_over_the_cap_is_refused_after_decompression(
     server: ChatServer, endpoint: HttpEndpoint, step: Step, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llmscale.providers.http.MAX_RESPONSE_BYTES", SMALL_CAP_BYTES)
+    monkeypatch.setattr("llmscale.providers.connection.MAX_RESPONSE_BYTES", SMALL_CAP_BYTES)
     server.script([step])
     failure = await failure_of(endpoint)
     assert (failure.kind, failure.retryable) == ("bad_response", False)
@@ -203,7 +205,7 @@ async def test_an_answer_over_the_cap_is_refused_after_decompression(
 async def test_an_answer_of_unknown_length_is_bounded_too(
     response: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llmscale.providers.http.MAX_RESPONSE_BYTES", SMALL_CAP_BYTES)
+    monkeypatch.setattr("llmscale.providers.connection.MAX_RESPONSE_BYTES", SMALL_CAP_BYTES)
     async with raw_server(b"HTTP/1.1 200 OK\r\n" + response) as base_url:
         endpoint = HttpEndpoint(base_url, {})
         failure = await failure_of(endpoint)
@@ -214,7 +216,7 @@ async def test_an_answer_of_unknown_length_is_bounded_too(
 async def test_an_answer_up_to_the_cap_is_taken(
     server: ChatServer, endpoint: HttpEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llmscale.providers.http.MAX_RESPONSE_BYTES", SMALL_CAP_BYTES)
+    monkeypatch.setattr("llmscale.providers.connection.MAX_RESPONSE_BYTES", SMALL_CAP_BYTES)
     body = b'{"filler": "' + b" " * (SMALL_CAP_BYTES - 14) + b'"}'
     assert len(body) == SMALL_CAP_BYTES
     packed = Step(headers={"content-encoding": "gzip"}, body=gzip.compress(body))
@@ -325,7 +327,7 @@ async def test_a_silent_server_is_left_at_the_timeout_and_its_connection_closed(
     provider = OpenAIChat(server.base_url)
     stats = Stats()
     endpoint = Endpoint("here", provider, 1, Prices(is_listed=False))
-    pool = Pool([endpoint], random.Random(0))
+    pool = Pool([endpoint], strategy("least-loaded", "openai/m", random.Random(0)))
     policy = RetryPolicy(timeout_s=0.2, max_attempts=1)
     balanced = Balanced(lambda _: pool, policy, stats)
     began_s = asyncio.get_running_loop().time()

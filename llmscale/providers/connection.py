@@ -1,0 +1,73 @@
+"""The connections to one address: a body goes out, status, headers and body come back.
+
+Bounded in every direction (response size after decompression, no redirects, no cookies, TLS always
+verified) but in number: how many calls are in flight is decided above. Loading the HTTP client
+takes a tenth of a second, so this module is imported at the first call and not before.
+"""
+
+from collections.abc import Mapping
+
+import aiohttp
+from yarl import URL
+
+from llmscale.errors import CallFailed
+from llmscale.providers.failures import bad_response, one_line
+from llmscale.records import Failure
+
+MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+
+
+class Connection:
+    """Posts bytes to one address, over as many sockets as there are calls."""
+
+    def __init__(self, url: URL, headers: Mapping[str, str]) -> None:
+        self._url = url
+        self._headers = headers
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
+            # the caller sets the deadline; aiohttp rounds its own up to whole seconds
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=30),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    async def exchange(self, payload: bytes) -> tuple[int, Mapping[str, str], bytes]:
+        """Return status, headers and body of the answer. Raises `CallFailed` where none comes."""
+        try:
+            async with self._session.post(
+                self._url, data=payload, headers=self._headers, allow_redirects=False
+            ) as response:
+                return response.status, response.headers, await _read_bounded(response)
+        except aiohttp.ClientError as error:
+            raise CallFailed(self._no_answer(error)) from None
+
+    async def aclose(self) -> None:
+        """Close every socket."""
+        await self._session.close()
+
+    def _no_answer(self, error: aiohttp.ClientError) -> Failure:
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            message = f"the certificate of {self._url.host} can't be verified"
+            return Failure(kind="connection", message=message)
+        reason = one_line(str(error)) or type(error).__name__
+        message = f"no answer from {self._url.host}: {reason}"
+        return Failure(kind="connection", message=message, retryable=True)
+
+
+async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
+    length = response.content_length
+    if (
+        length is not None
+        and length <= MAX_RESPONSE_BYTES
+        and not response.headers.get("Content-Encoding")
+    ):
+        return await response.read()
+    chunks = []
+    total_bytes = 0
+    async for chunk in response.content.iter_any():
+        total_bytes += len(chunk)
+        if total_bytes > MAX_RESPONSE_BYTES:
+            response.close()
+            limit_mb = MAX_RESPONSE_BYTES // 1024**2
+            raise CallFailed(bad_response(f"answer of over {limit_mb} MB", retryable=False))
+        chunks.append(chunk)
+    return b"".join(chunks)
