@@ -7,7 +7,7 @@ only bridge from rows to calls. Nothing here does any work.
 from collections.abc import Sequence
 from typing import Protocol
 
-from llmscale.records import Outcome, Reply, Request
+from llmscale.records import Outcome, Quota, Reply, Request
 
 
 class Answers(Protocol):
@@ -38,6 +38,11 @@ class Provider(Sends, Protocol):
     One `send` is one attempt: a provider classifies a failure, it never retries, waits or counts.
     """
 
+    @property
+    def quota(self) -> Quota | None:
+        """What the endpoint has last said about its limits."""
+        ...
+
     async def aclose(self) -> None:
         """Let go of connections and weights; a second call does nothing."""
         ...
@@ -63,6 +68,14 @@ class Allowance(Protocol):
         """Replace the tokens that were taken for a call by those that it used."""
         ...
 
+    def summary(self) -> dict[str, float | None]:
+        """Return the limits as they were set and as the provider says they are, as JSON."""
+        ...
+
+    def learn(self, quota: Quota) -> list[str]:
+        """Keep to what the provider says where that is less; return where it is not as was set."""
+        ...
+
 
 class OutcomeSink(Protocol):
     """Where outcomes go: one for each row, in completion order."""
@@ -71,8 +84,8 @@ class OutcomeSink(Protocol):
         """Note that a row is about to be asked."""
         ...
 
-    def put(self, outcome: Outcome) -> None:
-        """Keep the outcome of a row that was taken up, safe before this returns.
+    def put(self, outcomes: Sequence[Outcome]) -> None:
+        """Keep the outcomes of rows that were taken up, safe before this returns.
 
         Raises `StorageError`.
         """

@@ -4,15 +4,16 @@ An outcome is written once, in our own shape; the other is made from it. A line 
 failure in the place of an answer.
 """
 
+from base64 import b64encode
 from typing import Any, Literal
 
 import orjson
 
-from llmscale.records import Outcome, Reply, Usage
+from llmscale.records import Outcome, Reply, Row
 
-OutputFormat = Literal["llmscale", "openai-batch"]
+OutputFormat = Literal["llmscale", "openai-batch", "numbers", "base64"]
+"""Of answers, and of vectors: as numbers or as the base64 of little-endian float32."""
 
-_USAGE_FIELDS = Usage.__struct_fields__
 _READ_FIELDS = frozenset(
     {
         "id",
@@ -36,7 +37,7 @@ def line_of(outcome: Outcome) -> dict[str, Any]:
         "id": row.id,
         "index": row.index,
         "output": reply.text if reply else None,
-        "model": row.request.model if row.request else None,
+        "model": _model(row, paid),
         "finish_reason": paid.finish_reason if paid else None,
         "usage": _usage(paid) if paid else None,
         "cost_usd": _cost_usd(paid) if paid else None,
@@ -48,6 +49,12 @@ def line_of(outcome: Outcome) -> dict[str, Any]:
     }
     if reply is not None and reply.tool_calls:
         line["tool_calls"] = reply.tool_calls
+    if row.request is not None and row.request.text is not None:
+        line["text"] = row.request.text
+        vector = reply.vector if reply is not None else None
+        line["vector"] = None if vector is None else b64encode(vector).decode()
+    if row.place is not None:
+        line["place"] = [row.place.source, row.place.start, row.place.end]
     if failure is not None:
         line["error"] = {
             "type": failure.kind,
@@ -59,8 +66,11 @@ def line_of(outcome: Outcome) -> dict[str, Any]:
 
 def encode(line: dict[str, Any], output_format: OutputFormat) -> bytes:
     """Return the bytes of a line, newline included, in the format that is asked for."""
-    shaped = line if output_format == "llmscale" else to_batch(line)
-    return orjson.dumps(shaped, option=orjson.OPT_APPEND_NEWLINE)
+    if output_format == "openai-batch":
+        line = to_batch(line)
+    elif output_format != "llmscale":
+        line = to_vector(line, as_numbers=output_format == "numbers")
+    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY)
 
 
 def to_batch(line: dict[str, Any]) -> dict[str, Any]:
@@ -95,6 +105,27 @@ def to_batch(line: dict[str, Any]) -> dict[str, Any]:
     return batch
 
 
+def to_vector(line: dict[str, Any], *, as_numbers: bool) -> dict[str, Any]:
+    """Return a line of ours as a line of vectors has it: the chunk, its place, its vector."""
+    source, start, end = line.get("place") or (None, None, None)
+    vector = line.get("vector")
+    if vector is not None and as_numbers:
+        from llmscale.vectors import from_base64  # numpy, only where there are vectors
+
+        vector = from_base64(vector)
+    left_out = ("id", "index", "output", "finish_reason", "place", "text", "vector")
+    return {
+        "id": line["id"],
+        "index": line["index"],
+        "source": source,
+        "start": start,
+        "end": end,
+        "text": line.get("text"),
+        "vector": vector,
+        **{name: value for name, value in line.items() if name not in left_out},
+    }
+
+
 def is_own_line(line: Any) -> bool:
     """Tell whether parsed JSON is a line as `line_of` makes it, with all that is read from it."""
     if not isinstance(line, dict) or not line.keys() >= _READ_FIELDS:
@@ -122,10 +153,23 @@ def _cost_usd(reply: Reply) -> float | None:
     return 0.0 if reply.cached or reply.deduped else reply.cost_usd
 
 
+def _model(row: Row, paid: Reply | None) -> str | None:
+    """The model that answered; where none has, the one that was to."""
+    if paid is not None and paid.answered_by:
+        return paid.answered_by
+    return row.request.model if row.request else None
+
+
 def _has(value: Any, *names: str) -> bool:
     return isinstance(value, dict) and value.keys() >= set(names)
 
 
 def _usage(reply: Reply) -> dict[str, int]:
     usage = reply.usage
-    return {name: getattr(usage, name) for name in _USAGE_FIELDS}
+    return {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cached_input_tokens": usage.cached_input_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
+    }

@@ -64,11 +64,16 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
         )
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One question to one model. A field that is None is left to the provider's default."""
+class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One question to one model: messages for an answer, or a text for a vector.
+
+    A field that is None is left to the provider's default.
+    """
 
     model: str  # "provider/name"
-    messages: list[Any]  # chat messages as JSON: {"role": ..., "content": ...}
+    messages: list[Any] = []  # chat messages as JSON: {"role": ..., "content": ...}
+    text: str | None = None  # to be embedded; then there are no messages
+    dimensions: int | None = None  # of the vector
     max_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
@@ -82,14 +87,16 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer. `attempts` and `endpoint` are filled in by the layer that knows them."""
+    """One answer. What is not the provider's to say is filled in by the layer that knows it."""
 
-    text: str | None  # None only beside tool calls
+    text: str | None  # None only beside tool calls and vectors
     finish_reason: FinishReason
     model: str  # what the provider says has answered
     usage: Usage
+    vector: bytes | None = None  # float32, little-endian
     tool_calls: list[Any] | None = None
     cost_usd: float | None = None  # None: the price is unknown
+    answered_by: str = ""  # the "provider/name" that was asked
     endpoint: str = ""
     attempts: int = 1
     latency_s: float = 0.0  # of the attempt that answered
@@ -109,6 +116,21 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     reply: Reply | None = None  # an answer that was paid for and can't be used
 
 
+class Quota(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider says its limits are. None: it says nothing, or nothing that is clear."""
+
+    requests_per_min: float | None = None
+    tokens_per_min: float | None = None
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a text was found."""
+
+    source: str  # the file, as it was named
+    start: int  # characters
+    end: int
+
+
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the input: a request, or the failure that says why it is none."""
 
@@ -118,6 +140,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     failure: Failure | None = None
     user: str | None = None
     metadata: Any = None
+    place: Place | None = None  # of a chunk of a file
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

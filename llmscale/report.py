@@ -37,8 +37,12 @@ def build(
     exit_code: int,
     cache_mode: str,
     store: dict[str, int] | None,
+    limits: dict[str, dict[str, float | None]] | None = None,
 ) -> dict[str, Any]:
-    """Return the report as JSON. All numbers but those under `job` are of this run."""
+    """Return the report as JSON. All numbers but those under `job` are of this run.
+
+    `limits`: of each endpoint, as set, as the provider says, and as learned from its refusals.
+    """
     rows = stats.rows()
     by_model = stats.calls_by_model()
     return {
@@ -58,11 +62,15 @@ def build(
         "rows_per_s": round(stats.done / wall_s, 3) if wall_s else None,
         "calls": stats.calls().summary(),
         "cache": _cache(stats, cache_mode, store),
+        "lots": stats.lots.summary(),
         "models": {
             model: {"rows": counted.summary(), "calls": by_model.get(model, Calls()).summary()}
             for model, counted in stats.rows_by_model().items()
         },
-        "endpoints": {name: calls.summary() for name, calls in stats.calls_by_endpoint().items()},
+        "endpoints": {
+            name: calls.summary() | {"limits": (limits or {}).get(name)}
+            for name, calls in stats.calls_by_endpoint().items()
+        },
         "paid_again_at_most": facts.paid_again_at_most,
         "job": {"runs": facts.runs, "spend": msgspec.structs.asdict(facts.spend)},
     }

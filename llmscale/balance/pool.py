@@ -1,4 +1,4 @@
-"""Endpoints with their load: which one takes the next call, and who waits for one.
+"""Endpoints that answer for one model: which one takes the next call, and who waits for one.
 
 Picking and counting are one step, places are handed over first come first served, and an endpoint
 that asked to be left alone rests for every row. Knows nothing of what a call is.
@@ -6,87 +6,15 @@ that asked to be left alone rests for every row. Knows nothing of what a call is
 
 import asyncio
 import itertools
-import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from llmscale.balance.health import Health
-from llmscale.balance.pace import Pace
-from llmscale.contracts import Allowance, Provider
-from llmscale.cost import Prices
-from llmscale.errors import CallStopped
-from llmscale.records import FailureKind
-
-
-class Endpoint:
-    """One address with its load: how many calls it has, may have, and until when it rests."""
-
-    def __init__(
-        self,
-        name: str,
-        provider: Provider,
-        capacity: int,
-        prices: Prices,
-        allowance: Allowance | None = None,
-    ) -> None:
-        self.name = name
-        self.provider = provider
-        self.capacity = capacity
-        self.prices = prices
-        self.allowance = allowance  # None: no limit
-        self.health = Health()
-        self.pace = Pace(capacity)
-        self.in_flight = 0
-        self.in_flight_when_ill = 0  # of those: what does not stand in a probe's way
-        self.rests_until_s = 0.0  # on the event loop's clock
-        self.pools: list[Pool] = []  # where it takes calls from
-
-    @property
-    def utilisation(self) -> float:
-        """The share of the capacity that is in use."""
-        return self.in_flight / self.capacity
-
-    def has_place(self) -> bool:
-        """Tell whether one more call may be in flight; after an illness, one at all."""
-        if self.health.is_probed and self.in_flight > self.in_flight_when_ill:
-            return False
-        return self.in_flight < self.capacity
-
-    def opens_in_s(self, now_s: float, tokens: int) -> float:
-        """Return the seconds until rest and limits let a call of `tokens` out, 0 for now."""
-        rest_s = max(self.rests_until_s - now_s, self.pace.wait_s(now_s))
-        return rest_s if self.allowance is None else max(rest_s, self.allowance.wait_s(tokens))
-
-    def is_free(self, now_s: float, tokens: int = 0) -> bool:
-        """Tell whether a call may start now."""
-        return self.has_place() and not self.opens_in_s(now_s, tokens)
-
-    def start(self, now_s: float, tokens: int) -> None:
-        """Count a call."""
-        self.in_flight += 1
-        self.pace.start(now_s)
-        if self.allowance is not None:
-            self.allowance.take(tokens)
-
-    def answered(self, began_s: float, now_s: float) -> None:
-        """Note an answer: the endpoint is well, and after an illness the calls come back."""
-        if self.health.is_probed:
-            self.pace.begin(now_s)
-        self.pace.learn(now_s - began_s)
-        self.health.answered(began_s)
-
-    def failed(self, kind: FailureKind, began_s: float, now_s: float) -> float | None:
-        """Note a failure; return for how many seconds to rest the endpoint, None for not at all."""
-        rest_s = self.health.failed(kind, began_s, now_s)
-        if rest_s is not None:
-            self.in_flight_when_ill = self.in_flight
-        return rest_s
-
-    def end(self) -> None:
-        """Count a call that is over; of those in flight, the oldest are taken to end first."""
-        self.in_flight -= 1
-        self.in_flight_when_ill = max(0, self.in_flight_when_ill - 1)
+from llmscale.balance.budget import RetryBudget
+from llmscale.balance.endpoint import Endpoint
+from llmscale.balance.strategies import Strategy
+from llmscale.errors import CallFailed, CallStopped
+from llmscale.records import Failure
 
 
 class _Turn(NamedTuple):
@@ -104,25 +32,46 @@ _arrivals = itertools.count()
 class Pool:
     """Endpoints that answer for the same model. Calls wait for one in the order they came."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], dice: random.Random) -> None:
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        strategy: Strategy,
+        *,
+        patience_s: float = float("inf"),
+    ) -> None:
+        """`patience_s`: calls fail at once while no endpoint will be rested for so long."""
         self._endpoints = endpoints
-        self._dice = dice
+        self._strategy = strategy
+        self.patience_s = patience_s
+        self.budget = RetryBudget()
         self._waiting: deque[_Turn] = deque()
         self._alarm: asyncio.TimerHandle | None = None
         self._stopped = False
         for endpoint in endpoints:
             endpoint.pools.append(self)
-        limits = [e.allowance.most_tokens if e.allowance else None for e in endpoints]
-        known = [limit for limit in limits if limit is not None]
-        self.has_alternatives = len(endpoints) > 1
-        self.counts_tokens = bool(known)  # at least one endpoint has a limit of tokens
-        self.most_tokens = max(known) if known and len(known) == len(limits) else None
+        # another endpoint, or whoever stands in for this pool
+        self.has_alternatives = len(endpoints) > 1 or patience_s != float("inf")
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Tell whether an endpoint has a limit of tokens; one may be learned on the way."""
+        for endpoint in self._endpoints:
+            if endpoint.allowance is not None and endpoint.allowance.most_tokens is not None:
+                return True
+        return False
+
+    @property
+    def most_tokens(self) -> float | None:
         """The most tokens that a call can have; None: any number."""
+        limits = [e.allowance.most_tokens if e.allowance else None for e in self._endpoints]
+        known = [limit for limit in limits if limit is not None]
+        return max(known) if known and len(known) == len(limits) else None
 
     async def acquire(self, tried: set[Endpoint], tokens: int = 0) -> Endpoint:
-        """Return the endpoint that is used least, with a call of `tokens` counted in already.
+        """Return the endpoint that the strategy names, with a call of `tokens` counted in already.
 
-        One in `tried` is taken only where no other is free. Raises `CallStopped` after `stop`.
+        One in `tried` is taken only where no other is free. Raises `CallStopped` after `stop`, and
+        `CallFailed` where all endpoints rest for longer than anyone is to wait.
         """
         if self._stopped:
             raise CallStopped
@@ -131,6 +80,8 @@ class Pool:
             chosen = self._pick(loop.time(), tried, tokens)
             if chosen is not None:
                 return chosen
+            if self._is_exhausted():
+                raise self._exhausted()
         place: asyncio.Future[Endpoint] = loop.create_future()
         self._waiting.append(_Turn(next(_arrivals), place, tried, tokens))
         self._serve()
@@ -155,6 +106,24 @@ class Pool:
         until_s = asyncio.get_running_loop().time() + seconds
         endpoint.rests_until_s = max(endpoint.rests_until_s, until_s)
         endpoint.pace.begin(endpoint.rests_until_s)
+        for pool in endpoint.pools:
+            if pool._waiting and pool._is_exhausted():
+                pool._send_away(pool._exhausted)
+
+    def is_too_large(self, tokens: int) -> bool:
+        """Tell whether no limit will ever let a call of `tokens` out."""
+        most = self.most_tokens
+        return most is not None and tokens > most
+
+    def too_large(self, tokens: int) -> CallFailed:
+        """Say so."""
+        message = f"needs about {tokens} tokens, and the limit is {self.most_tokens:.0f} a minute"
+        return CallFailed(Failure(kind="invalid_request", message=message), 0)
+
+    @property
+    def ejections(self) -> int:
+        """How often an endpoint was sent to rest because it kept failing."""
+        return sum(e.health.ejections for e in self._endpoints)
 
     def untried(self, tried: set[Endpoint]) -> bool:
         """Tell whether an endpoint that does not rest is left to try."""
@@ -169,9 +138,25 @@ class Pool:
     def stop(self) -> None:
         """Begin no further call; who waits is sent away."""
         self._stopped = True
+        self._send_away(CallStopped)
+
+    def _is_exhausted(self) -> bool:
+        """Tell whether all endpoints have been ill, or will rest, for longer than anyone waits."""
+        if self.patience_s == float("inf"):
+            return False
+        now_s = asyncio.get_running_loop().time()
+        ill_s = min(e.health.ill_for_s(now_s) for e in self._endpoints)
+        return max(ill_s, self.rest_left_s()) > self.patience_s
+
+    def _exhausted(self) -> CallFailed:
+        message = f"no endpoint answers; the next try is in {self.rest_left_s():.0f} s"
+        return CallFailed(Failure(kind="overloaded", message=message, retryable=True), 0)
+
+    def _send_away(self, error: Callable[[], Exception]) -> None:
+        """Fail who waits."""
         for turn in self._waiting:
             if not turn.place.done():
-                turn.place.set_exception(CallStopped())
+                turn.place.set_exception(error())
         self._waiting.clear()
 
     def _pick(self, now_s: float, tried: set[Endpoint], tokens: int) -> Endpoint | None:
@@ -181,11 +166,7 @@ class Pool:
         candidates = fresh or free
         if not candidates:
             return None
-        if len(candidates) == 1:
-            chosen = candidates[0]
-        else:
-            least = min(e.utilisation for e in candidates)
-            chosen = self._dice.choice([e for e in candidates if e.utilisation == least])
+        chosen = self._strategy(candidates)
         chosen.start(now_s, tokens)
         return chosen
 
@@ -193,6 +174,9 @@ class Pool:
         """Hand free places to those who wait, first come first served."""
         loop = asyncio.get_running_loop()
         while (turn := self._first()) is not None:
+            if self.is_too_large(turn.tokens):  # a limit was lowered while it waited
+                self._waiting.popleft().place.set_exception(self.too_large(turn.tokens))
+                continue
             chosen = self._pick(loop.time(), turn.tried, turn.tokens)
             if chosen is None:
                 self._set_alarm(loop, turn.tokens)
@@ -213,5 +197,6 @@ class Pool:
             self._alarm = None
         now_s = loop.time()
         waits_s = [e.opens_in_s(now_s, tokens) for e in self._endpoints if e.has_place()]
-        if waits_s:
-            self._alarm = loop.call_at(now_s + min(waits_s), self._serve)
+        wait_s = min(waits_s, default=float("inf"))
+        if wait_s != float("inf"):  # else another one, that has no place now, will let it out
+            self._alarm = loop.call_at(now_s + wait_s, self._serve)

@@ -2,7 +2,8 @@
 
 Both the attempts and their time are bounded. A row whose endpoint failed or asks to be left alone
 goes to an untried one at once; where none is left it backs off with full jitter. Waiting for an
-endpoint is outside the deadline of an attempt.
+endpoint is outside the deadline of an attempt, and what fails because its endpoint is ill does not
+use up the attempts of a row.
 """
 
 import asyncio
@@ -13,13 +14,16 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from llmscale.balance.pool import Endpoint, Pool
+from llmscale.balance.endpoint import Endpoint
+from llmscale.balance.pool import Pool
 from llmscale.errors import CallFailed, CallStopped, ProviderRefused
 from llmscale.records import Failure, Reply, Request
 from llmscale.stats import Stats
 from llmscale.tokens import TokenEstimate
 
 log = logging.getLogger(__name__)
+
+LONGEST_ASKED_REST_S = 3600.0  # an endpoint may ask for more, and gets no more
 
 
 class RetryPolicy(NamedTuple):
@@ -50,6 +54,24 @@ class _Call(NamedTuple):
         endpoint.allowance.correct(self.tokens, used or self.tokens)
 
 
+class _Trials:
+    """What a call has met so far."""
+
+    def __init__(self, latest_s: float) -> None:
+        self.count = 0
+        self.latest_s = latest_s  # for the last attempt to begin
+        self.tried: set[Endpoint] = set()
+        self.own_failures = 0  # where it was not the endpoint that was ill, or fell ill
+        self._ejections = 0
+
+    def failed(self, endpoint: Endpoint, pool: Pool) -> None:
+        """Note a failure."""
+        self.tried.add(endpoint)
+        if self._ejections != pool.ejections:  # so the failures before were the endpoint's
+            self._ejections, self.own_failures = pool.ejections, 0
+        self.own_failures += not endpoint.health.is_probed
+
+
 class Balanced:
     """Sends each call to the least loaded endpoint of its model, and again where that helps."""
 
@@ -78,26 +100,26 @@ class Balanced:
         better, `CallStopped` after `stop`.
         """
         call = self._call(requests)
-        tried: set[Endpoint] = set()
-        endpoint = await call.pool.acquire(tried, call.tokens)
-        latest_s = asyncio.get_running_loop().time() + self._policy.retry_time_s
-        attempt = 0
+        endpoint = await call.pool.acquire(set(), call.tokens)
+        call.pool.budget.earn()
+        longest_s = min(self._policy.retry_time_s, call.pool.patience_s)
+        trials = _Trials(asyncio.get_running_loop().time() + longest_s)
         while True:
-            attempt += 1
+            trials.count += 1
             try:
-                return await self._attempt(endpoint, call, attempt)
+                return await self._attempt(endpoint, call, trials.count)
             except CallFailed as error:
                 failure = error.failure
+                trials.failed(endpoint, call.pool)
                 if failure.retry_after_s is not None:  # before the place goes to who waits for it
-                    call.pool.rest(endpoint, failure.retry_after_s)
+                    _rest_as_asked(endpoint, call.pool, failure.retry_after_s)
             finally:
                 call.pool.release(endpoint)
             if failure.stops_job:
                 raise ProviderRefused(f"{endpoint.name} refuses the job: {failure.message}")
-            if not failure.retryable or attempt >= self._policy.max_attempts:
-                raise CallFailed(failure, attempt)
-            tried.add(endpoint)
-            endpoint = await self._next_endpoint(call, tried, failure, attempt, latest_s)
+            if not failure.retryable or trials.own_failures >= self._policy.max_attempts:
+                raise CallFailed(failure, trials.count)
+            endpoint = await self._next_endpoint(call, endpoint, trials, failure)
 
     def _call(self, requests: Sequence[Request]) -> _Call:
         """Raises `CallFailed` when the call is larger than any limit will ever let out."""
@@ -107,24 +129,32 @@ class Balanced:
             return _Call(requests, model, pool, 0, None)
         estimate = self._estimates.setdefault(model, TokenEstimate())
         tokens = estimate.of(requests)
-        most = pool.most_tokens
-        if most is not None and tokens > most:
-            message = f"needs about {tokens} tokens, and the limit is {most:.0f} a minute"
-            raise CallFailed(Failure(kind="invalid_request", message=message), 0)
+        if pool.is_too_large(tokens):
+            raise pool.too_large(tokens)
         return _Call(requests, model, pool, tokens, estimate)
 
     async def _next_endpoint(
-        self, call: _Call, tried: set[Endpoint], failure: Failure, attempt: int, latest_s: float
+        self, call: _Call, endpoint: Endpoint, trials: _Trials, failure: Failure
     ) -> Endpoint:
         """Wait for the next attempt's endpoint. Raises `CallFailed` when it would come too late."""
+        pool, now_s = call.pool, asyncio.get_running_loop().time()
+        counts = _counts_as_retry(endpoint, failure)
+        delay_s = pool.budget.wait_s(now_s) if counts else 0.0
+        if not pool.untried(trials.tried):
+            trials.tried.clear()
+            delay_s = max(delay_s, pool.rest_left_s() + self._jitter_s(trials.own_failures))
+        if now_s + delay_s > trials.latest_s:
+            raise CallFailed(failure, trials.count)
+        if counts:
+            pool.budget.spend()
         try:
-            async with asyncio.timeout_at(latest_s):
-                if not call.pool.untried(tried):
-                    tried.clear()
-                    await self._back_off(call.pool, failure, attempt, latest_s)
-                return await call.pool.acquire(tried, call.tokens)
+            async with asyncio.timeout_at(trials.latest_s):
+                await self._wait(delay_s)
+                return await pool.acquire(trials.tried, call.tokens)
         except TimeoutError:
-            raise CallFailed(failure, attempt) from None
+            raise CallFailed(failure, trials.count) from None
+        except CallFailed as error:
+            raise CallFailed(error.failure, trials.count) from None
 
     async def _attempt(self, endpoint: Endpoint, call: _Call, attempt: int) -> list[Reply]:
         loop = asyncio.get_running_loop()
@@ -138,13 +168,15 @@ class Balanced:
         except CallFailed as error:
             failure = error.failure
         else:
+            _learn_limits(endpoint)
             ended_s = loop.time()
             latency_s = ended_s - began_s
             stamped = [_stamped(r, endpoint, call.model, attempt, latency_s) for r in replies]
             self._stats.add_attempt(endpoint.name, call.model, latency_s, stamped)
-            endpoint.answered(began_s, ended_s)
+            endpoint.answered(began_s, ended_s, sum(r.usage.output_tokens for r in replies))
             call.settle(endpoint, replies)
             return stamped
+        _learn_limits(endpoint)
         self._note_illness(endpoint, call.pool, failure, began_s)
         latency_s = loop.time() - began_s
         if failure.reply is not None:
@@ -158,27 +190,34 @@ class Balanced:
         self, endpoint: Endpoint, pool: Pool, failure: Failure, began_s: float
     ) -> None:
         """Rest an endpoint that keeps failing, unless it is the only one and has never answered."""
+        now_s = asyncio.get_running_loop().time()
+        was_known = endpoint.rate.is_known
+        if endpoint.failed(failure, began_s, now_s) and not was_known:
+            rpm = endpoint.rate.per_s(now_s) * 60
+            log.warning("%s refuses calls; it gets about %.0f a minute", endpoint.name, rpm)
         if not (endpoint.health.has_answered or pool.has_alternatives):
             return
-        now_s = asyncio.get_running_loop().time()
-        rest_s = endpoint.failed(failure.kind, began_s, now_s)
+        alternatives = pool.has_alternatives
+        rest_s = endpoint.fell_ill(failure.kind, began_s, now_s, has_alternatives=alternatives)
         if rest_s is not None:
             pool.rest(endpoint, rest_s)
             log.warning(
                 "%s keeps failing (%s); it rests %.0f s", endpoint.name, failure.message, rest_s
             )
 
-    async def _back_off(self, pool: Pool, failure: Failure, attempt: int, latest_s: float) -> None:
-        """Wait before the next attempt. Raises `CallFailed` when it would come too late.
+    def _jitter_s(self, failures: int) -> float:
+        """Return a wait before the next attempt; none for an endpoint that is ill, which is probed.
 
         Full jitter: Marc Brooker, "Exponential Backoff And Jitter", AWS 2015.
         """
         policy = self._policy
-        bound_s = min(policy.backoff_s * 2 ** (attempt - 1), policy.max_backoff_s)
-        delay_s = pool.rest_left_s() + self._dice.uniform(0, bound_s)
-        now_s = asyncio.get_running_loop().time()
-        if now_s + delay_s > latest_s:
-            raise CallFailed(failure, attempt)
+        bound_s = min(policy.backoff_s * 2 ** (failures - 1), policy.max_backoff_s)
+        return self._dice.uniform(0, bound_s) if failures else 0.0
+
+    async def _wait(self, delay_s: float) -> None:
+        """Raises `CallStopped` at a stop."""
+        if not delay_s:
+            return
         try:
             async with asyncio.timeout(delay_s):
                 await self._stopping.wait()
@@ -187,9 +226,32 @@ class Balanced:
         raise CallStopped
 
 
+def _learn_limits(endpoint: Endpoint) -> None:
+    for surprise in endpoint.learn_limits():
+        log.warning("%s says that it takes %s; it gets the lower", endpoint.name, surprise)
+
+
+def _rest_as_asked(endpoint: Endpoint, pool: Pool, seconds: float) -> None:
+    longest_s = LONGEST_ASKED_REST_S
+    now_s = asyncio.get_running_loop().time()
+    if seconds > longest_s and endpoint.rests_until_s < now_s + longest_s / 2:  # once for all calls
+        log.warning("%s asks for a rest of %g s; it gets %g s", endpoint.name, seconds, longest_s)
+    pool.rest(endpoint, min(seconds, longest_s))
+
+
+def _counts_as_retry(endpoint: Endpoint, failure: Failure) -> bool:
+    """Tell whether another try could be part of a storm.
+
+    A refusal that names its time is followed after that time; an ill endpoint gets one call.
+    """
+    names_its_time = failure.kind == "rate_limited" and failure.retry_after_s is not None
+    return not names_its_time and not endpoint.health.is_probed
+
+
 def _stamped(reply: Reply, endpoint: Endpoint, model: str, attempt: int, latency_s: float) -> Reply:
     return replace(
         reply,
+        answered_by=model,
         endpoint=endpoint.name,
         attempts=attempt,
         latency_s=latency_s,

@@ -7,19 +7,27 @@ asks for them by name) and never the input.
 from llmscale.config.loading import CONFIG_FILE, ENV_PREFIX, load
 from llmscale.config.settings import (
     CHANGES_ANSWERS,
+    CHANGES_VECTORS,
+    DEFAULT_EMBEDDING_MODEL,
     DEFAULT_MODEL,
     FLAG_ONLY,
     Config,
     EndpointConfig,
+    StrategyName,
+    UserLimit,
 )
 
 __all__ = [
     "CHANGES_ANSWERS",
+    "CHANGES_VECTORS",
     "CONFIG_FILE",
+    "DEFAULT_EMBEDDING_MODEL",
     "DEFAULT_MODEL",
     "ENV_PREFIX",
     "FLAG_ONLY",
     "Config",
     "EndpointConfig",
+    "StrategyName",
+    "UserLimit",
     "load",
 ]

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 import orjson
 
-from llmscale.config.settings import FLAG_ONLY, Config
+from llmscale.config.settings import FILE_ONLY, FLAG_ONLY, Config, EndpointConfig, UserLimit
 from llmscale.errors import ConfigError
 from llmscale.units import duration_s, per_minute, size_bytes
 
@@ -49,6 +49,13 @@ def load(
     for name, setting in settings.items():
         _check_writable(name, setting)
     _check_units(config, settings)
+    _check_limits(config, settings)
+    _check_fallback(config, settings)
+    if config.embed_overlap >= config.embed_chunk_tokens:
+        raise ConfigError(
+            f"embed_overlap {config.embed_overlap} must be less than embed_chunk_tokens, which is "
+            f"{config.embed_chunk_tokens}"
+        )
     if config.param:
         _check_params(config.param, settings["param"].origin)
         # as it is after a way through JSON, so that a date of the file compares equal ever after
@@ -80,7 +87,9 @@ def _from_flags(flags: Mapping[str, Any]) -> dict[str, _Setting]:
 
 
 def _flag_of(name: str) -> str:
-    return "--cache" if name == "cache_mode" else f"--{name.replace('_', '-')}"
+    if name == "cache_mode":
+        return "--cache"
+    return f"--{name.removeprefix('embed_').replace('_', '-')}"
 
 
 def _params(pairs: Sequence[str]) -> dict[str, Any]:
@@ -111,17 +120,55 @@ def _check_units(config: Config, settings: Mapping[str, _Setting]) -> None:
     amounts: list[tuple[str, Any, Callable[[Any], float]]] = [
         ("cache_ttl", config.cache_ttl, duration_s),
         ("cache_max_size", config.cache_max_size, size_bytes),
+        ("embed_batch_bytes", config.embed_batch_bytes, size_bytes),
         ("rpm", config.rpm, per_minute),
         ("tpm", config.tpm, per_minute),
     ]
     for endpoint in config.endpoint:
         amounts += (("endpoint", rate, per_minute) for rate in (endpoint.rpm, endpoint.tpm))
+    for name, user in _users(config):
+        amounts += ((name, rate, per_minute) for rate in (user.rpm, user.tpm))
     for name, value, read in amounts:
         try:
             if value is not None and read(value) <= 0:
                 raise ValueError("it must be more than 0")
         except ValueError as error:
             raise ConfigError(f"{settings[name].origin}: {name}: {error}") from None
+
+
+def _users(config: Config) -> list[tuple[str, UserLimit]]:
+    named = [("limits_users", user) for user in config.limits_users.values()]
+    return named if config.limits_user is None else [("limits_user", config.limits_user), *named]
+
+
+def _check_limits(config: Config, settings: Mapping[str, _Setting]) -> None:
+    """Refuse at the start what no limit would ever let out, and a burst of nothing."""
+    tables: list[tuple[str, str, EndpointConfig | UserLimit]] = [
+        ("endpoint", f"endpoint {e.model}", e) for e in config.endpoints()
+    ]
+    tables += ((name, name.replace("_", "."), user) for name, user in _users(config))
+    for name, what, table in tables:
+        origin = settings[name].origin if name in settings else "the configuration"
+        if table.burst is not None and (table.rpm is None or table.burst > per_minute(table.rpm)):
+            limit = "none" if table.rpm is None else f"{per_minute(table.rpm):g}"
+            raise ConfigError(
+                f"{origin}: {what}: burst {table.burst} is a part of rpm, which is {limit}"
+            )
+        most = None if table.tpm is None else per_minute(table.tpm)
+        if most is not None and config.max_tokens is not None and config.max_tokens > most:
+            raise ConfigError(
+                f"{origin}: {what}: max_tokens {config.max_tokens} is more than the limit of "
+                f"{most:g} tokens a minute; no call would ever go out"
+            )
+
+
+def _check_fallback(config: Config, settings: Mapping[str, _Setting]) -> None:
+    for model, others in config.fallback.items():
+        if model in others or not others:
+            raise ConfigError(
+                f"{settings['fallback'].origin}: fallback of {model} names "
+                + ("itself" if others else "no model")
+            )
 
 
 def _check_writable(name: str, setting: _Setting) -> None:
@@ -138,7 +185,7 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, _Setting]:
         if not variable.startswith(ENV_PREFIX):
             continue
         name = variable.removeprefix(ENV_PREFIX).lower()
-        _check_known(name, variable, FLAG_ONLY | {"endpoint"})
+        _check_known(name, variable, FLAG_ONLY | FILE_ONLY)
         text = environ[variable]
         value = _json_value(variable, text) if name in {"stop", "param"} else text
         found[name] = _Setting(value, variable)
@@ -155,8 +202,9 @@ def _from_file(path: str | None) -> dict[str, _Setting]:
         raise ConfigError(f"can't read the config file {source}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{source} is not valid TOML: {error}") from None
-    for name, value in _section(table, "cache", str(source)).items():
-        table[f"cache_{name}"] = value
+    for section in ("cache", "embed", "limits"):
+        for name, value in _section(table, section, str(source)).items():
+            table[f"{section}_{name}"] = value
     for name in table:
         _check_known(name, str(source), FLAG_ONLY)
     if isinstance(table.get("json_schema"), str):

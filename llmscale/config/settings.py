@@ -6,11 +6,25 @@ import msgspec
 from msgspec import Meta
 
 DEFAULT_MODEL = "local/smollm2"
+DEFAULT_EMBEDDING_MODEL = "local/wordllama"
 
 FLAG_ONLY = frozenset(
-    {"inputs", "output", "report", "limit", "overwrite", "allow_host", "quiet", "verbose"}
+    {
+        "inputs",
+        "output",
+        "export",
+        "report",
+        "limit",
+        "overwrite",
+        "allow_host",
+        "quiet",
+        "verbose",
+    }
 )
 """What only the command line may say: a file found in a folder must not decide these."""
+
+FILE_ONLY = frozenset({"endpoint", "fallback", "limits_user", "limits_users"})
+"""Tables, which only the file can hold."""
 
 CHANGES_ANSWERS = (
     "model",
@@ -27,8 +41,22 @@ CHANGES_ANSWERS = (
 )
 """The settings that a job must keep from its first run to its last; the others may change."""
 
+CHANGES_VECTORS = (
+    "embed_model",
+    "embed_dimensions",
+    "embed_normalize",
+    "embed_truncate",
+    "embed_chunk",
+    "embed_chunk_tokens",
+    "embed_overlap",
+    "embed_vectors",
+    "param",
+)
+"""The settings that a job of `llmscale embed` must keep; of what it reads, only the content."""
+
 PositiveInt = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+StrategyName = Literal["least-loaded", "latency", "cost", "round-robin"]
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,8 +70,20 @@ class EndpointConfig(_Table, frozen=True, kw_only=True):
     base_url: str | None = None
     api_key_env: str | None = None  # the name of a variable, never a key
     capacity: PositiveInt | None = None  # calls in flight; None: what suits the provider
+    weight: Annotated[float, Meta(gt=0, le=1000)] = 1.0  # its share beside the others
     rpm: float | str | None = None  # requests a minute, or "10/s"; None: no limit
     tpm: float | str | None = None  # tokens a minute, in and out
+    burst: PositiveInt | None = None  # of `rpm`, requests at once; None: 1 % of it
+    rpd: PositiveInt | None = None  # requests a day (UTC), counted by each run
+    tpd: PositiveInt | None = None  # tokens a day
+
+
+class UserLimit(_Table, frozen=True, kw_only=True):
+    """What the rows of one user may take."""
+
+    rpm: float | str | None = None
+    tpm: float | str | None = None
+    burst: PositiveInt | None = None
 
 
 class Config(_Table, frozen=True, kw_only=True):
@@ -61,6 +101,12 @@ class Config(_Table, frozen=True, kw_only=True):
     tpm: float | str | None = None
     endpoint: tuple[EndpointConfig, ...] = ()
     allow_host: tuple[str, ...] = ()
+    strategy: StrategyName = "least-loaded"  # which endpoint of several takes a call
+    adaptive: bool = True  # less in flight where an endpoint is saturated
+    fallback: dict[str, tuple[str, ...]] = {}  # model: those that answer when it can't, in order
+    fallback_after: Seconds = 30.0  # seconds without an endpoint
+    limits_user: UserLimit | None = None  # of each value of the rows' `user`
+    limits_users: dict[str, UserLimit] = {}  # of those that are named
     # what is asked; a field of a row wins
     system: str | None = None
     template: str | None = None
@@ -78,6 +124,21 @@ class Config(_Table, frozen=True, kw_only=True):
     timeout: Seconds = 120.0  # one attempt, seconds
     max_attempts: Annotated[int, Meta(ge=1, le=100)] = 5
     retry_time: Seconds = 600.0  # all attempts of a row together, seconds
+    # what is embedded, and how: `llmscale embed`
+    embed_model: str | None = None  # None: DEFAULT_EMBEDDING_MODEL
+    embed_dimensions: PositiveInt | None = None  # None: what the model has
+    embed_normalize: bool = False  # vectors of the length 1
+    embed_truncate: bool = False  # a text that is too long is cut instead of failing
+    embed_chunk: bool = True  # files are cut into chunks
+    embed_chunk_tokens: PositiveInt = 256
+    embed_overlap: Annotated[int, Meta(ge=0)] = 0  # tokens that a chunk shares with the next
+    embed_include: tuple[str, ...] = ()  # patterns of files in folders; none: all
+    embed_exclude: tuple[str, ...] = ()
+    embed_batch_size: Annotated[int, Meta(ge=1, le=2048)] = 50  # texts in a call
+    embed_batch_tokens: PositiveInt = 100_000  # tokens in a call
+    embed_batch_bytes: str = "1MB"
+    embed_batch_wait: Seconds = 1.0  # seconds that a text waits for others
+    embed_vectors: Literal["numbers", "base64"] = "numbers"
     # what was answered before
     cache_mode: Literal["off", "on", "read", "write", "refresh"] = "on"
     cache_dir: str | None = None  # None: the user's cache folder
@@ -86,6 +147,7 @@ class Config(_Table, frozen=True, kw_only=True):
     # what is read and written
     inputs: tuple[str, ...] = ()
     output: str | None = None
+    export: tuple[str, ...] = ()  # further files with the vectors
     output_format: Literal["auto", "llmscale", "openai-batch"] = "auto"
     report: str | None = None
     limit: PositiveInt | None = None

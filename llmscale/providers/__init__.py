@@ -5,12 +5,18 @@ weights that it does not need.
 """
 
 from importlib import import_module
+from types import ModuleType
+from typing import Literal
 
 from llmscale.config import EndpointConfig
 from llmscale.contracts import Provider
 from llmscale.errors import ConfigError
 
+Task = Literal["chat", "embedding"]
+
 PROVIDERS = ("openai", "anthropic", "local", "sim")
+
+EMBEDDING_PROVIDERS = ("openai", "local", "sim")
 
 ANY_MODEL = frozenset({"openai", "anthropic", "sim"})
 """Providers whose one address serves models by name; `local` has just the weights it loaded."""
@@ -26,22 +32,36 @@ def split_model(model: str) -> tuple[str, str]:
 
 
 def open_provider(
-    endpoint: EndpointConfig, capacity: int, allow_hosts: frozenset[str] = frozenset()
+    endpoint: EndpointConfig,
+    capacity: int,
+    allow_hosts: frozenset[str] = frozenset(),
+    task: Task = "chat",
 ) -> Provider:
     """Return the provider of an endpoint, ready to send.
 
     Raises `ConfigError` when something that it needs is missing: a key, an extra, weights.
     """
-    provider, name = split_model(endpoint.model)
-    module = import_module(f"llmscale.providers.{provider}")
+    _, name = split_model(endpoint.model)
+    module = _module(endpoint.model, task)
     opened: Provider = module.open_endpoint(name, endpoint, capacity, allow_hosts)
     return opened
 
 
-def default_capacity(model: str) -> int | None:
+def default_capacity(model: str, task: Task = "chat") -> int | None:
     """Calls in flight that suit the provider of a model; None: as many as there are rows."""
     provider, _ = split_model(model)
     if provider != "local":
         return None
-    capacity: int = import_module("llmscale.providers.local").default_capacity()
+    capacity: int = _module(model, task).default_capacity()
     return capacity
+
+
+def _module(model: str, task: Task) -> ModuleType:
+    provider, _ = split_model(model)
+    if task == "chat":
+        return import_module(f"llmscale.providers.{provider}")
+    if provider not in EMBEDDING_PROVIDERS:
+        raise ConfigError(
+            f"{provider}/... has no embeddings; there are openai/..., local/wordllama"
+        )
+    return import_module(f"llmscale.providers.{provider}_embeddings")

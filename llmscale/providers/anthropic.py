@@ -14,7 +14,7 @@ from llmscale.providers.failures import bad_response
 from llmscale.providers.http import HttpEndpoint
 from llmscale.providers.keys import key_for
 from llmscale.providers.openai import CUT, count, text_or_empty
-from llmscale.records import Failure, FinishReason, Reply, Request, Usage
+from llmscale.records import Failure, FinishReason, Quota, Reply, Request, Usage
 
 OWN_HOST = "api.anthropic.com"
 BASE_URL = f"https://{OWN_HOST}/v1"
@@ -39,6 +39,11 @@ class AnthropicMessages:
     async def send(self, requests: Sequence[Request]) -> list[Reply]:
         """Answer each request with one call. Raises `CallFailed`."""
         return [reply_of(await self._http.post(body_of(request))) for request in requests]
+
+    @property
+    def quota(self) -> Quota | None:
+        """What the endpoint has last said about its limits."""
+        return self._http.quota
 
     async def aclose(self) -> None:
         """Close the connections."""

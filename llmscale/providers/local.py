@@ -48,6 +48,10 @@ class LocalModel:
         replies = await self._chat.send(bounded)
         return [msgspec.structs.replace(reply, model=self._name) for reply in replies]
 
+    @property
+    def quota(self) -> None:
+        """There are no limits here but those of the machine."""
+
     async def aclose(self) -> None:
         """Free the weights."""
         await self._chat.aclose()

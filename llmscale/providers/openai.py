@@ -13,7 +13,7 @@ from llmscale.errors import CallFailed
 from llmscale.providers.failures import bad_response
 from llmscale.providers.http import HttpEndpoint
 from llmscale.providers.keys import key_for
-from llmscale.records import SAMPLING_FIELDS, Failure, FinishReason, Reply, Request, Usage
+from llmscale.records import SAMPLING_FIELDS, Failure, FinishReason, Quota, Reply, Request, Usage
 
 OWN_HOST = "api.openai.com"
 BASE_URL = f"https://{OWN_HOST}/v1"
@@ -41,6 +41,11 @@ class OpenAIChat:
     async def send(self, requests: Sequence[Request]) -> list[Reply]:
         """Answer each request with one call. Raises `CallFailed`."""
         return [reply_of(await self._http.post(self._body(request))) for request in requests]
+
+    @property
+    def quota(self) -> Quota | None:
+        """What the endpoint has last said about its limits."""
+        return self._http.quota
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -11,15 +11,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-MAX_RETRY_AFTER_S = 3600.0
-
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _MAX_DURATION_CHARACTERS = 64  # the pattern takes the square of the length on what is none
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 
 def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Return the seconds to wait, at most `MAX_RETRY_AFTER_S`, or None where no wish is made.
+    """Return the seconds to wait, however many, or None where no wish is made.
 
     `headers` is case-insensitive or has lower-case names. `now` is the wall clock, for tests.
     """
@@ -30,7 +28,7 @@ def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> fl
     )
     for wish in wishes:
         if wish is not None:
-            return _bounded(wish)
+            return _positive(wish)
     return _longest_reset(headers, now)
 
 
@@ -43,14 +41,14 @@ def duration_s(text: str) -> float | None:
 
 
 def _milliseconds(value: str | None) -> float | None:
-    number = _number(value)
-    return None if number is None else number / 1000
+    milliseconds = number(value)
+    return None if milliseconds is None else milliseconds / 1000
 
 
 def _seconds_or_date(value: str | None, now: datetime) -> float | None:
-    number = _number(value)
-    if value is None or number is not None:
-        return number
+    seconds = number(value)
+    if value is None or seconds is not None:
+        return seconds
     try:
         moment = parsedate_to_datetime(value)
     except (ValueError, TypeError, IndexError, OverflowError):
@@ -70,22 +68,23 @@ def _longest_reset(headers: Mapping[str, str], now: datetime) -> float | None:
         ("anthropic-ratelimit", "output-tokens"),
     ):
         order = "{0}-{2}-{1}" if prefix == "x-ratelimit" else "{0}-{1}-{2}"
-        if _number(headers.get(order.format(prefix, budget, "remaining"))) != 0:
+        if number(headers.get(order.format(prefix, budget, "remaining"))) != 0:
             continue
         reset = headers.get(order.format(prefix, budget, "reset"), "")
-        wait = _bounded(_reset_s(reset, now))
+        wait = _positive(reset_s(reset, now))
         if wait is not None:
             waits.append(wait)
     return max(waits, default=None)
 
 
-def _reset_s(value: str, now: datetime) -> float | None:
+def reset_s(value: str, now: datetime) -> float | None:
+    """Read a reset header: a duration, a number of seconds, or an ISO 8601 moment."""
     duration = duration_s(value)
     if duration is not None:
         return duration
-    number = _number(value)
-    if number is not None:
-        return number
+    seconds = number(value)
+    if seconds is not None:
+        return seconds
     try:
         return _until(datetime.fromisoformat(value), now)
     except ValueError:
@@ -98,13 +97,14 @@ def _until(moment: datetime, now: datetime) -> float:
     return (moment - now).total_seconds()
 
 
-def _number(value: str | None) -> float | None:
+def number(value: str | None) -> float | None:
+    """Read a header that is a number; None for what is none."""
     try:
-        number = float(value) if value is not None else math.nan
+        parsed = float(value) if value is not None else math.nan
     except ValueError:
         return None
-    return None if math.isnan(number) else number
+    return None if math.isnan(parsed) else parsed
 
 
-def _bounded(wish: float | None) -> float | None:
-    return min(wish, MAX_RETRY_AFTER_S) if wish is not None and wish > 0 else None
+def _positive(wish: float | None) -> float | None:
+    return wish if wish is not None and wish > 0 else None

@@ -42,6 +42,11 @@ class SimulatedModel:
 
     async def send(self, requests: Sequence[Request]) -> list[Reply]:
         """Answer all requests after one latency. Raises `CallFailed`."""
+        await self.pass_fate()
+        return [self._reply(request) for request in requests]
+
+    async def pass_fate(self) -> None:
+        """Take as long as a call does, and fail as often. Raises `CallFailed`."""
         settings = self._settings
         spread = self._dice.uniform(-settings.jitter, settings.jitter)
         fate = self._dice.random()
@@ -61,7 +66,10 @@ class SimulatedModel:
                     status=429,
                 )
             )
-        return [self._reply(request) for request in requests]
+
+    @property
+    def quota(self) -> None:
+        """There are no limits here but those of the machine."""
 
     async def aclose(self) -> None:
         """Nothing is held."""

@@ -18,6 +18,7 @@ class Rows:
         self.truncated = 0  # of those answered: cut at max_tokens
         self.cached = 0  # of those answered: from the cache
         self.deduped = 0  # of those answered: by the call of another row
+        self.fallback = 0  # of those answered: by another model than the row's
         self.saved_tokens = 0  # by both
         self.saved_usd = 0.0
         self.failures: Counter[FailureKind] = Counter()
@@ -36,6 +37,8 @@ class Rows:
             self.answered += 1
             self.truncated += outcome.reply.finish_reason == "length"
             self.latency.add(outcome.latency_s)
+            if outcome.row.request is not None and outcome.reply.answered_by:
+                self.fallback += outcome.reply.answered_by != outcome.row.request.model
             if outcome.reply.cached or outcome.reply.deduped:
                 self._add_saving(outcome.reply)
 
@@ -51,6 +54,7 @@ class Rows:
         self.truncated += other.truncated
         self.cached += other.cached
         self.deduped += other.deduped
+        self.fallback += other.fallback
         self.saved_tokens += other.saved_tokens
         self.saved_usd += other.saved_usd
         self.failures.update(other.failures)
@@ -63,6 +67,7 @@ class Rows:
             "truncated": self.truncated,
             "cached": self.cached,
             "deduped": self.deduped,
+            "fallback": self.fallback,
             "failed": self.failed,
             "failures": dict(self.failures.most_common()),
             "latency_s": self.latency.summary(),
@@ -80,6 +85,37 @@ class Lookups:
         """Take in another count."""
         self.hits += other.hits
         self.misses += other.misses
+
+
+class Lots:
+    """Rows that went out together."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.rows = 0
+        self.fill = 0.0  # the sum of the shares to which each was full
+
+    def add(self, rows: int, fill: float) -> None:
+        """Count one."""
+        self.count += 1
+        self.rows += rows
+        self.fill += fill
+
+    def merge(self, other: "Lots") -> None:
+        """Take in another count."""
+        self.count += other.count
+        self.rows += other.rows
+        self.fill += other.fill
+
+    def summary(self) -> dict[str, Any]:
+        """Return the numbers as JSON; means are null where there was no lot."""
+        count = self.count
+        return {
+            "count": count,
+            "rows": self.rows,
+            "mean_rows": round(self.rows / count, 3) if count else None,
+            "mean_fill": round(self.fill / count, 6) if count else None,
+        }
 
 
 class Calls:

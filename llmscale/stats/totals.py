@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from llmscale.records import FailureKind, Outcome, Reply
-from llmscale.stats.counts import Calls, Lookups, Rows, Spend
+from llmscale.stats.counts import Calls, Lookups, Lots, Rows, Spend
 
 
 class Stats:
@@ -14,6 +14,7 @@ class Stats:
         self._calls: dict[tuple[str, str], Calls] = {}  # by endpoint and model
         self._lookups: dict[str, Lookups] = {}  # by model
         self.done = 0  # rows that have an outcome
+        self.lots = Lots()
 
     def add_outcome(self, outcome: Outcome) -> None:
         """Count what became of a row."""
@@ -49,9 +50,14 @@ class Stats:
         else:
             lookups.misses += 1
 
+    def add_lot(self, rows: int, fill: float) -> None:
+        """Count a call for several rows; `fill`: the share of the cap that closed it."""
+        self.lots.add(rows, fill)
+
     def merge(self, other: "Stats") -> None:
         """Take in the numbers of another shard."""
         self.done += other.done
+        self.lots.merge(other.lots)
         for model, rows in other._rows.items():
             self._rows.setdefault(model, Rows()).merge(rows)
         for key, calls in other._calls.items():

@@ -23,7 +23,10 @@ from typing import TypeVar
 import looptime
 import msgspec
 
-from llmscale.balance.pool import Endpoint, Pool
+from llmscale.balance.endpoint import Endpoint
+from llmscale.balance.pool import Pool
+from llmscale.balance.strategies import strategy
+from llmscale.balance.window import Window
 from llmscale.balance.retrying import Balanced, RetryPolicy
 from llmscale.cost import Prices
 from llmscale.errors import CallFailed
@@ -71,6 +74,8 @@ def now_s() -> float:
 
 class Scripted:
     """A provider that answers after `latency_s`, or with what `fault` says at that moment."""
+
+    quota = None
 
     def __init__(
         self,
@@ -155,8 +160,11 @@ class Bench:
     ) -> None:
         free = Prices(is_listed=False)
         pairs = zip(providers, capacities, strict=True)
-        endpoints = [Endpoint(f"e{i}", p, c, free, limits) for i, (p, c) in enumerate(pairs)]
-        pool = Pool(endpoints, random.Random(1))
+        endpoints = [
+            Endpoint(f"e{i}", p, c, free, limits, window=Window(c))
+            for i, (p, c) in enumerate(pairs)
+        ]
+        pool = Pool(endpoints, strategy("least-loaded", "sim/m", random.Random(1)))
         policy = RetryPolicy(timeout_s=60)
         self.balanced = Balanced(lambda _: pool, policy, Stats(), random.Random(1))
         self.failed = 0

@@ -1,0 +1,35 @@
+"""How many retries there may be: a share of the calls, and a few more.
+
+When much fails at once, retries are what keeps a server down. Each call earns a part of a retry,
+each retry spends one, and what is lacking is waited for. What waits for an ill endpoint is not
+counted here: of that, one call at a time goes out. After Finagle's retry budgets.
+"""
+
+SHARE = 0.2  # retries a call
+FLOOR = 10.0  # retries that need no calls before them
+FLOOR_PER_S = 1.0  # and as many more as time goes by
+_MOST = 100.0  # that are saved up
+
+
+class RetryBudget:
+    """The retries of one pool. Times are seconds on the event loop's clock."""
+
+    def __init__(self) -> None:
+        self._left = FLOOR
+        self._seen_s: float | None = None
+
+    def earn(self) -> None:
+        """Count a call that is no retry."""
+        self._left = min(self._left + SHARE, _MOST)
+
+    def wait_s(self, now_s: float) -> float:
+        """Return the seconds until there may be another retry, 0 for now."""
+        if self._seen_s is not None and self._left < FLOOR:
+            since_s = max(0.0, now_s - self._seen_s)
+            self._left = min(self._left + since_s * FLOOR_PER_S, FLOOR)
+        self._seen_s = now_s
+        return max(0.0, (1 - self._left) / FLOOR_PER_S)
+
+    def spend(self) -> None:
+        """Count a retry, which is made after the wait."""
+        self._left -= 1

@@ -1,0 +1,128 @@
+"""Embeddings of OpenAI, and of every server that speaks the same: vLLM, Ollama, llama.cpp.
+
+Wire format: https://platform.openai.com/docs/api-reference/embeddings/create
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from llmscale.config import EndpointConfig
+from llmscale.errors import CallFailed
+from llmscale.providers.failures import bad_response
+from llmscale.providers.http import HttpEndpoint
+from llmscale.providers.keys import key_for
+from llmscale.providers.openai import BASE_URL, OWN_HOST, count, text_or_empty
+from llmscale.records import Quota, Reply, Request, Usage
+from llmscale.vectors import LITTLE_FLOAT32, fault_of
+
+MAX_DIMENSIONS = 65_536
+
+
+class OpenAIEmbeddings:
+    """One address that answers embeddings."""
+
+    def __init__(self, base_url: str = BASE_URL, key: str | None = None) -> None:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._http = HttpEndpoint(f"{base_url.rstrip('/')}/embeddings", headers, key)
+
+    async def send(self, requests: Sequence[Request]) -> list[Reply]:
+        """Embed all texts in one call. Raises `CallFailed`."""
+        return replies_of(await self._http.post(_body(requests)), requests)
+
+    @property
+    def quota(self) -> Quota | None:
+        """What the endpoint has last said about its limits."""
+        return self._http.quota
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+
+def open_endpoint(
+    name: str, endpoint: EndpointConfig, capacity: int, allow_hosts: frozenset[str]
+) -> OpenAIEmbeddings:
+    """Open the endpoint; the name and the capacity are the caller's business."""
+    del name, capacity
+    base_url = endpoint.base_url or BASE_URL
+    key = key_for(
+        endpoint,
+        base_url,
+        default_env="OPENAI_API_KEY",
+        own_host=OWN_HOST,
+        allow_hosts=allow_hosts,
+    )
+    return OpenAIEmbeddings(base_url, key)
+
+
+def _body(requests: Sequence[Request]) -> dict[str, Any]:
+    first = requests[0]
+    body: dict[str, Any] = {
+        "model": first.model.partition("/")[2],
+        "input": [request.text for request in requests],
+        "encoding_format": "base64",  # a third of the bytes, and exact; numbers are read as well
+    }
+    if first.dimensions is not None:
+        body["dimensions"] = first.dimensions
+    return body | (first.extra or {})
+
+
+def replies_of(answer: Mapping[str, Any], requests: Sequence[Request]) -> list[Reply]:
+    """Read a list of embeddings: each goes to the text that its `index` names.
+
+    Raises `CallFailed` where one is missing, double, of another length than the others, no number
+    or zero: a vector in the wrong place would never be found out later.
+    """
+    try:
+        places = [(item["index"], _vector(item["embedding"])) for item in answer["data"]]
+        total = count((answer.get("usage") or {}).get("prompt_tokens"))
+    except (LookupError, TypeError, AttributeError, ValueError, binascii.Error) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise CallFailed(bad_response(f"not a list of embeddings ({reason})")) from None
+    vectors = {index: vector for index, vector in places if type(index) is int}
+    if len(places) != len(requests) or vectors.keys() != set(range(len(requests))):
+        message = f"{len(requests)} texts were sent, and {len(places)} vectors came, not one each"
+        raise CallFailed(bad_response(message))
+    fault = fault_of(list(vectors.values()), requests[0].dimensions)
+    if fault is not None:
+        raise CallFailed(bad_response(fault))
+    model = text_or_empty(answer.get("model"))
+    return [
+        Reply(
+            text=None,
+            finish_reason="stop",
+            model=model,
+            usage=Usage(input_tokens=tokens),
+            vector=vectors[index].tobytes(),
+        )
+        for index, tokens in enumerate(_shares(total, requests))
+    ]
+
+
+def _vector(embedding: Any) -> "np.ndarray[Any, np.dtype[np.float32]]":
+    if isinstance(embedding, str):
+        return np.frombuffer(base64.b64decode(embedding, validate=True), LITTLE_FLOAT32)
+    if not isinstance(embedding, list) or len(embedding) > MAX_DIMENSIONS:
+        raise ValueError("an embedding is no list of numbers")
+    numbers = np.array(embedding, np.float64)
+    if numbers.ndim != 1:
+        raise ValueError("an embedding is no list of numbers")
+    with np.errstate(over="ignore"):  # what float32 can't hold is found out as infinite
+        return numbers.astype(LITTLE_FLOAT32)
+
+
+def _shares(total: int, requests: Sequence[Request]) -> list[int]:
+    """Divide the tokens of a call among its texts, by their lengths; the sum stays the same."""
+    lengths = [len(request.text or "") for request in requests]
+    whole = sum(lengths) or 1
+    shares, given, seen = [], 0, 0
+    for length in lengths:
+        seen += length
+        upto = total * seen // whole
+        shares.append(upto - given)
+        given = upto
+    return shares

@@ -1,0 +1,43 @@
+"""Simulated vectors: a function of the text, so that a wrong or shifted one is detected."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from llmscale.config import EndpointConfig
+from llmscale.providers.sim import SimulatedModel, read_settings
+from llmscale.records import Reply, Request, Usage
+from llmscale.vectors import LITTLE_FLOAT32
+
+DIMENSIONS = 64
+
+
+class SimulatedVectors(SimulatedModel):
+    """As slow, and as likely to fail, as its settings say."""
+
+    async def send(self, requests: Sequence[Request]) -> list[Reply]:
+        """Answer all texts after one latency. Raises `CallFailed`."""
+        await self.pass_fate()
+        return [_reply(request) for request in requests]
+
+
+def open_endpoint(
+    name: str, endpoint: EndpointConfig, capacity: int, allow_hosts: frozenset[str]
+) -> SimulatedVectors:
+    """Read the settings out of the name. Raises `ConfigError`."""
+    del endpoint, capacity, allow_hosts
+    return SimulatedVectors(read_settings(name))
+
+
+def _reply(request: Request) -> Reply:
+    text = request.text or ""
+    seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+    numbers = np.random.default_rng(seed).standard_normal(request.dimensions or DIMENSIONS)
+    return Reply(
+        text=None,
+        finish_reason="stop",
+        model=request.model.partition("/")[2],
+        usage=Usage(input_tokens=1 + len(text) // 4),
+        vector=(numbers / np.linalg.norm(numbers)).astype(LITTLE_FLOAT32).tobytes(),
+    )
