@@ -37,13 +37,15 @@ class TokenEstimate:
             )
 
     def _of(self, request: Request) -> int:
-        output_tokens = self._output_tokens
+        output_tokens = self._output_tokens if request.text is None else 0.0
         if request.max_tokens is not None:
             output_tokens = min(output_tokens, request.max_tokens)
         return 1 + int(_characters(request) / self._characters_per_token + output_tokens)
 
 
 def _characters(request: Request) -> int:
+    if request.text is not None:
+        return len(request.text)
     return len(orjson.dumps(request.messages)) + (
         len(orjson.dumps(request.tools)) if request.tools else 0
     )

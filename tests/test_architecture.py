@@ -14,7 +14,7 @@ import llmscale
 PACKAGE = Path(llmscale.__file__).parent
 
 RANKS = {
-    0: {"contracts", "errors", "records", "units"},
+    0: {"contracts", "errors", "records", "units", "vectors"},
     1: {"config", "cost", "formats", "logs", "nesting", "stats", "tokens"},
     2: {
         "balance",
@@ -22,14 +22,20 @@ RANKS = {
         "cache",
         "cache_table",
         "documents",
+        "exports",
+        "feed",
         "job",
         "limits",
+        "limits_table",
+        "nearest",
         "progress",
         "providers",
         "reader",
         "report",
         "routing",
         "schema",
+        "users",
+        "writer",
     },
     3: {"pipeline", "verify"},
     4: {"assemble"},

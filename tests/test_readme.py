@@ -316,7 +316,7 @@ def test_every_kind_of_failure_is_in_the_table() -> None:
 def test_the_fields_of_rows_are_those_of_the_reader() -> None:
     text = section("What goes in")
     understood = text.partition("These fields are understood:")[2].partition(".")[0]
-    assert tuple(code(understood)) == REQUEST_FIELDS
+    assert sorted(code(understood)) == sorted(REQUEST_FIELDS)
     passed = text.partition("These fields are sent as they are:")[2].partition(".")[0]
     assert set(code(passed)) == PASSED_FIELDS
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from llmscale.config import CHANGES_ANSWERS, Config
+from llmscale.config import Config
 from llmscale.errors import ConfigError
 from llmscale.job.files import JobFiles, storage_error
 from llmscale.job.job import Identity
@@ -27,12 +27,13 @@ def files_of(config: Config, sources: Sequence[Source]) -> JobFiles:
     return JobFiles(output)
 
 
-def identity_of(config: Config, sources: Sequence[Source]) -> Identity:
-    """Return what makes two runs the same job."""
-    settings = {name: getattr(config, name) for name in CHANGES_ANSWERS}
+def identity_of(config: Config, sources: Sequence[Source], names: Sequence[str]) -> Identity:
+    """Return what makes two runs the same job: the content, and the settings of these names."""
+    settings = {name: getattr(config, name) for name in names}
     settings["model"] = config.default_model
-    settings["stop"] = list(config.stop)
-    if config.json_schema is not None:
+    if "stop" in names:
+        settings["stop"] = list(config.stop)
+    if "json_schema" in names and config.json_schema is not None:
         settings["json_schema"] = digest(config.json_schema)
     given = {name: value for name, value in settings.items() if value not in (None, [], {})}
     inputs = [InputFile(source.name, digest(source.path)) for source in sources]

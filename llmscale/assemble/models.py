@@ -1,6 +1,7 @@
 """Which endpoints answer for which model, by the endpoints of a `Config`."""
 
 from llmscale.config import Config, EndpointConfig
+from llmscale.errors import ConfigError
 from llmscale.providers import ANY_MODEL, PROVIDERS, split_model
 
 
@@ -8,11 +9,22 @@ class Models:
     """Names of models as rows write them, and the endpoints behind them."""
 
     def __init__(self, config: Config) -> None:
-        """Raises `ConfigError` for an endpoint of no known provider."""
+        """Raises `ConfigError` for an endpoint of no known provider, a fallback of no endpoint."""
         self.endpoints = config.endpoints()
         self._own_provider, _ = split_model(config.default_model)
         for endpoint in self.endpoints:
             split_model(endpoint.model)
+        self.fallback = {
+            self._known(model): [self._known(other) for other in others]
+            for model, others in config.fallback.items()
+        }
+        """For a model, those that answer when it can't."""
+
+    def _known(self, model: str) -> str:
+        try:
+            return self.resolve(model)
+        except LookupError as error:
+            raise ConfigError(f"fallback: {error.args[0]}") from None
 
     def resolve(self, model: str) -> str:
         """Return the full name of a model: a bare name is one of the run's own provider.

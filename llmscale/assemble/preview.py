@@ -8,10 +8,11 @@ import orjson
 from msgspec.structs import replace
 
 from llmscale.assemble.inputs import files_of, identity_of
+from llmscale.assemble.job_run import STDOUT
 from llmscale.assemble.models import Models
-from llmscale.assemble.run import STDOUT, row_parser
+from llmscale.assemble.run import row_parser
 from llmscale.assemble.stack import open_all
-from llmscale.config import Config
+from llmscale.config import CHANGES_ANSWERS, Config
 from llmscale.errors import ConfigError
 from llmscale.job import manifest as manifests
 from llmscale.reader.rows import rows_of
@@ -90,7 +91,7 @@ def _state(config: Config, sources: Sequence[Source]) -> str:
     found = manifests.load(files.manifest)
     if found is None:
         return "in the way: replaced only with --overwrite" if files.output.exists() else "new"
-    inputs, settings, _ = identity_of(config, sources)
+    inputs, settings, _ = identity_of(config, sources, CHANGES_ANSWERS)
     changed = manifests.differences(found, inputs, settings)
     if changed:
         return f"another job's, replaced only with --overwrite: {'; '.join(changed)}"

@@ -4,27 +4,36 @@ Endpoints are opened here, each with its key, its prices and its capacity, and c
 """
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from llmscale.assemble.caching import open_replies
 from llmscale.assemble.models import Models
-from llmscale.balance.pool import Endpoint, Pool
+from llmscale.balance.endpoint import Endpoint
+from llmscale.balance.pool import Pool
 from llmscale.balance.retrying import Balanced, RetryPolicy
-from llmscale.batching import OneByOne
+from llmscale.balance.strategies import strategy
+from llmscale.balance.window import Window
+from llmscale.batching.batcher import Batcher, LotCaps
+from llmscale.batching.one_by_one import OneByOne
+from llmscale.batching.shortening import Shortened
 from llmscale.cache.cached import Cached
 from llmscale.cache.on_disk import DiskReplies
 from llmscale.config import Config, EndpointConfig
 from llmscale.contracts import Answers
 from llmscale.cost import Prices
 from llmscale.limits import Limits
-from llmscale.providers import default_capacity, open_provider
+from llmscale.providers import Task, default_capacity, open_provider, split_model
+from llmscale.records import Request
+from llmscale.routing.fallback import Fallback
 from llmscale.schema import SchemaChecked
 from llmscale.stats import Stats
-from llmscale.units import per_minute
+from llmscale.tokens import TokenEstimate
+from llmscale.units import per_minute, size_bytes
 
 DEFAULT_CONCURRENCY = 64
+DEFAULT_LOTS = 16  # in flight, of texts to be embedded
 
 
 class Stack(NamedTuple):
@@ -34,6 +43,7 @@ class Stack(NamedTuple):
     balanced: Balanced
     pools: "Pools"
     width: int  # rows in flight
+    input_ended: Callable[[], None]  # to be called when there is no further row
 
     def stop(self) -> None:
         """Send nothing more; calls in flight may finish."""
@@ -44,8 +54,12 @@ class Stack(NamedTuple):
 class Pools:
     """A pool for each model, made when the first row asks for it; endpoints are shared."""
 
-    def __init__(self, models: Models, endpoints: dict[EndpointConfig, Endpoint]) -> None:
+    def __init__(
+        self, config: Config, models: Models, endpoints: dict[EndpointConfig, Endpoint]
+    ) -> None:
+        self._config = config
         self._models = models
+        self._fallback = models.fallback
         self._endpoints = endpoints
         self._pools: dict[str, Pool] = {}
         self._dice = random.Random()  # noqa: S311 (ties, no secret)
@@ -56,7 +70,9 @@ class Pools:
         pool = self._pools.get(model)
         if pool is None:
             serving = [self._endpoints[e] for e in self._models.endpoints_of(model)]
-            pool = self._pools[model] = Pool(serving, self._dice)
+            chooses = strategy(self._config.strategy, model, self._dice)
+            patience_s = self._config.fallback_after if model in self._fallback else float("inf")
+            pool = self._pools[model] = Pool(serving, chooses, patience_s=patience_s)
             if self._stopped:
                 pool.stop()
         return pool
@@ -73,10 +89,14 @@ class Opened(NamedTuple):
 
     endpoints: dict[EndpointConfig, Endpoint]
     replies: DiskReplies | None  # None: no cache
+    task: Task
 
     def width(self, config: Config) -> int:
         """Return how many rows may be in flight: as asked for, or as many as the endpoints take."""
-        return config.concurrency or sum(e.capacity for e in self.endpoints.values())
+        calls = config.concurrency or sum(e.capacity for e in self.endpoints.values())
+        if self.task == "chat":
+            return calls
+        return (calls + 1) * config.embed_batch_size  # while they are out, one more lot gathers
 
     async def aclose(self) -> None:
         """Close all of it."""
@@ -86,13 +106,17 @@ class Opened(NamedTuple):
             await self.replies.aclose()
 
 
-def open_all(config: Config, models: Models) -> Opened:
+def open_all(config: Config, models: Models, task: Task = "chat") -> Opened:
     """Open every endpoint (find its key, load its weights) and the cache. Nothing is sent.
 
-    Raises `ConfigError` when an endpoint can't be opened.
+    For embeddings, the endpoints of the one model that embeds. Raises `ConfigError` when an
+    endpoint can't be opened.
     """
-    endpoints = {endpoint: _open(config, models, endpoint) for endpoint in models.endpoints}
-    return Opened(endpoints, open_replies(config))
+    wanted: Iterable[EndpointConfig] = models.endpoints
+    if task == "embedding":
+        wanted = models.endpoints_of(config.default_model)
+    endpoints = {endpoint: _open(config, models, endpoint, task) for endpoint in wanted}
+    return Opened(endpoints, open_replies(config), task)
 
 
 @asynccontextmanager
@@ -101,29 +125,81 @@ async def stacked(
 ) -> AsyncIterator[Stack]:
     """Put the layers on top of what is opened, and close that at the end."""
     try:
-        pools = Pools(models, opened.endpoints)
+        pools = Pools(config, models, opened.endpoints)
         policy = RetryPolicy(config.timeout, config.max_attempts, config.retry_time)
         balanced = Balanced(pools, policy, stats)
-        answers: Answers = SchemaChecked(OneByOne(balanced))
+        answers, input_ended = _bridge(config, opened.task, balanced, stats)
         if opened.replies is not None and config.cache_mode != "off":
             answers = Cached(answers, opened.replies, stats, config.cache_mode)
-        yield Stack(answers, balanced, pools, opened.width(config))
+        if models.fallback:
+            answers = Fallback(answers, models.fallback)
+        if config.embed_normalize and opened.task == "embedding":
+            from llmscale.batching.normalizing import Normalized  # numpy, only where it is wanted
+
+            answers = Normalized(answers)
+        yield Stack(answers, balanced, pools, opened.width(config), input_ended)
     finally:
         await opened.aclose()
 
 
-def _open(config: Config, models: Models, endpoint: EndpointConfig) -> Endpoint:
+def _bridge(
+    config: Config, task: Task, balanced: Balanced, stats: Stats
+) -> tuple[Answers, Callable[[], None]]:
+    """Return what makes calls of rows, and what it wants to be told when there are no more."""
+    if task == "chat":
+        return SchemaChecked(OneByOne(balanced)), lambda: None
+    caps = LotCaps(
+        config.embed_batch_size,
+        config.embed_batch_tokens,
+        size_bytes(config.embed_batch_bytes),
+        config.embed_batch_wait,
+    )
+    estimate = TokenEstimate()
+    batcher = Batcher(balanced, caps, lambda r: (estimate.of((r,)), _size_bytes(r)), stats)
+    return Shortened(batcher) if config.embed_truncate else batcher, batcher.end
+
+
+def _size_bytes(request: Request) -> int:
+    return len((request.text or "").encode())
+
+
+def _open(config: Config, models: Models, endpoint: EndpointConfig, task: Task) -> Endpoint:
     capacity = (
         endpoint.capacity
-        or default_capacity(endpoint.model)
+        or default_capacity(endpoint.model, task)
         or config.concurrency
-        or DEFAULT_CONCURRENCY
+        or (DEFAULT_CONCURRENCY if task == "chat" else DEFAULT_LOTS)
     )
-    provider = open_provider(endpoint, capacity, frozenset(config.allow_host))
+    provider = open_provider(endpoint, capacity, frozenset(config.allow_host), task)
     prices = Prices(is_listed=endpoint.base_url is None)
-    return Endpoint(models.label(endpoint), provider, capacity, prices, _limits(endpoint))
+    return Endpoint(
+        models.label(endpoint),
+        provider,
+        capacity,
+        prices,
+        _limits(endpoint),
+        weight=endpoint.weight,
+        window=_window(config, endpoint, capacity),
+    )
+
+
+def _window(config: Config, endpoint: EndpointConfig, capacity: int) -> Window | None:
+    """A server of one's own takes every call and gets slower; a provider refuses what is much."""
+    if not config.adaptive:
+        return None
+    return Window(capacity, follows_latency=endpoint.base_url is not None)
 
 
 def _limits(endpoint: EndpointConfig) -> Limits | None:
-    rates = [None if r is None else per_minute(r) for r in (endpoint.rpm, endpoint.tpm)]
-    return None if rates == [None, None] else Limits(*rates)
+    """The limits that are set; of an endpoint on the network also those that it will tell."""
+    rpm, tpm = (None if r is None else per_minute(r) for r in (endpoint.rpm, endpoint.tpm))
+    is_remote = split_model(endpoint.model)[0] in ("openai", "anthropic")
+    if not is_remote and (rpm, tpm, endpoint.rpd, endpoint.tpd) == (None,) * 4:
+        return None
+    return Limits(
+        rpm,
+        tpm,
+        burst=endpoint.burst,
+        requests_per_day=endpoint.rpd,
+        tokens_per_day=endpoint.tpd,
+    )

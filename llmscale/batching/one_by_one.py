@@ -1,4 +1,4 @@
-"""The bridge from rows to calls: the only place where an `Answers` becomes a `Sends`."""
+"""Every row a call of its own."""
 
 from llmscale.contracts import Sends
 from llmscale.records import Reply, Request

@@ -10,7 +10,10 @@ import typer
 
 from llmscale import __version__
 from llmscale.cli.cache import app as cache
+from llmscale.cli.embed import embed
+from llmscale.cli.limits import limits
 from llmscale.cli.run import run
+from llmscale.cli.search import search
 from llmscale.cli.verify import verify
 
 app = typer.Typer(
@@ -25,6 +28,9 @@ app = typer.Typer(
     rich_markup_mode=None,  # rich would double the time of --help
 )
 app.command()(run)
+app.command()(embed)
+app.command()(limits)
+app.command()(search)
 app.command()(verify)
 app.add_typer(cache, name="cache")
 

@@ -8,6 +8,8 @@ CacheMode = Literal["off", "on", "read", "write", "refresh"]
 LogFormat = Literal["text", "json"]
 OutputFormat = Literal["auto", "llmscale", "openai-batch"]
 
+Strategy = Literal["least-loaded", "latency", "cost", "round-robin"]
+
 ConfigFile = Annotated[
     str | None,
     typer.Option(
@@ -51,6 +53,66 @@ CacheTtl = Annotated[
     str | None, typer.Option(metavar="TIME", help="How long an answer lasts: 12h, 7d.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON on standard output.")]
+
+BaseUrl = Annotated[
+    str | None, typer.Option(metavar="URL", help="Another server with the same API.")
+]
+ApiKeyEnv = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The variable that holds the key.")
+]
+AllowHost = Annotated[
+    list[str] | None,
+    typer.Option(metavar="HOST", help="Let a key go to this host too. Repeatable."),
+]
+Rpm = Annotated[
+    str | None,
+    typer.Option(metavar="RATE", help="Requests a minute at most: 500, 500/min, 10/s."),
+]
+Tpm = Annotated[
+    str | None,
+    typer.Option(metavar="RATE", help="Tokens a minute at most, in and out: 200000."),
+]
+StrategyOption = Annotated[
+    Strategy | None,
+    typer.Option(help="Which endpoint of several takes a call. Default: least-loaded."),
+]
+NoAdaptive = Annotated[
+    bool,
+    typer.Option(
+        "--no-adaptive", help="Have as much in flight as may be, even where it is too much."
+    ),
+]
+Timeout = Annotated[
+    float | None, typer.Option(metavar="S", help="Seconds for one attempt. Default: 120.")
+]
+MaxAttempts = Annotated[
+    int | None, typer.Option(metavar="N", help="Attempts for a row. Default: 5.")
+]
+RetryTime = Annotated[
+    float | None,
+    typer.Option(metavar="S", help="Seconds after which no retry begins. Default: 600."),
+]
+CacheModeOption = Annotated[
+    CacheMode | None,
+    typer.Option(
+        "--cache",
+        help="on: use and fill; read: only use; write: only fill; refresh: ask anew; off. "
+        "Default: on.",
+    ),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Begin anew, giving up what is there.")
+]
+Report = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Where the report goes. Default: NAME.report.json."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
+LogFormatOption = Annotated[
+    LogFormat | None,
+    typer.Option(help="Shape of what is said on stderr. Default: text."),
+]
 
 
 def given(arguments: dict[str, object]) -> dict[str, object]:

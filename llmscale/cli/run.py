@@ -26,37 +26,19 @@ def run(
     ] = None,
     config: options.ConfigFile = None,
     model: options.Model = None,
-    base_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Another server with the same API.")
-    ] = None,
-    api_key_env: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The variable that holds the key.")
-    ] = None,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(metavar="HOST", help="Let a key go to this host too. Repeatable."),
-    ] = None,
+    base_url: options.BaseUrl = None,
+    api_key_env: options.ApiKeyEnv = None,
+    allow_host: options.AllowHost = None,
     concurrency: Annotated[
         int | None, typer.Option(metavar="N", help="Rows in flight. Default: 64, local: its slots.")
     ] = None,
-    rpm: Annotated[
-        str | None,
-        typer.Option(metavar="RATE", help="Requests a minute at most: 500, 500/min, 10/s."),
-    ] = None,
-    tpm: Annotated[
-        str | None,
-        typer.Option(metavar="RATE", help="Tokens a minute at most, in and out: 200000."),
-    ] = None,
-    timeout: Annotated[
-        float | None, typer.Option(metavar="S", help="Seconds for one attempt. Default: 120.")
-    ] = None,
-    max_attempts: Annotated[
-        int | None, typer.Option(metavar="N", help="Attempts for a row. Default: 5.")
-    ] = None,
-    retry_time: Annotated[
-        float | None,
-        typer.Option(metavar="S", help="Seconds after which no retry begins. Default: 600."),
-    ] = None,
+    rpm: options.Rpm = None,
+    tpm: options.Tpm = None,
+    strategy: options.StrategyOption = None,
+    no_adaptive: options.NoAdaptive = False,
+    timeout: options.Timeout = None,
+    max_attempts: options.MaxAttempts = None,
+    retry_time: options.RetryTime = None,
     max_tokens: options.MaxTokens = None,
     temperature: options.Temperature = None,
     top_p: options.TopP = None,
@@ -66,14 +48,7 @@ def run(
     template: options.Template = None,
     param: options.Param = None,
     json_schema: options.JsonSchema = None,
-    cache_mode: Annotated[
-        options.CacheMode | None,
-        typer.Option(
-            "--cache",
-            help="on: use and fill; read: only use; write: only fill; refresh: ask anew; off. "
-            "Default: on.",
-        ),
-    ] = None,
+    cache_mode: options.CacheModeOption = None,
     cache_dir: options.CacheDir = None,
     cache_ttl: options.CacheTtl = None,
     cache_max_size: options.CacheMaxSize = None,
@@ -83,27 +58,21 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read and check everything, send nothing.")
     ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Begin anew, giving up what is there.")
-    ] = False,
+    overwrite: options.Overwrite = False,
     output_format: Annotated[
         options.OutputFormat | None,
         typer.Option(help="Shape of the output lines. Default: auto, the shape of the input."),
     ] = None,
-    report: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Where the report goes. Default: NAME.report.json."),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
-    log_format: Annotated[
-        options.LogFormat | None,
-        typer.Option(help="Shape of what is said on stderr. Default: text."),
-    ] = None,
+    report: options.Report = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    log_format: options.LogFormatOption = None,
 ) -> None:
     """Answer every row of a JSONL file. The same command again resumes, or retries what failed."""
     flags = options.given(locals())
     flags.pop("dry_run", None)
+    if flags.pop("no_adaptive", False):
+        flags["adaptive"] = False
     raise typer.Exit(_run(flags.pop("config", None), flags, dry_run=dry_run))
 
 

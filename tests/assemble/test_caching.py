@@ -114,7 +114,7 @@ async def test_writing_only_what_is_missing_keeps_the_old_answer(tmp_path: Path)
 
 async def put_another_answer(settings: Config) -> None:
     async with replies_of(settings) as replies:
-        await replies.put(key_of(request()), entry_of(request("another")), "openai/m")
+        replies.put(key_of(request()), entry_of(request("another")), "openai/m")
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ async def test_a_run_is_noted_with_its_uses_by_model_and_what_the_store_went_thr
     stats = stats_of(paid, hit, hit, shared, lookups=3, hits=2)
     stats.merge(stats_of(paid, model="sim/other", lookups=1))
     async with replies_of(settings) as replies:
-        await replies.put(*item(request()))
+        replies.put(*item(request()))
     note_use(settings, replies, stats, STARTED, "out.jsonl")
     (run,) = history.runs(tmp_path / "cache")
     assert (run.started, run.output) == ("2026-01-02T03:04:05+00:00", "out.jsonl")

@@ -10,18 +10,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmscale.balance.pool import Endpoint, Pool
+from llmscale.balance.endpoint import Endpoint
+from llmscale.balance.pool import Pool
+from llmscale.balance.strategies import strategy
 from llmscale.contracts import Allowance
 from llmscale.cost import Prices
-from llmscale.errors import CallStopped
+from llmscale.errors import CallFailed, CallStopped
 from llmscale.limits import Limits
-from llmscale.records import Reply, Request
+from llmscale.records import Failure, Quota, Reply, Request
 
 NOBODY: set[Endpoint] = set()
 
 
 class Nothing:
     """A provider that is never called: a pool knows nothing of calls."""
+
+    quota = None
 
     async def send(self, requests: Sequence[Request]) -> list[Reply]:
         raise NotImplementedError
@@ -51,13 +55,20 @@ class Spaced:
     def correct(self, taken: int, used: int) -> None:
         raise NotImplementedError
 
+    def summary(self) -> dict[str, float | None]:
+        raise NotImplementedError
+
+    def learn(self, quota: Quota) -> list[str]:
+        raise NotImplementedError
+
 
 def endpoint(name: str, capacity: int = 1, allowance: Allowance | None = None) -> Endpoint:
     return Endpoint(name, Nothing(), capacity, Prices(is_listed=False), allowance)
 
 
-def pool_of(*endpoints: Endpoint, seed: int = 0) -> Pool:
-    return Pool(endpoints, random.Random(seed))
+def pool_of(*endpoints: Endpoint, seed: int = 0, patience_s: float = float("inf")) -> Pool:
+    least_loaded = strategy("least-loaded", "sim/m", random.Random(seed))
+    return Pool(endpoints, least_loaded, patience_s=patience_s)
 
 
 async def settle() -> None:
@@ -559,7 +570,7 @@ async def test_the_pace_after_a_rest_is_that_of_the_calls_before_it() -> None:
     one = endpoint("a", 10)
     pool = pool_of(one)
     for _ in range(100):
-        one.answered(began_s=0, now_s=4)
+        one.answered(began_s=0, now_s=4, tokens=10)
     pool.rest(one, 10)
     for _ in range(2):
         await pool.acquire(NOBODY)
@@ -585,7 +596,7 @@ async def test_an_endpoint_that_recovers_gets_its_calls_back_one_by_one() -> Non
     await pool.acquire(NOBODY)
     waiters = [await waiting_for(pool) for _ in range(4)]
     await asyncio.sleep(3)
-    one.answered(began_s=2, now_s=3)
+    one.answered(began_s=2, now_s=3, tokens=10)
     pool.release(one)
     await asyncio.sleep(0.3)
     assert sum(task.done() for task in waiters) == 2
@@ -600,7 +611,7 @@ async def test_a_probe_does_not_wait_for_calls_that_hang_since_the_illness() -> 
     for _ in range(20):
         await pool.acquire(NOBODY)
     for _ in range(8):
-        rest_s = one.failed("timeout", 0, 0)
+        rest_s = one.fell_ill("timeout", 0, 0, has_alternatives=False)
         if rest_s is not None:
             pool.rest(one, rest_s)
         pool.release(one)

@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
-from llmscale.balance.pool import Endpoint, Pool
+from llmscale.balance.endpoint import Endpoint
+from llmscale.balance.pool import Pool
 from llmscale.balance.retrying import Balanced, RetryPolicy
+from llmscale.balance.strategies import strategy
 from llmscale.contracts import Allowance
 from llmscale.cost import Prices
 from llmscale.errors import CallFailed, CallStopped, ProviderRefused
 from llmscale.limits import Limits
-from llmscale.records import Failure, FailureKind, Reply, Request, Usage
+from llmscale.records import Failure, FailureKind, Quota, Reply, Request, Usage
 from llmscale.stats import Calls, Stats
 
 pytestmark = pytest.mark.looptime
@@ -38,6 +40,7 @@ class Scripted:
     """Answers its calls in order by what is written: a failure, or seconds before a reply."""
 
     refuses_after_s = 0.0
+    quota: Quota | None = None
 
     def __init__(self, *script: Failure | float, then: Failure | float = 0.0) -> None:
         self.called_at_s: list[float] = []
@@ -55,6 +58,11 @@ class Scripted:
 
     async def aclose(self) -> None:
         """Hold nothing."""
+
+
+def pool_of(endpoints: Sequence[Endpoint], patience_s: float = float("inf")) -> Pool:
+    least_loaded = strategy("least-loaded", "sim/m", random.Random(0))
+    return Pool(endpoints, least_loaded, patience_s=patience_s)
 
 
 class Highest(random.Random):
@@ -78,7 +86,7 @@ class Bench:
         free = Prices(is_listed=False)
         named = zip("abc", providers, strict=False)
         self.endpoints = [Endpoint(name, one, capacity, free, allowance) for name, one in named]
-        self.pool = Pool(self.endpoints, random.Random(0))
+        self.pool = pool_of(self.endpoints)
         self.stats = Stats()
         self.balanced = Balanced(lambda _: self.pool, policy, self.stats, dice or Highest())
 
@@ -115,7 +123,7 @@ async def test_an_answer_is_stamped_with_who_gave_it_when_and_for_how_much() -> 
 
 async def test_the_price_is_that_of_the_model_that_was_asked_for() -> None:
     provider = Scripted()
-    pool = Pool([Endpoint("a", provider, 1, Prices(is_listed=True))], random.Random(0))
+    pool = pool_of([Endpoint("a", provider, 1, Prices(is_listed=True))])
     balanced = Balanced(lambda _: pool, QUICK, Stats())
     for model, cost_usd in (("openai/gpt-4o", 10 * 2.5e-6 + 2 * 1e-5), ("openai/none", None)):
         replies = await balanced.send((Request(model=model, messages=[]),))
@@ -522,6 +530,12 @@ class Counted:
 
     def correct(self, taken: int, used: int) -> None:
         self.corrected.append((taken, used))
+
+    def summary(self) -> dict[str, float | None]:
+        raise NotImplementedError
+
+    def learn(self, quota: Quota) -> list[str]:
+        raise NotImplementedError
 
 
 async def test_what_a_call_was_thought_to_take_is_corrected_by_what_it_took() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from llmscale.batching import OneByOne
+from llmscale.batching.one_by_one import OneByOne
 from llmscale.errors import CallFailed, ConfigError
 from llmscale.records import Failure, Reply, Request, Usage
 

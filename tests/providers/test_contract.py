@@ -4,6 +4,8 @@ openai and anthropic talk to a scripted server on loopback, local to real weight
 """
 
 import asyncio
+import subprocess
+import sys
 import typing
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ from llmscale.errors import CallFailed, ConfigError
 from llmscale.formats import OutputFormat, encode, line_of
 from llmscale.providers import PROVIDERS, anthropic, open_provider, openai, split_model
 from llmscale.records import FailureKind, FinishReason, Outcome, Reply, Request, Row
-from tests.servers.chat import ChatServer, Step, expected_answer
+from tests.servers.chat import ROOT, ChatServer, Step, expected_answer
 
 on_its_loop = pytest.mark.asyncio(loop_scope="module")
 every_provider = pytest.mark.parametrize("name", PROVIDERS)
@@ -388,6 +390,36 @@ def test_an_answer_with_anything_anywhere_is_read_or_is_a_failed_call(
     outcome = Outcome(row=Row(index=0, request=request(name)), reply=reply, attempts=1)
     for output_format in typing.get_args(OutputFormat):
         assert orjson.loads(encode(line_of(outcome), output_format))
+
+
+OPENED_THEN_CALLED = """
+import asyncio, sys
+from llmscale.config import EndpointConfig
+from llmscale.errors import CallFailed
+from llmscale.providers import open_provider
+from llmscale.records import Request
+
+async def call():
+    provider = open_provider(EndpointConfig(model=sys.argv[1], base_url="http://127.0.0.1:1"), 1)
+    print("aiohttp" in sys.modules)
+    try:
+        await provider.send([Request(model=sys.argv[1], messages=[])])
+    except CallFailed as error:
+        print(error.failure.kind, "aiohttp" in sys.modules)
+    await provider.aclose()
+
+asyncio.run(call())
+"""
+
+
+@every_http_provider
+def test_the_http_client_is_loaded_at_the_first_call_and_not_when_an_endpoint_is_opened(
+    name: str,
+) -> None:
+    """It takes a tenth of a second, which a run that finds all in the cache can do without."""
+    arguments = [sys.executable, "-c", OPENED_THEN_CALLED, f"{name}/m"]
+    ended = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ended.stdout.splitlines(), ended.stderr) == (["False", "connection True"], "")
 
 
 @pytest.mark.parametrize("model", ["", "gpt-4o", "openai", "openai/", "OpenAI/x", "azure/x", "/x"])

@@ -104,10 +104,6 @@ def _error_body(status: int) -> bytes:
     return orjson.dumps({"error": {"message": message, "type": "test_error", "code": None}})
 
 
-def _is_question(body: object) -> bool:
-    return isinstance(body, dict) and isinstance(body.get("messages"), list)
-
-
 # What `--faults` can name beside a status code.
 NAMED_FAULTS = {
     "reset": Step(reset=True),
@@ -353,13 +349,31 @@ class ChatServer:
         if self._ledger is not None:
             self._ledger.close()
 
+    def is_question(self, body: object) -> bool:
+        """Tell whether there is an answer to a body."""
+        return isinstance(body, dict) and isinstance(body.get("messages"), list)
+
+    def key_of(self, question: dict[str, Any]) -> str:
+        """Return the name of a question in the ledger."""
+        return request_key(question.get("model"), question["messages"])
+
+    def response_body(self, step: Step, key: str, question: dict[str, Any] | None) -> bytes:
+        """Return what a step sends."""
+        if isinstance(step.body, bytes):
+            return step.body
+        if step.body is not None:
+            return orjson.dumps(step.body)
+        if step.status != 200 or question is None:
+            return _error_body(step.status)
+        return _answer_body(key, question)
+
     def begin(self, connection: _Connection, received: Received) -> _Call:
         """Note the arrival of a request and decide how it is answered."""
-        question = received.body if _is_question(received.body) else None
+        question = received.body if self.is_question(received.body) else None
         if question is None:
             key = hashlib.sha256(received.body_bytes).hexdigest()[:16]
         else:
-            key = request_key(question.get("model"), question["messages"])
+            key = self.key_of(question)
         self._call_count += 1
         if self._keep_requests:
             self.requests.append(received)
@@ -370,7 +384,7 @@ class ChatServer:
             number=self._call_count,
             key=key,
             step=step,
-            body=_response_body(step, key, question),
+            body=self.response_body(step, key, question),
             delay_s=self._delay_s(step),
             closes=received.headers.get("connection", "").lower() == "close",
         )
@@ -408,23 +422,13 @@ class ChatServer:
         return step.delay_s + self._latency_s + jitter_s
 
 
-def _response_body(step: Step, key: str, question: dict[str, Any] | None) -> bytes:
-    if isinstance(step.body, bytes):
-        return step.body
-    if step.body is not None:
-        return orjson.dumps(step.body)
-    if step.status != 200 or question is None:
-        return _error_body(step.status)
-    return _answer_body(key, question)
-
-
 @contextmanager
-def chat_process(*options: object) -> Iterator[str]:
+def chat_process(*options: object, module: str = "tests.servers.chat") -> Iterator[str]:
     """Run the server in a process of its own, with options as on its command line.
 
     Yields its base URL. It ends with the block, and also when this process dies.
     """
-    command = [sys.executable, "-m", "tests.servers.chat", "--with-parent", *map(str, options)]
+    command = [sys.executable, "-m", module, "--with-parent", *map(str, options)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
@@ -455,7 +459,7 @@ def _stop_with_parent(stop: asyncio.Event) -> None:
         stop.set()
 
 
-async def _serve(options: argparse.Namespace) -> None:
+async def _serve(options: argparse.Namespace, kind: type["ChatServer"]) -> None:
     """Serve until a signal comes, or until the parent is gone."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -463,7 +467,7 @@ async def _serve(options: argparse.Namespace) -> None:
         loop.add_signal_handler(number, stop.set)
     if options.with_parent:
         loop.add_reader(0, _stop_with_parent, stop)
-    server = ChatServer(
+    server = kind(
         port=options.port,
         latency_s=options.latency,
         jitter_s=options.jitter,
@@ -485,10 +489,10 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def main() -> None:
+def main(kind: type[ChatServer] = ChatServer) -> None:
     """Run the server as its own process."""
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(_options()))
+        runner.run(_serve(_options(), kind))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,144 @@
+"""`llmscale embed`: from files and rows to vectors, by way of the same job as `run`.
+
+Files are cut into chunks first, into a file of rows without a name: from there on it is a job like
+any other, with its lock, its journal and its report. A job whose files have changed begins anew by
+itself: what has not changed comes from the cache, and what is gone drops out.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import orjson
+from msgspec.structs import replace
+
+from llmscale import exports
+from llmscale.assemble.answering import run_loop
+from llmscale.assemble.chunks import Found, rows_as_files
+from llmscale.assemble.inputs import identity_of
+from llmscale.assemble.job_run import STDOUT, JobRun
+from llmscale.assemble.models import Models
+from llmscale.assemble.stack import open_all, stacked
+from llmscale.config import CHANGES_VECTORS, DEFAULT_EMBEDDING_MODEL, Config
+from llmscale.errors import ConfigError
+from llmscale.job.files import JobFiles, publish, storage_error
+from llmscale.job.job import Job
+from llmscale.reader.sources import Source
+from llmscale.reader.texts import TextParser
+from llmscale.records import Request
+from llmscale.stats import Stats
+
+log = logging.getLogger(__name__)
+
+
+def embed(config: Config) -> int:
+    """Embed every chunk and row; return the exit code: 0 all embedded, 1 some failed.
+
+    Raises `JobError`; the vectors made until then are safe.
+    """
+    config = for_vectors(config)
+    for name in config.export:
+        exports.check(Path(name))
+    output = None if config.output == STDOUT else _output_of(config)
+    beside = Path.cwd() if output is None else output.parent
+    with rows_as_files(config, beside) as (sources, found):
+        _say_what_is_found(found)
+        run = JobRun(config, Models(config), sources, TextParser(config), "embedding")
+        if output is None:
+            return run.to_stdout()
+        files = JobFiles(output)
+        with closing(_job(config, files, sources)) as job:
+            if job.is_finished:
+                log.info("%s is finished and nothing has changed; nothing to do", output)
+                exit_code = 0
+            else:
+                exit_code = run.to_file(job)
+            _export(config, output)
+            return exit_code
+
+
+def embed_texts(config: Config, texts: Sequence[str]) -> list[bytes]:
+    """Return the vector of each text, float32, little-endian. Raises `JobError`, `CallFailed`."""
+    config = for_vectors(config)
+    models, stats = Models(config), Stats()
+    vectors: list[bytes] = []
+
+    async def work() -> None:
+        async with stacked(config, models, open_all(config, models, "embedding"), stats) as stack:
+            requests = [
+                Request(
+                    model=config.default_model,
+                    text=text,
+                    dimensions=config.embed_dimensions,
+                    extra=dict(config.param) or None,
+                )
+                for text in texts
+            ]
+            asking = [asyncio.create_task(stack.answers.answer(r)) for r in requests]
+            await asyncio.sleep(0)
+            stack.input_ended()
+            vectors.extend([reply.vector or b"" for reply in await asyncio.gather(*asking)])
+
+    run_loop(work())
+    return vectors
+
+
+def for_vectors(config: Config) -> Config:
+    """Return the settings with the model that embeds in the place of the one that answers."""
+    return replace(config, model=config.embed_model or DEFAULT_EMBEDDING_MODEL)
+
+
+def _job(config: Config, files: JobFiles, sources: Sequence[Source]) -> Job:
+    """Open the job; begin it anew where nothing but the content of its input has changed."""
+    identity = identity_of(config, sources, CHANGES_VECTORS)
+    return Job(files, identity, overwrite=config.overwrite, follows_input=True)
+
+
+def _output_of(config: Config) -> Path:
+    if config.output is not None:
+        output = Path(config.output)
+    elif len(config.inputs) == 1 and config.inputs[0] != "-":
+        name = Path(config.inputs[0]).resolve().name
+        for ending in (".gz", ".jsonl", ".ndjson"):
+            name = name.removesuffix(ending)
+        output = Path(f"{name}.vectors.jsonl")
+    else:
+        raise ConfigError("these inputs need one output: say where with -o FILE")
+    if output.is_dir():
+        raise ConfigError(f"{output} is a folder; name a file with -o")
+    if not output.parent.is_dir():
+        raise ConfigError(f"there is no folder {output.parent} for the output")
+    return output
+
+
+def _say_what_is_found(found: Found) -> None:
+    if found.files:
+        skipped = "".join(f", {count} {why}" for why, count in found.skipped.items())
+        log.info(
+            "%d files, %d chunks%s",
+            found.files,
+            found.chunks,
+            skipped and f"; left out{skipped[1:]}",
+        )
+
+
+def _export(config: Config, output: Path) -> None:
+    """Write the further files, each whole or not at all."""
+    for name in config.export:
+        path = Path(name)
+        temporary = path.with_name(path.name + ".tmp")
+        try:
+            exports.export(_lines(output), path, temporary)
+        except OSError as error:
+            raise storage_error(path, error) from None
+        publish(temporary, path)
+        log.info("vectors also in %s", path)
+
+
+def _lines(output: Path) -> Iterator[dict[str, Any]]:
+    with output.open("rb") as file:
+        for raw in file:
+            yield orjson.loads(raw)

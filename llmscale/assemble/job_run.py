@@ -1,0 +1,229 @@
+"""A job from its lock to its report, whatever its rows are.
+
+The network stack, the event loop and the weights are not touched before there is a row to ask.
+"""
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import chain, takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmscale import report as reports
+from llmscale.assemble.models import Models
+from llmscale.config import Config
+from llmscale.contracts import OutcomeSink
+from llmscale.errors import JobError
+from llmscale.formats import OutputFormat
+from llmscale.job.files import replace_file
+from llmscale.job.job import Job
+from llmscale.job.stream import StdoutSink
+from llmscale.providers import Task
+from llmscale.reader.rows import Parses, rows_of
+from llmscale.reader.sources import STDIN, Line, Source, blocks_of_lines
+from llmscale.reader.survey import is_batch_line, survey
+from llmscale.records import Row
+from llmscale.report import JobFacts
+from llmscale.stats import Stats
+
+if TYPE_CHECKING:
+    from llmscale.assemble.stack import Opened
+    from llmscale.feed.passes import IsDone
+
+STDOUT = "-"
+
+log = logging.getLogger(__name__)
+
+
+class JobRun:
+    """One run of one job, and what its parts share."""
+
+    def __init__(
+        self,
+        config: Config,
+        models: Models,
+        sources: Sequence[Source],
+        parser: Parses,
+        task: Task,
+    ) -> None:
+        self._config = config
+        self._sources = sources
+        self._models = models
+        self._parser = parser
+        self._task = task
+        self._stats = Stats()
+        self._started = datetime.now(UTC)
+        self._began_s = time.monotonic()
+        self._reading_stopped = threading.Event()
+
+    def to_file(self, job: Job) -> int:
+        """Bring a job to its end, or as far as it goes."""
+        config = self._config
+        found = survey(self._sources, config.limit)
+        opened = self._open()  # before the job leaves a trace
+        job.begin(found.rows, self._output_format(is_batch=found.is_batch))
+        journal = job.journal
+        kept = journal.answered
+        _say_what_is_kept(job)
+        failed: JobError | None = None
+        try:
+            if kept < found.rows:
+                self._answer(opened, job, found.rows, kept, journal.sync, journal.has_answer)
+            else:
+                _close(opened)
+            job.finish(self._stats.spend())
+        except JobError as error:
+            failed = error
+        exit_code = failed.exit_code if failed else int(journal.failed > 0)
+        facts = JobFacts(
+            total=found.rows,
+            kept=kept,
+            runs=job.manifest.runs,
+            paid_again_at_most=job.manifest.paid_again_at_most,
+            spend=job.spend(self._stats.spend()),
+        )
+        path = config.report or str(reports.default_path(job.files.output))
+        self._report(exit_code, str(job.files.output), facts, path, opened)
+        if failed is not None:
+            raise failed
+        return exit_code
+
+    def to_stdout(self) -> int:
+        """Stream the answers to standard output, in the order in which they come."""
+        config = self._config
+        lines = self._lines()
+        first = next(lines, [])
+        is_batch = bool(first) and is_batch_line(first[0])
+        sink = StdoutSink(self._output_format(is_batch=is_batch))
+        total = None
+        if self._sources[0].path != STDIN:
+            total = survey(self._sources, config.limit).rows
+        opened = self._open()
+        failed: JobError | None = None
+        try:
+            self._answer(opened, sink, total, 0, lambda: None, begun=chain([first], lines))
+        except JobError as error:
+            failed = error
+        exit_code = failed.exit_code if failed else int(self._stats.rows().failed > 0)
+        spend = self._stats.spend()
+        facts = JobFacts(total=total if total is not None else self._stats.done, spend=spend)
+        self._report(exit_code, STDOUT, facts, config.report, opened)
+        if failed is not None:
+            raise failed
+        return exit_code
+
+    def _lines(self) -> Iterator[list[Line]]:
+        lines = blocks_of_lines(self._sources, self._reading_stopped)
+        return takewhile(lambda _: not self._reading_stopped.is_set(), lines)
+
+    def _open(self) -> "Opened":
+        # not before there is a row to ask: with this come the network stack and the weights
+        from llmscale.assemble.stack import open_all
+
+        return open_all(self._config, self._models, self._task)
+
+    def _output_format(self, *, is_batch: bool) -> OutputFormat:
+        if self._task == "embedding":
+            return self._config.embed_vectors
+        if self._config.output_format != "auto":
+            return self._config.output_format
+        return "openai-batch" if is_batch and self._config.template is None else "llmscale"
+
+    def _answer(
+        self,
+        opened: "Opened",
+        sink: OutcomeSink,
+        total: int | None,
+        kept: int,
+        sync: Callable[[], None],
+        has_answer: Callable[[int], bool] | None = None,
+        begun: Iterator[list[Line]] | None = None,
+    ) -> None:
+        from llmscale.assemble.answering import answer_rows, run_loop
+        from llmscale.assemble.feeding import either, feed_of
+        from llmscale.progress import Progress, how_to_show
+
+        show = how_to_show(quiet=self._config.quiet, log_format=self._config.log_format)
+        progress = Progress(self._stats, total, kept, show)
+        # the rows that were counted, though the file may have grown since
+        limit = self._config.limit if total is None else total
+
+        def read(is_done: "IsDone | None") -> Iterator[list[Row]]:
+            lines = begun if begun and is_done is None else self._lines()
+            return rows_of(self._parser, lines, limit, either(has_answer, is_done))
+
+        run_loop(
+            answer_rows(
+                self._config,
+                self._models,
+                opened,
+                feed_of(self._config, read, total),
+                sink,
+                self._stats,
+                progress,
+                sync,
+                self._reading_stopped,
+            )
+        )
+        ignored = sorted(self._parser.ignored_fields)
+        if ignored:
+            log.warning(
+                'fields of rows that are neither sent nor kept: %s; put under "metadata" what '
+                "is to come out again",
+                ", ".join(ignored),
+            )
+
+    def _report(
+        self, exit_code: int, output: str, facts: JobFacts, path: str | None, opened: "Opened"
+    ) -> None:
+        replies = opened.replies
+        if replies is not None:
+            from llmscale.assemble.caching import note_use  # loaded with the cache by now
+
+            note_use(self._config, replies, self._stats, self._started, output)
+        report = reports.build(
+            self._stats,
+            facts,
+            inputs=[source.name for source in self._sources],
+            output=output,
+            started=self._started,
+            wall_s=time.monotonic() - self._began_s,
+            exit_code=exit_code,
+            cache_mode=self._config.cache_mode,
+            store=replies.summary() if replies is not None else None,
+            limits={endpoint.name: endpoint.limits() for endpoint in opened.endpoints.values()},
+        )
+        if path is not None:
+            try:
+                replace_file(Path(path), reports.encode(report))
+            except JobError as error:  # the answers matter more
+                log.error("%s", error)
+        if self._config.quiet:
+            return
+        if sys.stderr.isatty() and self._config.log_format == "text":
+            reports.print_table(report)
+            log.info("answers in %s, report in %s", output, path or "no file")
+        else:
+            log.info("%s -> %s", reports.summary_line(report), output)
+
+
+def _close(opened: "Opened") -> None:
+    from llmscale.assemble.answering import run_loop
+
+    run_loop(opened.aclose())
+
+
+def _say_what_is_kept(job: Job) -> None:
+    journal = job.journal
+    if journal.answered or journal.failed:
+        log.info("resuming: %d of %d rows are answered", journal.answered, journal.rows)
+    if journal.damaged_lines:
+        log.warning(
+            "%s has %d damaged lines; their rows are asked again",
+            job.files.partial,
+            journal.damaged_lines,
+        )

@@ -1,0 +1,54 @@
+"""Why one file can't be read. A value: it never ends the job and never hides another file."""
+
+import os
+from typing import Literal
+
+import msgspec
+
+FailureReason = Literal[
+    "unreadable",  # the system refuses it
+    "bad_name",  # the name is not UTF-8
+    "not_a_file",  # a pipe, a socket, a device
+    "too_large",
+    "not_text",  # binary, or not UTF-8
+    "damaged",
+    "encrypted",
+    "no_text",  # pages of pictures only
+    "missing_extra",  # a package that reads it is not installed
+]
+
+
+class FileFailure(msgspec.Struct, frozen=True, gc=False):
+    """A file or folder that could not be read; `message` is one sentence that names it."""
+
+    source: str
+    reason: FailureReason
+    message: str
+
+
+class FileError(Exception):
+    """Raised inside of this package only; becomes a `FileFailure` of the file at hand."""
+
+    def __init__(self, reason: FailureReason, what: str) -> None:
+        super().__init__(what)
+        self.reason = reason
+
+    def of(self, source: str) -> FileFailure:
+        """Return the failure of a file."""
+        shown = shown_name(source)
+        return FileFailure(shown, self.reason, f"{shown} {self}")
+
+
+def system_failure(source: str, error: OSError) -> FileFailure:
+    """Return the failure of a file that the system does not let us read."""
+    return FileError("unreadable", f"can't be read: {error.strerror or error}").of(source)
+
+
+def is_unicode(path: str) -> bool:
+    """Tell whether a path is UTF-8; other bytes come from the system as lone surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in path)
+
+
+def shown_name(path: str) -> str:
+    r"""Return a path that can be printed and written as JSON: `caf\xe9.txt`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

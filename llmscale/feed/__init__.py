@@ -1,0 +1,27 @@
+"""Rows on their way to the workers: in the order of the input, or user by user.
+
+Reads ahead in a thread, and no further than there is room. Sends nothing and writes nothing.
+"""
+
+from typing import Protocol
+
+from llmscale.records import Outcome, Row
+
+
+class Feed(Protocol):
+    """Hands out each row of the input once."""
+
+    async def next(self) -> Row | None:
+        """Return the next row that may be worked on, None at the end or after `stop`.
+
+        Raises `StorageError` when the input can't be read.
+        """
+        ...
+
+    def settle(self, outcome: Outcome) -> None:
+        """Take note of what became of a row."""
+        ...
+
+    def stop(self) -> None:
+        """Let nobody wait any longer for a row."""
+        ...

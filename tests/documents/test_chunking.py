@@ -1,0 +1,351 @@
+"""Chunks are slices of their text, within their size, and told apart by what they are and where."""
+
+import hashlib
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmscale.documents import (
+    Block,
+    Chunk,
+    Chunker,
+    Document,
+    FileFailure,
+    TextKind,
+    Walk,
+    blocks_of_chunks,
+    estimated_tokens,
+)
+from llmscale.documents import chunking as module
+from llmscale.errors import ConfigError
+
+KINDS = st.sampled_from(get_args(TextKind))
+SPACES = [
+    "\n",
+    "\n\n",
+    "\r\n",
+    "\r",
+    "\t",
+    "  ",
+    "\u3000",
+    "\xa0",
+    "\x1c",
+    "\x85",
+    "\u2028",
+    "\ufeff",
+]
+LONG = ["x" * 60, " " * 600, "\n" * 600]
+MARKUP = ["# Head", "- item", "```py\n", "|a|b|\n|-|-|\n", "<b>", "1. ", "> ", "\n    indented\n"]
+WORDS = ["word ", "Sentence one. Two!", "def f():\n    return 1\n", "é", "👩‍👩‍👧", "e\u0301", "\0"]
+PIECES = st.sampled_from([*SPACES, *LONG, *MARKUP, *WORDS])
+TEXTS = st.one_of(st.text(max_size=300), st.lists(PIECES, max_size=120).map("".join))
+
+
+def chunks_of(text: str, kind: TextKind = "plain", **options: int | None) -> list[Chunk]:
+    return list(Chunker(**options).chunks(Document("a", text, kind)))  # type: ignore[arg-type]
+
+
+@given(TEXTS, KINDS, st.integers(1, 40), st.integers(0, 39))
+def test_a_chunk_is_the_slice_of_its_offsets(
+    text: str, kind: TextKind, chunk_tokens: int, overlap_tokens: int
+) -> None:
+    overlap_tokens = min(overlap_tokens, chunk_tokens - 1)
+    chunks = chunks_of(text, kind, chunk_tokens=chunk_tokens, overlap_tokens=overlap_tokens)
+    assert [chunk.index for chunk in chunks] == list(range(len(chunks)))
+    for chunk in chunks:
+        assert text[chunk.start : chunk.end] == chunk.text
+        assert chunk.text.strip()
+        assert chunk.text == chunk.text.rstrip()
+    starts = [chunk.start for chunk in chunks]
+    assert starts == sorted(set(starts)), "in order, none twice at one place"
+    assert len({chunk.id for chunk in chunks}) == len(chunks)
+
+
+@given(TEXTS, KINDS, st.integers(1, 40), st.integers(0, 39))
+def test_all_but_white_space_is_in_a_chunk(
+    text: str, kind: TextKind, chunk_tokens: int, overlap_tokens: int
+) -> None:
+    overlap_tokens = min(overlap_tokens, chunk_tokens - 1)
+    left = list(text)
+    for chunk in chunks_of(text, kind, chunk_tokens=chunk_tokens, overlap_tokens=overlap_tokens):
+        left[chunk.start : chunk.end] = " " * len(chunk.text)
+    assert not "".join(left).strip()
+
+
+@given(TEXTS, KINDS, st.integers(1, 40))
+def test_without_overlap_no_character_is_in_two_chunks(
+    text: str, kind: TextKind, chunk_tokens: int
+) -> None:
+    chunks = chunks_of(text, kind, chunk_tokens=chunk_tokens)
+    assert all(one.end <= other.start for one, other in pairwise(chunks))
+
+
+@given(TEXTS, KINDS, st.integers(2, 40), st.integers(0, 20))
+def test_a_chunk_holds_no_more_than_its_tokens(
+    text: str, kind: TextKind, chunk_tokens: int, overlap_tokens: int
+) -> None:
+    overlap_tokens = min(overlap_tokens, chunk_tokens - 1)
+    for chunk in chunks_of(text, kind, chunk_tokens=chunk_tokens, overlap_tokens=overlap_tokens):
+        assert estimated_tokens(chunk.text) <= chunk_tokens
+
+
+@given(
+    st.lists(st.sampled_from(["word ", "Stop. ", "\n\n", "\n"]), max_size=900).map("".join), KINDS
+)
+def test_where_the_windows_lie_leaves_no_trace_in_a_text_of_paragraphs(
+    text: str, kind: TextKind
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_WINDOW_CHUNKS", 10**6)
+        whole = chunks_of(text, kind, chunk_tokens=10)
+    for chunk in chunks_of(text, kind, chunk_tokens=10):
+        assert estimated_tokens(chunk.text) <= 10
+    windowed = chunks_of(text, kind, chunk_tokens=10)
+    assert len(windowed) <= len(whole) * 1.1 + 1
+
+
+def test_a_chunk_that_the_end_of_a_window_cut_is_made_again_whole() -> None:
+    words = "".join(f"{number:09} " for number in range(3000))
+    chunks = chunks_of(words, chunk_tokens=25)
+    assert {len(chunk.text) for chunk in chunks} == {99}, "ten words each, the last ones too"
+    assert len(words) > 25 * 4 * module._WINDOW_CHUNKS * 2
+
+
+@pytest.mark.parametrize("overlap_tokens", [0, 10])
+def test_the_overlap_goes_on_from_window_to_window(overlap_tokens: int) -> None:
+    words = "".join(f"{number:09} " for number in range(3000))
+    chunks = chunks_of(words, chunk_tokens=25, overlap_tokens=overlap_tokens)
+    shared = [one.end - other.start for one, other in pairwise(chunks)]
+    assert {s > 0 for s in shared} == {overlap_tokens > 0}
+
+
+ENDLESS = [
+    *("word " * 400_000, "x" * 1_000_000, "a\n" * 500_000, "\n" * 2_000_000, "(" * 200_000),
+    *("> " * 200_000, "a" + " \n" * 500_000, ("a" + "\n" * 511) * 2000, ("a" + " \n" * 300) * 2000),
+]
+
+
+@pytest.mark.parametrize("text", ENDLESS, ids=lambda text: repr(text[:6]))
+@pytest.mark.parametrize("kind", get_args(TextKind))
+def test_no_text_takes_much_longer_than_its_length(text: str, kind: TextKind) -> None:
+    started = time.process_time()
+    for chunk in chunks_of(text, kind, overlap_tokens=16):
+        assert text[chunk.start : chunk.end] == chunk.text
+    assert time.process_time() - started < 60, "without windows it is many minutes"
+
+
+def test_markdown_is_split_at_its_headings() -> None:
+    part = "## Part\n\n" + "Some words of text here.\n\n" * 3
+    chunks = chunks_of(f"# Whole\n\n{part}{part}{part}", "markdown", chunk_tokens=23)
+    assert [chunk.text.split("\n")[0] for chunk in chunks] == ["# Whole", *["## Part"] * 3]
+
+
+def test_plain_text_is_split_at_paragraphs() -> None:
+    paragraphs = ["One. Two three four.", "Five six.\nSeven eight nine.", "Ten."]
+    chunks = chunks_of("\n\n".join(paragraphs), chunk_tokens=7)
+    assert [chunk.text for chunk in chunks] == paragraphs
+
+
+def test_code_is_split_between_definitions_and_keeps_its_indentation() -> None:
+    method = "    def f(self):\n        return 'some words'\n"
+    code = f"class A:\n{method}\n{method}\n\nclass B:\n{method}"
+    chunks = chunks_of(code, "code", chunk_tokens=18)
+    assert [chunk.text for chunk in chunks] == [
+        f"class A:\n{method}".rstrip(),
+        method.rstrip(),
+        f"class B:\n{method}".rstrip(),
+    ]
+
+
+@given(TEXTS, KINDS)
+def test_without_chunking_a_file_is_one_chunk(text: str, kind: TextKind) -> None:
+    chunks = chunks_of(text, kind, chunk_tokens=None)
+    assert len(chunks) == bool(text.strip())
+    for chunk in chunks:
+        assert text[chunk.start : chunk.end] == chunk.text
+        assert chunk.text.strip() == text.strip()
+
+
+def test_a_short_file_is_the_same_chunk_with_and_without_chunking() -> None:
+    for kind in get_args(TextKind):
+        text = "\n  Short text.  \n"
+        assert chunks_of(text, kind) == chunks_of(text, kind, chunk_tokens=None)
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\r\n\t", "\u3000\xa0\x1c\x85"])
+def test_a_blank_text_has_no_chunk(text: str) -> None:
+    for kind in get_args(TextKind):
+        assert chunks_of(text, kind) == []
+        assert chunks_of(text, kind, chunk_tokens=None) == []
+
+
+def test_chunks_that_are_the_same_stay() -> None:
+    chunks = chunks_of("Same words.\n\nSame words.", chunk_tokens=3)
+    assert [chunk.text for chunk in chunks] == ["Same words."] * 2
+    assert chunks[0].digest == chunks[1].digest
+    assert chunks[0].id != chunks[1].id
+
+
+def test_an_id_is_of_the_path_the_place_and_the_text_and_a_digest_of_the_text_alone() -> None:
+    [chunk] = chunks_of("Hello é")
+    assert chunk.digest == hashlib.sha256("Hello é".encode()).hexdigest()
+    assert re.fullmatch("[0-9a-f]{32}", chunk.id)
+    assert chunks_of("Hello é") == [chunk]
+    [moved] = chunks_of("\n\nHello é")
+    [renamed] = Chunker().chunks(Document("b", "Hello é"))
+    [changed] = chunks_of("Hello e")
+    assert len({chunk.id, moved.id, renamed.id, changed.id}) == 4
+    assert moved.digest == renamed.digest == chunk.digest != changed.digest
+
+
+def test_an_id_is_the_same_in_every_process() -> None:
+    code = (
+        "from llmscale.documents import *\n"
+        "print(next(iter(Chunker().chunks(Document('a/b.md', 'Hello')))).id)"
+    )
+    runs = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for seed in ("1", "2")
+    }
+    assert runs == {next(Chunker().chunks(Document("a/b.md", "Hello"))).id}
+
+
+@given(st.randoms(use_true_random=False), KINDS)
+def test_a_change_leaves_the_digests_of_most_chunks_after_it(
+    random: random.Random, kind: TextKind
+) -> None:
+    def paragraph() -> str:
+        words = (random.choice("a bit of text that has words of many lengths".split()),)
+        return " ".join(random.choice(words) for _ in range(random.randint(3, 60))) + "."
+
+    paragraphs = [f"{number} {paragraph()}" for number in range(200)]
+    before = chunks_of("\n\n".join(paragraphs), kind, chunk_tokens=64)
+    paragraphs[3] = "This one is new, and longer than the one that it takes the place of."
+    after = chunks_of("\n\n".join(paragraphs), kind, chunk_tokens=64)
+    new = {chunk.digest for chunk in after} - {chunk.digest for chunk in before}
+    assert 1 <= len(new) <= len(after) / 4
+
+
+def test_a_tokenizer_can_be_plugged_in() -> None:
+    def words(text: str) -> int:
+        return len(text.split())
+
+    chunker = Chunker(chunk_tokens=5, count_tokens=words)
+    chunks = list(chunker.chunks(Document("a", "a bb ccc dddd eeeee " * 50)))
+    assert {words(chunk.text) for chunk in chunks} == {5}
+
+
+def test_what_a_tokenizer_raises_is_not_swallowed() -> None:
+    def broken(_: str) -> int:
+        raise LookupError("no vocabulary")
+
+    with pytest.raises(LookupError, match="no vocabulary"):
+        list(Chunker(count_tokens=broken).chunks(Document("a", "text")))
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"), [("", 0), ("a", 1), ("abcd", 1), ("abcde", 2), ("é" * 8, 2)]
+)
+def test_a_token_is_about_four_characters(text: str, tokens: int) -> None:
+    assert estimated_tokens(text) == tokens
+
+
+@pytest.mark.parametrize(
+    ("options", "flag"),
+    [
+        ({"chunk_tokens": 0}, "--chunk-tokens must be from 1 to 1000000, not 0"),
+        ({"chunk_tokens": -1}, "--chunk-tokens"),
+        ({"chunk_tokens": 10**30}, "--chunk-tokens"),
+        ({"overlap_tokens": -1}, "--overlap must be from 0"),
+        ({"overlap_tokens": 256}, r"less than --chunk-tokens \(256\), not 256"),
+        ({"chunk_tokens": None, "overlap_tokens": 1}, "--overlap has no use with --no-chunk"),
+    ],
+)
+def test_sizes_that_do_not_go_together_are_refused(
+    options: dict[str, int | None], flag: str
+) -> None:
+    with pytest.raises(ConfigError, match=flag):
+        Chunker(**options)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").mkdir()
+    return tmp_path
+
+
+def totals(blocks: Iterator[Block]) -> tuple[list[Chunk], list[FileFailure], int]:
+    chunks: list[Chunk] = []
+    failures: list[FileFailure] = []
+    files = 0
+    for block in blocks:
+        chunks += block.chunks
+        failures += block.failures
+        files += block.files
+    return chunks, failures, files
+
+
+def test_blocks_bring_all_chunks_of_all_files_in_order(folder: Path) -> None:
+    for number in range(30):
+        text = "\n\n".join(f"File {number}, paragraph {n}." for n in range(number))
+        Path(f"docs/{number:02}.md").write_text(text)
+    Path("docs/broken.pdf").write_bytes(b"no pdf")
+    blocks = list(blocks_of_chunks(Walk(["docs"]), Chunker(chunk_tokens=6), block_chunks=16))
+    assert {len(block.chunks) for block in blocks[:-1]} == {16}
+    chunks, failures, files = totals(iter(blocks))
+    assert files == 30
+    assert [failure.reason for failure in failures] == ["damaged"]
+    assert [chunk.text for chunk in chunks] == [
+        f"File {number}, paragraph {n}." for number in range(30) for n in range(number)
+    ]
+
+
+def test_a_file_that_is_found_to_be_binary_late_is_skipped_and_counted(folder: Path) -> None:
+    Path("docs/a.txt").write_bytes(b"x" * 9000 + b"\xff")
+    walk = Walk(["docs"])
+    assert totals(blocks_of_chunks(walk, Chunker())) == ([], [], 0)
+    assert walk.skipped == {"binary": 1}
+    walk = Walk(["docs/a.txt"])
+    _, [failure], _ = totals(blocks_of_chunks(walk, Chunker()))
+    assert failure.reason == "not_text", "a person who names a file is told"
+    assert walk.skipped == {}
+
+
+def test_memory_does_not_grow_with_the_number_of_files(folder: Path) -> None:
+    for number in range(60):
+        Path(f"docs/{number}.txt").write_text(f"{number} words of text. " * 20_000)
+    walk, chunker = Walk(["docs"]), Chunker()
+    next(blocks_of_chunks(walk, chunker))  # imports
+    tracemalloc.start()
+    try:
+        for _ in blocks_of_chunks(walk, chunker):
+            pass
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 8 * 1024**2, "of 25 MB"
+
+
+def test_the_package_is_imported_without_what_few_files_need(folder: Path) -> None:
+    code = "import llmscale.documents, sys; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"semantic_text_splitter", "pypdf", "docx", "lxml"} & set(run.stdout.split())

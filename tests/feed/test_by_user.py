@@ -1,0 +1,302 @@
+"""Every row is handed out once, to a worker that need not wait, however few fit at a time."""
+
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmscale.config import UserLimit
+from llmscale.errors import CallStopped, ProviderRefused, StorageError
+from llmscale.feed.by_user import ByUser
+from llmscale.feed.passes import IsDone
+from llmscale.pipeline import Pipeline
+from llmscale.records import Outcome, Reply, Request, Row, Usage
+from llmscale.stats import Stats
+from llmscale.writer import Writer
+from tests.feed import (
+    Inline,
+    Input,
+    Workers,
+    answered,
+    cached,
+    limits_of,
+    now_s,
+    row_of,
+    rows_of_users,
+    virtually,
+)
+
+
+@pytest.fixture(autouse=True)
+async def inline() -> None:
+    asyncio.get_running_loop().set_default_executor(Inline())
+
+
+def feed_of(
+    rows: list[Row], limit: UserLimit | None = None, most_rows: int = 10_000, **named: UserLimit
+) -> ByUser:
+    return ByUser(Input(rows).read, limits_of(limit, **named), len(rows), most_rows)
+
+
+@pytest.mark.looptime
+async def test_rows_of_a_waiting_user_take_no_place_among_those_in_flight() -> None:
+    rows = rows_of_users(["greedy"] * 50 + ["b"] * 20)
+    workers = Workers(feed_of(rows, greedy=UserLimit(rpm=1)))
+    assert await workers.run(2) == pytest.approx(49 * 60 + 1, rel=0.01)
+    assert max(workers.times_s("b")) <= 11, "20 rows of a second each, two at a time"
+    assert sorted(workers.order) == list(range(70))
+
+
+@pytest.mark.looptime
+async def test_a_user_is_found_behind_any_number_of_rows_of_a_greedy_one() -> None:
+    rows = rows_of_users(["greedy"] * 5_000 + ["b"] * 3)
+    feed = feed_of(rows, UserLimit(rpm=60), most_rows=100)
+    workers = Workers(feed)
+    running = asyncio.create_task(workers.run(4))
+    await asyncio.sleep(5)
+    assert workers.times_s("b") == pytest.approx([0, 1, 2], abs=0.1)
+    running.cancel()
+
+
+@pytest.mark.looptime
+async def test_rows_without_a_user_never_wait() -> None:
+    rows = rows_of_users(["a"] * 3 + [None] * 20)
+    workers = Workers(feed_of(rows, UserLimit(rpm=1)))
+    await workers.run(4)
+    assert max(workers.times_s(None)) <= 6
+
+
+@pytest.mark.looptime
+async def test_rows_that_are_answered_from_the_cache_wait_for_no_limit() -> None:
+    rows = rows_of_users(["a"] * 1_000)
+    workers = Workers(feed_of(rows, UserLimit(rpm=1, tpm=400)), end=cached, latency_s=0.0)
+    assert await workers.run(64) == 0
+    assert sorted(workers.order) == list(range(1_000))
+
+
+@pytest.mark.looptime
+async def test_a_row_above_its_users_minute_fails_with_both_figures_and_holds_up_nobody() -> None:
+    rows = [row_of("a", 0, "x" * 4_000), row_of("a", 1), row_of("b", 2, "x" * 4_000)]
+    workers = Workers(feed_of(rows, UserLimit(tpm=500), b=UserLimit(tpm=5_000)))
+    assert await workers.run(1) <= 3
+    failures = {row.index: row.failure for _, row in workers.taken if row.failure}
+    assert failures.keys() == {0}
+    assert failures[0].kind == "invalid_request"
+    assert failures[0].message == "needs about 1018 tokens, and its user's limit is 500 a minute"
+
+
+@given(
+    users=st.lists(st.sampled_from(["a", "b", "c", "d", None]), max_size=300),
+    most_rows=st.integers(1, 40),
+    block_rows=st.integers(1, 50),
+    rpm=st.sampled_from([30, 600, 60_000]),
+    done=st.sets(st.integers(0, 299)),
+    again=st.booleans(),
+)
+def test_every_row_that_is_not_done_is_handed_out_once(
+    users: list[str | None],
+    most_rows: int,
+    block_rows: int,
+    rpm: int,
+    done: set[int],
+    again: bool,
+) -> None:
+    file = Input(rows_of_users(users), block_rows)
+
+    def read(is_done: IsDone | None) -> Iterator[list[Row]]:
+        return file.read(lambda index: index in done or bool(is_done and is_done(index)))
+
+    async def play() -> None:
+        limits = limits_of(UserLimit(rpm=rpm))
+        workers = Workers(ByUser(read, limits, len(users) if again else None, most_rows))
+        await workers.run(3)
+        assert sorted(workers.order) == sorted(set(range(len(users))) - done)
+
+    virtually(play)
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=100))
+def test_rows_of_a_user_that_all_fit_go_in_the_order_of_the_input(users: list[str]) -> None:
+    async def play() -> None:
+        workers = Workers(feed_of(rows_of_users(users), UserLimit(rpm=600)))
+        await workers.run(3)
+        for user in "abc":
+            own = [row.index for _, row in workers.taken if row.user == user]
+            assert own == sorted(own)
+
+    virtually(play)
+
+
+@pytest.mark.looptime
+async def test_input_that_can_be_read_once_waits_for_room_and_loses_nothing() -> None:
+    file = Input(rows_of_users(["greedy"] * 200 + ["b"] * 5), block_rows=10)
+    feed = ByUser(file.read, limits_of(greedy=UserLimit(rpm=60)), None, 100)
+    workers = Workers(feed)
+    running = asyncio.create_task(workers.run(4))
+    await asyncio.sleep(90)
+    assert not workers.times_s("b"), "behind more rows than there is room for"
+    assert file.parsed <= 90 + 100 + 20
+    await asyncio.sleep(20)
+    assert len(workers.times_s("b")) == 5
+    await running
+    assert (file.passes, file.parsed) == (1, 205)
+
+
+@pytest.mark.looptime
+async def test_a_user_whom_no_limit_holds_up_has_each_row_parsed_twice_at_most() -> None:
+    file = Input(rows_of_users(["a"] * 20_000))
+    workers = Workers(ByUser(file.read, limits_of(UserLimit(rpm=6e6)), 20_000, 1_000))
+    await workers.run(50)
+    assert sorted(workers.order) == list(range(20_000))
+    assert file.parsed <= 40_000
+    assert file.passes <= 4
+
+
+@pytest.mark.looptime
+async def test_who_runs_low_is_looked_for_though_others_could_go_on_for_long() -> None:
+    rows = rows_of_users(["greedy"] * 9_000 + ["b"] * 1_000)
+    workers = Workers(feed_of(rows, UserLimit(rpm=6e6), most_rows=1_000))
+    await workers.run(10)
+    assert max(workers.times_s("b")) == pytest.approx(200, rel=0.1), "every other turn"
+
+
+async def wait_until_idle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.looptime
+async def test_a_stop_ends_all_who_wait_at_once() -> None:
+    feed = feed_of(rows_of_users(["a"] * 100), UserLimit(rpm=1))
+    workers = Workers(feed, latency_s=0.0)
+    running = asyncio.create_task(workers.run(500))
+    await asyncio.sleep(30)
+    began_s = now_s()
+    feed.stop()
+    await running
+    assert now_s() == began_s
+    assert len(workers.taken) == 1
+    assert await feed.next() is None
+
+
+@pytest.mark.looptime
+async def test_a_cancelled_worker_leaves_the_wait_to_another() -> None:
+    feed = feed_of(rows_of_users(["a"] * 2), UserLimit(rpm=1))
+    assert await feed.next() is not None
+    first, second = (asyncio.create_task(feed.next()) for _ in range(2))
+    await asyncio.sleep(10)
+    first.cancel()
+    row = await second
+    assert row is not None
+    assert row.index == 1
+
+
+@pytest.mark.looptime
+async def test_no_input_and_empty_blocks_end_at_once() -> None:
+    assert await feed_of([]).next() is None
+    feed = ByUser(lambda _: iter([[], [row_of("a")], []]), limits_of(), 1)
+    assert await feed.next() is not None
+    assert await feed.next() is None
+
+
+@pytest.mark.looptime
+async def test_an_input_that_can_not_be_read_is_said_after_what_was_read() -> None:
+    def read(is_done: IsDone | None) -> Iterator[list[Row]]:
+        del is_done
+        yield [row_of("a", 0)]
+        raise StorageError("can't read in.jsonl")
+
+    feed = ByUser(read, limits_of(UserLimit(rpm=60)), 2)
+    assert await feed.next() is not None
+    with pytest.raises(StorageError):
+        await feed.next()
+
+
+async def test_reading_does_not_block_the_loop() -> None:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
+    go_on = threading.Event()
+
+    def read(is_done: IsDone | None) -> Iterator[list[Row]]:
+        del is_done
+        assert go_on.wait(timeout=10)
+        yield [row_of("a")]
+
+    feed = ByUser(read, limits_of(UserLimit(rpm=60)), 1)
+    taken = asyncio.create_task(feed.next())
+    await wait_until_idle()
+    assert not taken.done()
+    go_on.set()
+    assert await taken == row_of("a")
+    assert await feed.next() is None
+
+
+class Asked:
+    """An `Answers` that takes a second, or raises what it is told."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self._error = error
+
+    async def answer(self, request: Request) -> Reply:
+        await asyncio.sleep(1.0)
+        if self._error is not None:
+            raise self._error
+        return Reply(text="x", finish_reason="stop", model=request.model, usage=Usage(20, 5))
+
+
+class Sink:
+    """An `OutcomeSink` in memory."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+
+    def take_up(self) -> None: ...
+
+    def put(self, outcomes: Sequence[Outcome]) -> None:
+        self.outcomes += outcomes
+
+    def put_back(self) -> None: ...
+
+
+async def piped(feed: ByUser, width: int, asked: Asked) -> tuple[Sink, Stats]:
+    sink, stats = Sink(), Stats()
+    await Pipeline(feed, asked, sink, Writer(sink, stats), width).run()
+    return sink, stats
+
+
+@pytest.mark.looptime
+async def test_a_row_that_is_refused_by_the_feed_is_an_outcome_that_was_never_asked() -> None:
+    feed = feed_of([row_of("a", 0, "x" * 4_000), row_of("a", 1)], UserLimit(tpm=500))
+    sink, stats = await piped(feed, 2, Asked())
+    refused, done = sorted(sink.outcomes, key=lambda outcome: outcome.row.index)
+    assert (refused.reply, refused.attempts, done.failure) == (None, 0, None)
+    assert refused.failure is not None
+    assert stats.rows_by_model()["sim/a"].failures == {"invalid_request": 1}
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("error", [CallStopped(), ProviderRefused("no key")])
+async def test_a_pipeline_ends_though_its_users_would_have_to_wait(error: Exception) -> None:
+    feed = feed_of(rows_of_users("ab" * 20), UserLimit(rpm=1))
+    pipeline = Pipeline(feed, Asked(error), sink := Sink(), Writer(sink, Stats()), 8)
+    asyncio.get_running_loop().call_later(5, pipeline.stop)
+    began_s = now_s()
+    if isinstance(error, ProviderRefused):
+        with pytest.raises(ProviderRefused):
+            await pipeline.run()
+    else:
+        await pipeline.run()
+    assert now_s() - began_s <= 5
+    assert sink.outcomes == []
+
+
+@pytest.mark.looptime
+async def test_reported_tokens_let_a_user_go_sooner_than_the_estimate() -> None:
+    rows = [row_of("a", index, "x" * 40, max_tokens=400) for index in range(6)]
+    limit = UserLimit(tpm=1_000)
+    small = Workers(feed_of(rows, limit), end=lambda row: answered(row, Usage(15, 5)))
+    large = Workers(feed_of(rows, limit), end=lambda row: answered(row, Usage(400, 400)))
+    assert await small.run(6) < await large.run(6)
