@@ -19,14 +19,15 @@ TOLERATED = 2.0  # times the latency of an endpoint that is not loaded
 BARELY_LONGER_S = 0.1  # no latency is too long that is so little longer
 _USED = 0.8  # of the window, by calls that say something of it
 # what is tolerated, in terms of what is met: where to grow by how much, and where to cut
-_GROWTH = ((1.8, 4.0), (1.5, 2.0), (1.1, 1.1))
+_GROWTH = ((1.8, 4.0), (1.5, 2.0))
 _TOO_LONG, _DEEPEST_CUT = 0.8, 0.5
 _TRIED_GROWTH = 1.5
 _LOAD = 0.5  # of a change in size that shows in the latency: it is the load
-_HELD_ROUNDS = 5  # before more is tried
+_HELD_ROUNDS = 5  # before more is tried again
 _UNCUT_ROUNDS = 10  # after a cut that was not right
 _SMALLEST_ROUND = 8  # answers, to grow
 _SURE_ROUND = 32  # answers, for all else
+_LEARNING_RATE = 0.2  # of the unloaded latency, from rounds that look unloaded
 _TOKENS_OF_A_CALL = 20  # what every call takes beside its tokens
 
 
@@ -44,6 +45,7 @@ class Window:
         self._unloaded_s = float("inf")  # latency for a token
         self._tried: tuple[float, float] | None = None  # size and latency before a trial
         self._held_rounds = 0
+        self._to_hold_rounds = 1
         self._uncut_rounds = 0  # still to come
         self._begin_round(float("-inf"))
 
@@ -79,8 +81,10 @@ class Window:
                 self._end_trial(*self._tried, token_s)
                 self._begin_round(now_s)
             return
-        if is_sure or self._unloaded_s == float("inf"):
-            self._unloaded_s = min(self._unloaded_s, token_s)
+        if self._unloaded_s == float("inf"):
+            self._unloaded_s = token_s
+        elif is_sure and token_s < self._unloaded_s * TOLERATED / _GROWTH[-1][0]:
+            self._unloaded_s += _LEARNING_RATE * (token_s - self._unloaded_s)
         factor = self._growth(latency_s, token_s)
         if factor > 1:
             self._held_rounds = 0
@@ -100,11 +104,12 @@ class Window:
         self._held_rounds += 1
         self._uncut_rounds = max(0, self._uncut_rounds - 1)
         roominess = TOLERATED * self._unloaded_s / token_s
-        # in the first round after a growth, what is queued there is still growing
-        if roominess < _TOO_LONG and self._held_rounds > 1 and not self._uncut_rounds:
-            self._tried = (self.size, token_s)
-            self._cut(max(self.size * max(roominess, _DEEPEST_CUT), SMALLEST), now_s)
-        elif self._held_rounds >= _HELD_ROUNDS and self.size < self._capacity:
+        if roominess < _TOO_LONG:
+            # in the first round after a growth, what is queued there is still growing
+            if self._held_rounds > 1 and not self._uncut_rounds:
+                self._tried = (self.size, token_s)
+                self._cut(max(self.size * max(roominess, _DEEPEST_CUT), SMALLEST), now_s)
+        elif self._held_rounds >= self._to_hold_rounds and self.size < self._capacity:
             self._tried = (self.size, token_s)
             self.size = min(self.size * _TRIED_GROWTH, self._capacity)
         # a trial counts when what was queued there has gone through
@@ -116,6 +121,7 @@ class Window:
         is_load = log(token_s / before_s) / log(self.size / size) >= _LOAD
         self.size = smaller if is_load else larger
         self._tried, self._held_rounds = None, 0
+        self._to_hold_rounds = _HELD_ROUNDS if is_load else 1
         if not is_load:
             self._unloaded_s, self._uncut_rounds = token_s, _UNCUT_ROUNDS
 

@@ -116,4 +116,5 @@ def _joined(texts: Iterable[str]) -> str:
 
 
 def _told(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    told = " ".join(str(error).split())[:200].encode("utf-8", "replace").decode()
+    return told or type(error).__name__

@@ -1,6 +1,8 @@
 """`.parquet`: a row for each line, with the vector as a fixed-size list of float32.
 
-Needs the extra `parquet`. `id` is text, and `error` is JSON or null, whatever the lines have.
+Needs the extra `parquet`. `id` is text, `error` is JSON or null. The vector of a failed line is of
+NaN and not null: a null among lists of a fixed size can be written, but not be read by pyarrow
+before 26 (https://github.com/apache/arrow/issues/35692).
 """
 
 import tempfile
@@ -14,7 +16,7 @@ import numpy as np
 from msgspec.structs import astuple
 
 from llmscale.errors import ConfigError, StorageError
-from llmscale.exports.lines import COLUMNS, Block, Chunk, Group
+from llmscale.exports.lines import COLUMNS, Block, Chunk, Group, Matrix
 
 _BLOCK_ROWS = 4096
 
@@ -30,14 +32,15 @@ def write(groups: Iterable[Group], path: Path) -> None:
     remaining = iter(groups)
     with tempfile.TemporaryFile(dir=path.parent) as waiting:
         first = _set_aside_failed(remaining, waiting)
-        length = 0 if first is None or first.vectors is None else first.vectors.shape[1]
-        schema = _facts(pa).append(pa.field("vector", pa.list_(pa.float32(), length)))
+        # 1 where no vector came at all: lists without numbers can't be read
+        length = 1 if first is None or first.vectors is None else first.vectors.shape[1]
+        kind = pa.list_(pa.float32(), length)
+        schema = _facts(pa).append(pa.field("vector", kind, nullable=False))
         with pq.ParquetWriter(path, schema) as writer:
             for batch in pa.ipc.open_stream(waiting):
-                nulls = pa.nulls(len(batch), schema.field("vector").type)
-                writer.write_batch(
-                    pa.RecordBatch.from_arrays([*batch.columns, nulls], schema=schema)
-                )
+                nothing = np.full((len(batch), length), np.nan, np.float32)
+                columns = [*batch.columns, _lists(nothing, kind)]
+                writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
             for group in chain([first] if first else [], remaining):
                 writer.write_batch(_batch(group, schema))
 
@@ -45,16 +48,17 @@ def write(groups: Iterable[Group], path: Path) -> None:
 def blocks(path: Path) -> Iterator[Block]:
     """Yield the vectors in blocks. Raises `StorageError`."""
     with _opened(path) as file:
+        if not file.num_row_groups:  # older releases fail on going through none
+            return
         length = file.schema_arrow.field("vector").type.list_size
         first = 0
         for batch in file.iter_batches(_BLOCK_ROWS, columns=["vector", "model"]):
-            column = batch.column("vector")
-            is_there = column.is_valid()
-            there = np.flatnonzero(is_there.to_numpy(zero_copy_only=False))
+            numbers = batch.column("vector").flatten().to_numpy().reshape(len(batch), length)
+            there = np.flatnonzero(~np.isnan(numbers).any(axis=1))
             if there.size:
-                numbers = column.flatten().to_numpy().reshape(-1, length)
-                models = batch.column("model").filter(is_there).unique().to_pylist()
-                yield Block(first + there, numbers, frozenset(m for m in models if m is not None))
+                models = batch.column("model").take(there).unique().to_pylist()
+                known = frozenset(model for model in models if model is not None)
+                yield Block(first + there, numbers[there], known)
             first += len(batch)
 
 
@@ -98,12 +102,13 @@ def _batch(group: Group, schema: Any) -> Any:
         for name, values in zip(COLUMNS, zip(*map(astuple, group.chunks), strict=True), strict=True)
     ]
     if group.vectors is not None:
-        kind = schema.field("vector").type
-        numbers = pa.array(group.vectors.reshape(-1))
-        columns.append(
-            pa.FixedSizeListArray.from_arrays(numbers, type=kind, mask=pa.array(group.failed))
-        )
+        columns.append(_lists(group.vectors, schema.field("vector").type))
     return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _lists(matrix: Matrix, kind: Any) -> Any:
+    pa, _ = _pyarrow()
+    return pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), type=kind)
 
 
 def _facts(pa: Any) -> Any:

@@ -164,3 +164,23 @@ def test_a_process_that_can_not_search_says_so_in_one_sentence(tmp_path: Path) -
         assert said in ended.stderr
         assert ended.stdout == ""
         assert "Traceback" not in ended.stderr
+
+
+# ---- with what embed writes --------------------------------------------------------------------
+
+
+def test_what_embed_writes_is_found_by_its_own_text(tmp_path: Path) -> None:
+    texts = [f"text number {number}" for number in range(20)]
+    write_jsonl(tmp_path / "rows.jsonl", [{"id": text, "text": text} for text in texts])
+    exported = ("--export", "v.npy", "--export", "v.parquet")
+    ended = llmscale(
+        "embed", "rows.jsonl", "-o", "v.jsonl", "--model", "sim/a", *exported, cwd=tmp_path
+    )
+    assert ended.returncode == 0, ended.stderr
+    for name in ("v.jsonl", "v.npy", "v.parquet"):
+        ended = llmscale("search", texts[7], name, "-k", 1, "--json", cwd=tmp_path)
+        assert ended.returncode == 0, ended.stderr
+        found = orjson.loads(ended.stdout)
+        assert found["model"] == "sim/a"
+        (hit,) = found["hits"]
+        assert (hit["index"], hit["score"], hit["text"]) == (7, 1.0, texts[7])

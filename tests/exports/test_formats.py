@@ -71,13 +71,15 @@ def test_a_matrix_of_anything_else_is_refused(array: Any, tmp_path: Path) -> Non
 # ---- Parquet -----------------------------------------------------------------------------------
 
 
-def test_pyarrow_reads_typed_columns_and_a_null_for_a_failed_line(tmp_path: Path) -> None:
+def test_pyarrow_reads_typed_columns_and_a_vector_of_nan_for_a_failed_line(tmp_path: Path) -> None:
     table = pq.read_table(exported(tmp_path, ".parquet"))
     assert table.schema.names == [
         *("id", "index", "source", "start", "end", "text", "model", "error", "vector")
     ]
     assert table.schema.field("vector").type == pa.list_(pa.float32(), 2)
-    assert table.column("vector").to_pylist() == [[3, 4], None, [1, 0]]
+    assert not table.column("vector").null_count  # which pyarrow before 26 could not read
+    vectors = np.array(table.column("vector").to_pylist())
+    np.testing.assert_array_equal(vectors, [[3, 4], [np.nan, np.nan], [1, 0]])
     assert table.column("index").to_pylist() == [0, 1, 2]
     assert table.column("source").to_pylist() == ["docs/a.md", "docs/a.md", None]
     assert table.column("model").to_pylist() == [MODEL] * 3

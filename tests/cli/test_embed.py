@@ -1,0 +1,276 @@
+"""`llmscale embed` as a user has it: folders, files and rows in, vectors out, and nothing twice."""
+
+import base64
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from tests.cli.tool import Run, llmscale, start, stop, wait_until, write_rows
+from tests.servers.chat import ROOT
+from tests.servers.embeddings import embedding_process, expected_vector
+
+SIM = ("--model", "sim/fast")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with three documents of more than one chunk, and what is no document."""
+    docs = tmp_path / "docs"
+    (docs / "deep").mkdir(parents=True)
+    for number, name in enumerate(("a.md", "b.txt", "deep/c.rst")):
+        paragraphs = [f"Paragraph {p} of {name}. " + "word " * 120 for p in range(4 + number)]
+        (docs / name).write_text("\n\n".join(paragraphs))
+    (docs / ".hidden.md").write_text("hidden")
+    (docs / "picture.txt").write_bytes(b"\x89PNG\0\0")
+    (docs / "ignored.txt").write_text("ignored")
+    (docs / ".gitignore").write_text("ignored.txt\n")
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with embedding_process() as base_url:
+        yield base_url
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [orjson.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def report(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = orjson.loads(path.read_bytes())
+    return found
+
+
+def embed(folder: Path, *args: object, code: int = 0, **env: str) -> Run:
+    run = llmscale("embed", *args, cwd=folder, **env)
+    assert run.returncode == code, run.stderr
+    return run
+
+
+def test_a_folder_becomes_a_line_for_each_chunk_with_its_place_and_its_vector(folder: Path) -> None:
+    embed(folder, "docs", *SIM, "-o", "v.jsonl")
+    found = lines(folder / "v.jsonl")
+    assert [line["index"] for line in found] == list(range(len(found)))
+    assert [*dict.fromkeys(line["source"] for line in found)] == [
+        "docs/a.md",
+        "docs/b.txt",
+        "docs/deep/c.rst",
+    ]
+    for line in found:
+        text = (folder / line["source"]).read_text()
+        assert text[line["start"] : line["end"]] == line["text"]
+        assert len(line["vector"]) == 64
+        assert line["error"] is None
+    assert len({line["id"] for line in found}) == len(found) > 6
+
+
+def test_what_is_left_out_is_counted(folder: Path) -> None:
+    said = embed(folder, "docs", *SIM, "-o", "v.jsonl").stderr
+    assert "3 files" in said
+    for part in ("1 ignored", "1 binary", "hidden"):
+        assert part in said
+
+
+def test_include_exclude_and_chunk_sizes_are_obeyed(folder: Path) -> None:
+    options = ("--include", "*.md", "--include", "*.txt", "--exclude", "b.*", "--no-chunk")
+    embed(folder, "docs", *SIM, "-o", "v.jsonl", *options)
+    (only,) = lines(folder / "v.jsonl")
+    assert only["source"] == "docs/a.md"
+    embed(folder, "docs", *SIM, "-o", "w.jsonl", "--chunk-tokens", 50)
+    assert all(len(line["text"]) <= 50 * 4 for line in lines(folder / "w.jsonl"))
+
+
+def test_an_unchanged_folder_makes_no_call_and_changes_nothing(folder: Path, server: str) -> None:
+    to = ("--model", "openai/v", "--base-url", server, "-o", "v.jsonl")
+    embed(folder, "docs", *to)
+    before = (folder / "v.jsonl").read_bytes()
+    said = embed(folder, "docs", *to).stderr
+    assert "nothing has changed" in said
+    assert (folder / "v.jsonl").read_bytes() == before
+
+
+def test_a_changed_file_pays_for_its_changed_chunks_and_a_deleted_one_drops_out(
+    folder: Path,
+) -> None:
+    cache = {"LLMSCALE_CACHE_MODE": "on", "XDG_CACHE_HOME": str(folder / "cache")}
+    embed(folder, "docs", *SIM, "-o", "v.jsonl", **cache)
+    chunks = len(lines(folder / "v.jsonl"))
+    gone = sum(line["source"] == "docs/b.txt" for line in lines(folder / "v.jsonl"))
+    with (folder / "docs/a.md").open("a") as file:
+        file.write("\n\nA new paragraph. " + "more " * 200)
+    (folder / "docs/b.txt").unlink()
+    embed(folder, "docs", *SIM, "-o", "v.jsonl", **cache)
+    found = lines(folder / "v.jsonl")
+    assert {line["source"] for line in found} == {"docs/a.md", "docs/deep/c.rst"}
+    asked = [line for line in found if not line["cached"]]
+    assert 1 <= len(asked) <= 2
+    assert all("more" in line["text"] for line in asked)
+    assert len(found) >= chunks - gone
+    assert all(line["vector"] for line in found)
+
+
+def test_other_settings_are_refused_and_named(folder: Path) -> None:
+    embed(folder, "docs", *SIM, "-o", "v.jsonl")
+    said = embed(folder, "docs", *SIM, "-o", "v.jsonl", "--chunk-tokens", 99, code=2).stderr
+    assert "embed_chunk_tokens" in said
+    embed(folder, "docs", *SIM, "-o", "v.jsonl", "--chunk-tokens", 99, "--overwrite")
+
+
+def test_rows_with_a_text_keep_their_id_and_their_metadata(tmp_path: Path, server: str) -> None:
+    rows = [{"id": f"r{n}", "text": f"text {n}", "metadata": {"n": n}} for n in range(120)]
+    rows[7] = {"id": "r7"}
+    write_rows(tmp_path / "rows.jsonl", rows)
+    to = ("--model", "openai/v", "--base-url", server)
+    embed(tmp_path, "rows.jsonl", *to, code=1)
+    found = lines(tmp_path / "rows.vectors.jsonl")
+    assert [line["id"] for line in found] == [f"r{n}" for n in range(120)]
+    assert found[7]["vector"] is None
+    assert 'no "text"' in found[7]["error"]["message"]
+    for n, line in enumerate(found):
+        if n != 7:
+            assert np.array(line["vector"], "<f4").tobytes() == expected_vector(f"text {n}")
+            assert line["metadata"] == {"n": n}
+    assert report(tmp_path / "rows.vectors.report.json")["lots"]["rows"] == 119
+
+
+def test_rows_from_standard_input_go_to_standard_output(tmp_path: Path) -> None:
+    rows = "".join(f'{{"text": "row {n}"}}\n' for n in range(3))
+    run = llmscale("embed", "-", *SIM, "-o", "-", cwd=tmp_path, stdin=rows)
+    assert run.returncode == 0, run.stderr
+    assert sorted(orjson.loads(line)["text"] for line in run.stdout.splitlines()) == [
+        "row 0",
+        "row 1",
+        "row 2",
+    ]
+
+
+def test_vectors_in_base64_are_the_same_vectors(folder: Path) -> None:
+    embed(folder, "docs", *SIM, "-o", "n.jsonl")
+    embed(folder, "docs", *SIM, "-o", "b.jsonl", "--vectors", "base64")
+    for numbers, encoded in zip(lines(folder / "n.jsonl"), lines(folder / "b.jsonl"), strict=True):
+        decoded = np.frombuffer(base64.b64decode(encoded["vector"]), "<f4")
+        assert decoded.tolist() == np.array(numbers["vector"], "<f4").tolist()
+
+
+def test_normalized_vectors_have_the_length_one(tmp_path: Path, server: str) -> None:
+    write_rows(tmp_path / "rows.jsonl", [{"text": f"text {n}"} for n in range(5)])
+    to = ("--model", "openai/v", "--base-url", server, "--dimensions", 16, "--normalize")
+    embed(tmp_path, "rows.jsonl", *to, "-o", "v.jsonl")
+    for n, line in enumerate(lines(tmp_path / "v.jsonl")):
+        right = np.frombuffer(expected_vector(f"text {n}", 16), "<f4")
+        assert np.linalg.norm(line["vector"]) == pytest.approx(1, abs=1e-6)
+        assert line["vector"] == pytest.approx(right / np.linalg.norm(right), abs=1e-6)
+
+
+def test_the_same_text_twice_is_embedded_once(tmp_path: Path) -> None:
+    write_rows(tmp_path / "rows.jsonl", [{"text": f"text {n % 3}"} for n in range(30)])
+    cache = {"LLMSCALE_CACHE_MODE": "on", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    embed(tmp_path, "rows.jsonl", *SIM, "-o", "v.jsonl", **cache)
+    found = report(tmp_path / "v.report.json")
+    assert found["rows"]["answered"] == 30
+    assert found["lots"]["rows"] == 3
+
+
+def test_exports_are_made_from_the_finished_lines(folder: Path) -> None:
+    embed(folder, "docs", *SIM, "-o", "v.jsonl", "--export", "v.npy")
+    found = lines(folder / "v.jsonl")
+    matrix = np.load(folder / "v.npy")
+    assert matrix.shape == (len(found), 64)
+    assert np.allclose(matrix, [line["vector"] for line in found])
+    assert "none of .npy" in embed(folder, "docs", *SIM, "--export", "x.csv", code=2).stderr
+
+
+def test_a_file_that_can_not_be_read_is_a_row_that_says_so(folder: Path) -> None:
+    (folder / "binary.bin").write_bytes(b"\0\1\2")
+    embed(folder, "docs/a.md", "binary.bin", *SIM, "-o", "v.jsonl", code=1)
+    *good, bad = lines(folder / "v.jsonl")
+    assert all(line["vector"] for line in good)
+    assert bad["vector"] is None
+    assert bad["source"] == "binary.bin"
+    assert "binary.bin is binary" in bad["error"]["message"]
+
+
+def test_a_run_that_was_stopped_goes_on_and_asks_for_no_vector_twice(
+    tmp_path: Path,
+) -> None:
+    write_rows(tmp_path / "rows.jsonl", [{"text": f"text {n}"} for n in range(2_000)])
+    options = ("rows.jsonl", "--model", "sim/latency=0.2", "-o", "v.jsonl", "--concurrency", 2)
+    process = start("embed", *options, cwd=tmp_path)
+    partial = tmp_path / "v.jsonl.partial"
+    wait_until(lambda: partial.exists() and partial.stat().st_size > 0)
+    assert stop(process, signal.SIGINT).returncode == 130
+    kept = len(partial.read_bytes().splitlines())
+    assert 0 < kept < 2_000
+    embed(tmp_path, *options)
+    assert [line["text"] for line in lines(tmp_path / "v.jsonl")] == [
+        f"text {n}" for n in range(2_000)
+    ]
+    assert report(tmp_path / "v.report.json")["lots"]["rows"] == 2_000 - kept
+
+
+def test_a_text_that_is_too_long_fails_alone_or_is_cut_when_that_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    write_rows(tmp_path / "rows.jsonl", [{"text": ""}, {"text": "short"}])
+    embed(tmp_path, "rows.jsonl", *SIM, "-o", "v.jsonl", code=1)
+    empty, short = lines(tmp_path / "v.jsonl")
+    assert "text is empty" in empty["error"]["message"]
+    assert short["vector"]
+
+
+@pytest.mark.parametrize(
+    ("args", "complaint"),
+    [
+        (("nowhere",), "nowhere"),
+        (("docs", "--overlap", 300), "overlap"),
+        (("docs", "--dimensions", 0), "dimensions"),
+        (("docs", "--model", "anthropic/x"), "no embeddings"),
+        (("docs", "--model", "local/other"), "local/wordllama"),
+        (("docs", "--batch-bytes", "much"), "batch_bytes"),
+        (("-", "docs"), "standard input"),
+    ],
+)
+def test_a_wrong_use_is_one_sentence_and_exit_code_two(
+    folder: Path, args: tuple[object, ...], complaint: str
+) -> None:
+    run = embed(folder, *args, "-o", "v.jsonl", code=2)
+    assert complaint in run.stderr
+    assert "Traceback" not in run.stderr
+    assert not (folder / "v.jsonl").exists()
+
+
+QUESTIONS = {
+    "How do I lubricate a bike?": "bicycle-chain.md",
+    "When does the honey get harvested?": "beekeeping.md",
+    "descaling the espresso machine": "coffee-machine.rst",
+    "Is 1900 a leap year?": "leap_year.py",
+    "How long may I borrow a book?": "library-rules.txt",
+    "who lit the lamp for ships at sea": "lighthouse.html",
+    "constellations and planets to see": "night-sky.txt",
+    "price to send a parcel by weight": "parcel_postage.py",
+    "baking bread with a starter": "sourdough.md",
+    "Why does the sea rise twice a day?": "tides.md",
+}
+
+
+def test_for_ten_questions_the_right_sample_is_among_the_nearest_three(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "samples" / "docs", tmp_path / "docs")
+    write_rows(tmp_path / "q.jsonl", [{"text": question} for question in QUESTIONS])
+    embed(tmp_path, "docs", "-o", "v.jsonl", "--normalize")
+    embed(tmp_path, "q.jsonl", "-o", "q.vectors.jsonl", "--normalize")
+    chunks = lines(tmp_path / "v.jsonl")
+    matrix = np.array([line["vector"] for line in chunks])
+    misses = []
+    for line, right in zip(lines(tmp_path / "q.vectors.jsonl"), QUESTIONS.values(), strict=True):
+        order = np.argsort(-(matrix @ np.array(line["vector"])))
+        nearest = [*dict.fromkeys(Path(chunks[i]["source"]).name for i in order)][:3]
+        if right not in nearest:
+            misses.append((line["text"], nearest))
+    assert misses == []
