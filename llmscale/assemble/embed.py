@@ -7,12 +7,11 @@ itself: what has not changed comes from the cache, and what is gone drops out.
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import IO
 
-import orjson
 from msgspec.structs import replace
 
 from llmscale import exports
@@ -24,7 +23,7 @@ from llmscale.assemble.models import Models
 from llmscale.assemble.stack import open_all, stacked
 from llmscale.config import CHANGES_VECTORS, DEFAULT_EMBEDDING_MODEL, Config
 from llmscale.errors import ConfigError
-from llmscale.job.files import JobFiles, publish, storage_error
+from llmscale.job.files import JobFiles, publish, stage
 from llmscale.job.job import Job
 from llmscale.reader.sources import Source
 from llmscale.reader.texts import TextParser
@@ -40,9 +39,8 @@ def embed(config: Config) -> int:
     Raises `JobError`; the vectors made until then are safe.
     """
     config = for_vectors(config)
-    for name in config.export:
-        exports.check(Path(name))
     output = None if config.output == STDOUT else _output_of(config)
+    _check_exports(config, output)
     beside = Path.cwd() if output is None else output.parent
     with rows_as_files(config, beside) as (sources, found):
         _say_what_is_found(found)
@@ -129,16 +127,22 @@ def _export(config: Config, output: Path) -> None:
     """Write the further files, each whole or not at all."""
     for name in config.export:
         path = Path(name)
-        temporary = path.with_name(path.name + ".tmp")
-        try:
-            exports.export(_lines(output), path, temporary)
-        except OSError as error:
-            raise storage_error(path, error) from None
-        publish(temporary, path)
+
+        def write(file: IO[bytes], path: Path = path) -> None:
+            exports.export(exports.jsonl.lines_of(output), path, Path(file.name))
+
+        publish(stage(path, write), path)
         log.info("vectors also in %s", path)
 
 
-def _lines(output: Path) -> Iterator[dict[str, Any]]:
-    with output.open("rb") as file:
-        for raw in file:
-            yield orjson.loads(raw)
+def _check_exports(config: Config, output: Path | None) -> None:
+    """Refuse what could not be written, before anything is embedded."""
+    if output is None and config.export:
+        raise ConfigError("--export needs an output in a file; say where with -o FILE")
+    seen = {output.resolve()} if output is not None else set()
+    for name in config.export:
+        path = Path(name)
+        exports.check(path)
+        if path.resolve() in seen:
+            raise ConfigError(f"{path} would be written twice; give each file its own name")
+        seen.add(path.resolve())

@@ -14,12 +14,17 @@ class InOrder:
         self._blocks = blocks
         self._rows: deque[Row] = deque()
         self._ahead: asyncio.Future[list[Row] | None] | None = None
+        self._arrival = asyncio.Event()  # of the block that is being read
         self._ended = False
 
     async def next(self) -> Row | None:
         """Return the next row, None at the end."""
         while not self._rows and not self._ended:
-            await self._refill()
+            if self._ahead is None:
+                self._ahead = self._read()
+            await self._arrival.wait()
+            if self._ahead.done():  # else another has taken it, and the next one is being read
+                self._take(self._ahead.result())
         return self._rows.popleft() if self._rows else None
 
     def settle(self, outcome: Outcome) -> None:
@@ -28,15 +33,7 @@ class InOrder:
     def stop(self) -> None:
         """Nobody waits here but for the input."""
 
-    async def _refill(self) -> None:
-        """Wait for the block that is being read; the first who wakes takes it."""
-        if self._ahead is None:
-            self._ahead = self._read()
-        reading = self._ahead
-        await asyncio.wait((reading,))
-        if self._ahead is not reading:  # another has taken it
-            return
-        block = reading.result()
+    def _take(self, block: list[Row] | None) -> None:
         if block is None:
             self._ended = True
             return
@@ -44,5 +41,8 @@ class InOrder:
         self._ahead = self._read()
 
     def _read(self) -> asyncio.Future[list[Row] | None]:
+        self._arrival.clear()
         loop = asyncio.get_running_loop()
-        return loop.run_in_executor(None, next, self._blocks, None)
+        reading = loop.run_in_executor(None, next, self._blocks, None)
+        reading.add_done_callback(lambda _: self._arrival.set())
+        return reading
