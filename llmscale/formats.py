@@ -1,6 +1,6 @@
-"""The two shapes of an output line: our own, and that of an OpenAI batch output file.
+"""The shapes of an output line: an answer, our own way or as an OpenAI batch file has it; a vector.
 
-An outcome is written once, in our own shape; the other is made from it. A line never holds a
+An outcome is written once; the line of a batch file is made from our own. A line never holds a
 failure in the place of an answer.
 """
 
@@ -9,28 +9,18 @@ from typing import Any, Literal
 
 import orjson
 
-from llmscale.records import Outcome, Reply, Row
+from llmscale.records import Failure, Outcome, Reply, Row
 
 OutputFormat = Literal["llmscale", "openai-batch", "numbers", "base64"]
 """Of answers, and of vectors: as numbers or as the base64 of little-endian float32."""
 
-_READ_FIELDS = frozenset(
-    {
-        "id",
-        "index",
-        "output",
-        "model",
-        "finish_reason",
-        "usage",
-        "cost_usd",
-        "attempts",
-        "error",
-    }
-)
+_READ_FIELDS = frozenset({"id", "index", "model", "usage", "cost_usd", "attempts", "error"})
 
 
-def line_of(outcome: Outcome) -> dict[str, Any]:
-    """Return an outcome as the object of an output line."""
+def line_of(outcome: Outcome, output_format: OutputFormat = "llmscale") -> dict[str, Any]:
+    """Return an outcome as the object of a line: of an answer, in our own shape, or of a vector."""
+    if output_format in ("numbers", "base64"):
+        return _vector_line(outcome, as_numbers=output_format == "numbers")
     row, reply, failure = outcome.row, outcome.reply, outcome.failure
     paid = reply or (failure.reply if failure else None)
     line = {
@@ -44,32 +34,44 @@ def line_of(outcome: Outcome) -> dict[str, Any]:
         "latency_s": round(outcome.latency_s, 6),
         "attempts": outcome.attempts,
         "cached": reply.cached if reply else False,
-        "error": None,
+        "error": _error(failure) if failure else None,
         "metadata": row.metadata,
     }
     if reply is not None and reply.tool_calls:
         line["tool_calls"] = reply.tool_calls
-    if row.request is not None and row.request.text is not None:
-        line["text"] = row.request.text
-        vector = reply.vector if reply is not None else None
-        line["vector"] = None if vector is None else b64encode(vector).decode()
-    if row.place is not None:
-        line["place"] = [row.place.source, row.place.start, row.place.end]
-    if failure is not None:
-        line["error"] = {
-            "type": failure.kind,
-            "message": failure.message,
-            "retryable": failure.retryable,
-        }
     return line
 
 
+def _vector_line(outcome: Outcome, *, as_numbers: bool) -> dict[str, Any]:
+    row, reply, failure = outcome.row, outcome.reply, outcome.failure
+    paid = reply or (failure.reply if failure else None)
+    place = row.place
+    vector: Any = reply.vector if reply is not None else None
+    if vector is not None:
+        vector = _numbers(vector) if as_numbers else b64encode(vector).decode()
+    return {
+        "id": row.id,
+        "index": row.index,
+        "source": place.source if place else None,
+        "start": place.start if place else None,
+        "end": place.end if place else None,
+        "text": row.request.text if row.request else None,
+        "vector": vector,
+        "model": _model(row, paid),
+        "usage": _usage(paid) if paid else None,
+        "cost_usd": _cost_usd(paid) if paid else None,
+        "latency_s": round(outcome.latency_s, 6),
+        "attempts": outcome.attempts,
+        "cached": reply.cached if reply else False,
+        "error": _error(failure) if failure else None,
+        "metadata": row.metadata,
+    }
+
+
 def encode(line: dict[str, Any], output_format: OutputFormat) -> bytes:
-    """Return the bytes of a line, newline included, in the format that is asked for."""
+    """Return the bytes of a line, newline included; only a batch line is made from our own."""
     if output_format == "openai-batch":
         line = to_batch(line)
-    elif output_format != "llmscale":
-        line = to_vector(line, as_numbers=output_format == "numbers")
     return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY)
 
 
@@ -105,34 +107,15 @@ def to_batch(line: dict[str, Any]) -> dict[str, Any]:
     return batch
 
 
-def to_vector(line: dict[str, Any], *, as_numbers: bool) -> dict[str, Any]:
-    """Return a line of ours as a line of vectors has it: the chunk, its place, its vector."""
-    source, start, end = line.get("place") or (None, None, None)
-    vector = line.get("vector")
-    if vector is not None and as_numbers:
-        from llmscale.vectors import from_base64  # numpy, only where there are vectors
-
-        vector = from_base64(vector)
-    left_out = ("id", "index", "output", "finish_reason", "place", "text", "vector")
-    return {
-        "id": line["id"],
-        "index": line["index"],
-        "source": source,
-        "start": start,
-        "end": end,
-        "text": line.get("text"),
-        "vector": vector,
-        **{name: value for name, value in line.items() if name not in left_out},
-    }
-
-
 def is_own_line(line: Any) -> bool:
     """Tell whether parsed JSON is a line as `line_of` makes it, with all that is read from it."""
     if not isinstance(line, dict) or not line.keys() >= _READ_FIELDS:
         return False
     error, usage = line["error"], line["usage"]
-    return (error is None or _has(error, "type", "message")) and (
-        usage is None or _has(usage, "input_tokens", "output_tokens")
+    return (
+        ("vector" in line or _has(line, "output", "finish_reason"))
+        and (error is None or _has(error, "type", "message"))
+        and (usage is None or _has(usage, "input_tokens", "output_tokens"))
     )
 
 
@@ -162,6 +145,16 @@ def _model(row: Row, paid: Reply | None) -> str | None:
 
 def _has(value: Any, *names: str) -> bool:
     return isinstance(value, dict) and value.keys() >= set(names)
+
+
+def _error(failure: Failure) -> dict[str, Any]:
+    return {"type": failure.kind, "message": failure.message, "retryable": failure.retryable}
+
+
+def _numbers(vector: bytes) -> Any:
+    from llmscale.vectors import numbers_of  # numpy, only where there are vectors
+
+    return numbers_of(vector)
 
 
 def _usage(reply: Reply) -> dict[str, int]:

@@ -33,6 +33,11 @@ def normalized(vector: bytes) -> bytes:
     return bytes((numbers / np.linalg.norm(numbers)).astype(LITTLE_FLOAT32).tobytes())
 
 
+def numbers_of(vector: bytes) -> Vector:
+    """Return the numbers of a vector."""
+    return np.frombuffer(vector, LITTLE_FLOAT32)
+
+
 def from_base64(text: str) -> Vector:
     """Return the numbers. Raises `ValueError`."""
     return np.frombuffer(base64.b64decode(text, validate=True), LITTLE_FLOAT32)

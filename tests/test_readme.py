@@ -1,7 +1,7 @@
 """The README says what is so: its commands run, its tables are those of the code.
 
-The commands are run from top to bottom in one folder, as a reader would. The local model is put
-aside for a simulated one by the environment, and hosted ones for a server on loopback.
+The commands are run from top to bottom in one folder, as a reader would. The local chat model is
+put aside for a simulated one by the environment, and hosted ones for a server on loopback.
 """
 
 import os
@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import termios
+import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -20,19 +21,32 @@ import msgspec
 import orjson
 import pytest
 
-from llmscale import errors
+from llmscale import config, errors, exports, limits
+from llmscale.assemble import stack
+from llmscale.assemble.models import Models
+from llmscale.balance import budget, health, window
 from llmscale.cache.keys import KEY_FIELDS
 from llmscale.cli.ending import EXIT_INTERNAL
-from llmscale.config import FLAG_ONLY, Config, EndpointConfig
-from llmscale.providers import PROVIDERS, anthropic, local
+from llmscale.config import (
+    DEFAULT_EMBEDDING_MODEL,
+    FLAG_ONLY,
+    Config,
+    EndpointConfig,
+    StrategyName,
+    UserLimit,
+)
+from llmscale.documents import MAX_FILE_BYTES, SkipReason
+from llmscale.feed.fair_queue import LOOKAHEAD
+from llmscale.providers import EMBEDDING_PROVIDERS, PROVIDERS, anthropic, local, static_vectors
 from llmscale.providers.failures import _STOPS_JOB
 from llmscale.providers.sim import SimSettings
 from llmscale.reader.rows import PASSED_FIELDS, REQUEST_FIELDS
 from llmscale.records import FailureKind, FinishReason, Usage
 from llmscale.report import SCHEMA_VERSION
 from llmscale.stats import Spend
-from tests.cli.tool import environment, llmscale, read_rows
+from tests.cli.tool import Run, environment, llmscale, read_rows
 from tests.servers.chat import ROOT, chat_process
+from tests.servers.embeddings import embedding_process
 from tests.test_architecture import RANKS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -81,7 +95,7 @@ def test_every_fenced_line_is_of_a_kind_that_is_tested() -> None:
     assert COMMANDS
     assert MODULES
     fenced = README.count("\n```") // 2
-    assert fenced == len(fences("sh")) + len(fences("text"))
+    assert fenced == sum(len(fences(language)) for language in ("sh", "text", "toml"))
 
 
 # ---- set-up ------------------------------------------------------------------------------------
@@ -117,20 +131,21 @@ def test_ci_runs_the_second_set_up_line_and_the_checks_of_the_development_sectio
 # ---- commands ----------------------------------------------------------------------------------
 
 
-def as_tested(command: str, base_url: str) -> str:
+def as_tested(command: str, chat_url: str, embeddings_url: str) -> str:
     """Return a command with the server on loopback in the place of a hosted one."""
     words = shlex.split(command)
     model = words[words.index("--model") + 1] if "--model" in words else ""
     if not model.startswith(("openai/", "anthropic/")):
         return command
+    base_url = embeddings_url if words[1] == "embed" else chat_url
     if "--base-url" in words:
         return command.replace(words[words.index("--base-url") + 1], base_url)
     return f"{command} --base-url {base_url}"
 
 
 @pytest.fixture(scope="module")
-def followed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Follow the README from top to bottom; return what each command that failed has said."""
+def followed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """Follow the README from top to bottom; return how each command has ended."""
     folder = tmp_path_factory.mktemp("reader")
     shutil.copytree(ROOT / "samples", folder / "samples")
     settings = {
@@ -139,13 +154,13 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "LLMSCALE_CACHE_MODE": "on",
     }
     first = SET_UPS[0].rpartition("&& .venv/bin/")[2]
-    said: dict[str, str] = {}
-    with chat_process() as base_url:
+    followed = {}
+    with chat_process() as chat_url, embedding_process() as embeddings_url:
         for command in [first, *COMMANDS]:
             needs_model = "--json-schema" in command
             simulated = {} if needs_model else {"LLMSCALE_MODEL": "sim/reader"}
-            ended = subprocess.run(
-                ["bash", "-c", as_tested(command, base_url)],
+            followed[command] = subprocess.run(
+                ["bash", "-c", as_tested(command, chat_url, embeddings_url)],
                 cwd=folder,
                 env=environment(**settings, **simulated),
                 stdin=subprocess.DEVNULL,
@@ -154,13 +169,12 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
                 timeout=60,
                 check=False,
             )
-            said[command] = "" if ended.returncode == 0 else f"{ended.returncode}: {ended.stderr}"
-    return said
+    return followed
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_command_runs(command: str, followed: dict[str, str]) -> None:
-    assert followed[command] == ""
+def test_the_command_runs(command: str, followed: dict[str, Run]) -> None:
+    assert followed[command].returncode == 0, followed[command].stderr
 
 
 @pytest.mark.parametrize("command", MODULES)
@@ -174,7 +188,27 @@ def test_the_module_is_there_and_takes_the_flags(command: str) -> None:
 
 def test_commands_name_only_samples_that_are_there() -> None:
     for path in re.findall(r"samples/[\w./-]*\w", README):
-        assert (ROOT / path).is_file()
+        assert (ROOT / path).is_file() or path == "samples/docs"
+
+
+@pytest.mark.parametrize("text", fences("toml"))
+def test_the_settings_that_are_shown_can_be_used(text: str, tmp_path: Path) -> None:
+    (tmp_path / "llmscale.toml").write_text(text, encoding="utf-8")
+    loaded = config.load({}, {}, str(tmp_path / "llmscale.toml"))
+    Models(loaded)
+    assert loaded != Config()
+
+
+def test_the_searches_find_what_they_ask_for(followed: dict[str, Run]) -> None:
+    first, second = (c for c in COMMANDS if c.startswith("llmscale search"))
+    assert "samples/docs/bicycle-chain.md" in followed[first].stdout.splitlines()[0]
+    hits = orjson.loads(followed[second].stdout)["hits"]
+    assert hits[0]["source"] == "samples/docs/tram-tickets.html"
+
+
+def test_a_folder_without_a_change_makes_no_call(followed: dict[str, Run]) -> None:
+    _, again = (c for c in COMMANDS if re.match(r"llmscale embed samples/docs($| --export)", c))
+    assert "nothing has changed; nothing to do" in followed[again].stderr
 
 
 # ---- the picture -------------------------------------------------------------------------------
@@ -243,9 +277,36 @@ def flags_of(command: str) -> frozenset[str]:
     return frozenset(flag for pair in named for flag in pair if flag) - {"--help"}
 
 
+def flags_in_table(title: str) -> set[str]:
+    """Return the flags that the table of a section tells of."""
+    return {flag for row in table(section(title)) for flag in code(row[0])}
+
+
+def flags_in(text: str) -> set[str]:
+    """Return the flags that a sentence names."""
+    return {word for word in code(text) if word.startswith("-")}
+
+
 def test_every_flag_of_run_is_in_the_table_and_no_other() -> None:
-    in_table = {flag for row in table(section("Flags of run")) for flag in code(row[0])}
-    assert in_table == flags_of("run")
+    assert flags_in_table("Flags of run") == flags_of("run")
+
+
+def test_every_flag_of_embed_is_in_its_table_or_named_as_one_of_run() -> None:
+    text = section("Flags of embed")
+    shared = flags_in(text.partition("As in run:")[2].partition("### ")[0])
+    own = flags_in_table("Flags of embed")
+    assert own | shared == flags_of("embed")
+    assert not own & shared
+    assert shared <= flags_of("run")
+
+
+def test_every_flag_of_search_and_limits_is_named() -> None:
+    own, _, shared = section("Search").partition("Its flags are")[2].partition("as in run")
+    assert flags_in(own) == {"-k", "--json"}
+    assert flags_in(own) | flags_in(shared) == flags_of("search")
+    assert flags_in(shared) <= flags_of("run")
+    told = section("Limits").partition("It takes\n")[2].partition(".")[0]
+    assert flags_in(told) == flags_of("limits")
 
 
 @cache
@@ -265,24 +326,53 @@ def test_every_flag_that_is_named_anywhere_exists_and_every_flag_is_named() -> N
     assert named == {flag for flag in exist if flag.startswith("--")}
 
 
-def test_the_table_of_flags_tells_defaults_and_what_is_a_flag_only() -> None:
+SETTING_OF_FLAG = {"cache": "cache_mode", "no_adaptive": "adaptive"}
+SETTING_OF_FLAG_OF_EMBED = {"output": "output", "export": "export", "concurrency": "concurrency"}
+
+
+def setting_of(command: str, flag: str) -> str:
+    """Return the setting that a flag of the tables stands for."""
+    name = flag.removeprefix("--").replace("-", "_")
+    if command == "run":
+        return SETTING_OF_FLAG.get(name, name)
+    return SETTING_OF_FLAG_OF_EMBED.get(name, f"embed_{name.removeprefix('no_')}")
+
+
+FLAGS = [
+    (command, *row) for command in ("run", "embed") for row in table(section(f"Flags of {command}"))
+]
+
+
+def test_the_tables_of_flags_tell_defaults_and_what_is_a_flag_only() -> None:
     starred = set()
-    for cell, _, default in table(section("Flags of run")):
-        name = code(cell)[-1].removeprefix("--").replace("-", "_")
-        name = {"cache": "cache_mode"}.get(name, name)
+    for command, cell, _, default in FLAGS:
+        name = setting_of(command, code(cell)[-1])
         if cell.endswith("*"):
             starred.add(name)
+        else:
+            assert name in Config.__struct_fields__
         value = getattr(Config(), name, None)
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, bool):
+            assert default.startswith("off")
+        elif isinstance(value, int | float):
             assert default == f"{value:g}"
         elif isinstance(value, str):
             assert default.startswith(f"`{value}`")
     assert starred == (FLAG_ONLY | {"config", "dry_run"}) - {"inputs"}
+    assert ("embed", "`--model`", "the model that embeds", f"`{DEFAULT_EMBEDDING_MODEL}`") in FLAGS
+
+
+def test_every_setting_is_a_flag_or_explained() -> None:
+    settings = {setting_of(command, code(cell)[-1]) for command, cell, *_ in FLAGS}
+    rest = set(Config.__struct_fields__) - settings - {"inputs"}
+    assert rest == {"endpoint", "fallback", "fallback_after", "limits_user", "limits_users"}
+    for name in ("[[endpoint]]", "[fallback]", "fallback_after", "[limits.user]", "[limits.users."):
+        assert name in README
 
 
 def test_every_command_is_named_and_run() -> None:
     commands = subcommands("")
-    assert {"run", "verify"} <= set(commands)
+    assert {"run", "embed", "search", "limits", "verify"} <= set(commands)
     for name in commands:
         is_group = bool(subcommands(name))
         assert is_group or any(line.startswith(f"llmscale {name}") for line in COMMANDS)
@@ -346,10 +436,64 @@ def test_the_providers_are_all_there() -> None:
     simulation = section("Models and endpoints").partition("settings of a simulation are")[2]
     told = code(simulation.partition("\n\n")[0])
     assert set(told) == set(SimSettings.__struct_fields__)
+    embed = {code(row[0])[0]: row[1] for row in table(section("Embed"))}
+    assert {model.partition("/")[0] for model in embed} == set(EMBEDDING_PROVIDERS)
+    *cut, whole = static_vectors.DIMENSIONS
+    assert f"of {whole} numbers" in embed[DEFAULT_EMBEDDING_MODEL]
+    assert f"{' or '.join(map(str, cut))} with `--dimensions`" in embed[DEFAULT_EMBEDDING_MODEL]
+
+
+def test_the_settings_of_endpoints_and_users_are_all_there() -> None:
     block = section("Models and endpoints").partition("`[[endpoint]]` block")[2]
-    assert set(code(block.partition("(calls in flight)")[0])) == set(
-        EndpointConfig.__struct_fields__
-    )
+    rows = table(block)
+    assert [n for row in rows for n in code(row[0])] == list(EndpointConfig.__struct_fields__)
+    defaults = {code(row[0])[0]: row[2] for row in rows}
+    assert defaults["weight"] == f"{EndpointConfig(model='').weight:g}"
+    assert f" {stack.DEFAULT_CONCURRENCY};" in defaults["capacity"]
+    assert defaults["burst"].startswith(f"{limits.BURST_SHARE:.0%} ".replace("%", " %"))
+    shown = tomllib.loads(fences("toml")[0])["limits"]
+    used = {name for user in (shown["user"], *shown["users"].values()) for name in user}
+    assert used == set(UserLimit.__struct_fields__)
+
+
+def test_the_strategies_are_all_there() -> None:
+    told = [code(row[0])[0] for row in table(section("Several endpoints"))]
+    assert told == list(get_args(StrategyName))
+
+
+def test_the_figures_in_the_text_are_those_of_the_code() -> None:
+    """Bounds that nobody can set, and that a reader wants to know."""
+    retries = section("Retries and timeouts")
+    assert f"fails {health.FAILURES_IN_A_ROW} times in a row" in retries
+    assert f"half of its last {health.RECENT_CALLS} calls" in retries.replace("\n", " ")
+    assert health.FAILING_SHARE == 0.5
+    assert f"up to {health.LONGEST_REST_S:g}, with one probe" in retries
+    assert f"{budget.FLOOR:g}, and {budget.SHARE * 100:g} % of its calls" in retries
+    assert budget.FLOOR_PER_S == 1
+    several = section("Several endpoints")
+    assert f"gets {(1 - window.CUT_BUSY) * 100:.0f} % fewer at once" in several
+    assert f"begins with {window.FIRST:g}\n" in several
+    assert window.FIRST_SHARE == 1 / 8
+    assert f"up to\n  {LOOKAHEAD:,} rows" in section("Limits of users")
+    assert f"{MAX_FILE_BYTES >> 20} MB" in section("Embed")
+    assert f"{Config().embed_batch_size} texts" in section("Embed")
+    assert Config().embed_batch_wait == 1
+
+
+def test_what_embed_leaves_out_is_all_there() -> None:
+    told = section("Embed").partition("In a folder is left out")[2].partition("is always read")[0]
+    assert set(code(told)) >= set(get_args(SkipReason))
+
+
+def test_the_exports_are_those_of_the_code_and_their_extras_exist() -> None:
+    rows = table(section("Embed").partition("`--export` writes")[2])
+    endings = {ending for row in rows for ending in code(row[0])}
+    assert endings == exports.NPY | exports.PARQUET | exports.SQLITE
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = set(project["optional-dependencies"])
+    assert {extra for row in rows for extra in code(row[2])} <= extras
+    told = section("Embed").partition("Extras are installed")[2].partition("\n")[0]
+    assert set(re.findall(r"\w+", told.partition("[")[2].partition("]")[0])) <= extras
 
 
 def test_the_ranks_are_those_that_the_imports_keep() -> None:
@@ -370,9 +514,21 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sample = ROOT / "samples" / f"{name}.jsonl"
         cache_options = ("--cache", "on", "--cache-dir", tmp_path_factory.mktemp("cache"))
         options = ("-o", f"{name}.out.jsonl", "--model", "sim/a", *cache_options)
-        ended = llmscale("run", sample, *options, cwd=folder)
+        ended = llmscale("run", sample, *options, "--rpm", "60000", cwd=folder)
         assert ended.returncode == 0, ended.stderr
     return folder
+
+
+@pytest.mark.parametrize("vectors", ["numbers", "base64"])
+def test_the_fields_of_a_line_of_vectors_are_those_of_the_table(
+    vectors: str, tmp_path: Path
+) -> None:
+    options = ("--model", "sim/a", "--vectors", vectors, "-o", "v.jsonl")
+    ended = llmscale("embed", ROOT / "samples" / "docs", *options, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    rows = table(section("Embed").partition("Without a change")[2])
+    for line in read_rows(tmp_path / "v.jsonl"):
+        assert list(line) == [field for row in rows for field in code(row[0])]
 
 
 def test_the_fields_of_an_output_line_are_those_of_the_table(example: Path) -> None:
@@ -391,7 +547,7 @@ def test_the_fields_of_a_batch_line_are_those_of_the_text(example: Path) -> None
         assert list(line) == code(told.partition(".")[0])
 
 
-PARTS = {"rows", "calls", "cache", "job"}
+PARTS = {"rows", "calls", "cache", "lots", "job"}
 
 
 def paths_of(report: dict[str, Any]) -> list[str]:
@@ -404,7 +560,7 @@ def paths_of(report: dict[str, Any]) -> list[str]:
             (model,) = value.values()
             paths += [f"models.NAME.{field}" for field in model]
         elif name == "endpoints":
-            paths.append("endpoints.NAME")
+            paths += ["endpoints.NAME", "endpoints.NAME.limits"]
         else:
             paths.append(name)
     return paths
@@ -419,13 +575,14 @@ def test_the_fields_of_the_report_are_those_of_the_table(example: Path) -> None:
     (model,) = report["models"].values()
     assert set(model["rows"]) == set(report["rows"]) - {"total", "kept", "pending"}
     (endpoint,) = report["endpoints"].values()
-    assert set(model["calls"]) == set(report["calls"]) == set(endpoint)
+    assert set(model["calls"]) == set(report["calls"]) == set(endpoint) - {"limits"}
     for name, fields in (
         ("latency_s", report["rows"]["latency_s"]),
         ("tokens", report["calls"]["tokens"]),
         ("spend", report["job"]["spend"]),
+        ("limits", endpoint["limits"]),
     ):
-        line = re.search(rf"^`{name}` holds (.+)$", text, flags=re.MULTILINE)
+        line = re.search(rf"^`{name}` holds ([^;.\n]+)", text, flags=re.MULTILINE)
         assert line
         assert code(line[1]) == list(fields)
     assert list(msgspec.structs.asdict(Spend())) == list(report["job"]["spend"])

@@ -9,6 +9,7 @@ SHARE = 0.2  # retries a call
 FLOOR = 10.0  # retries that need no calls before them
 FLOOR_PER_S = 1.0  # and as many more as time goes by
 _MOST = 100.0  # that are saved up
+_HAIR = 1e-9  # fifths do not add up to a whole
 
 
 class RetryBudget:
@@ -28,7 +29,8 @@ class RetryBudget:
             since_s = max(0.0, now_s - self._seen_s)
             self._left = min(self._left + since_s * FLOOR_PER_S, FLOOR)
         self._seen_s = now_s
-        return max(0.0, (1 - self._left) / FLOOR_PER_S)
+        lacking = 1 - self._left
+        return lacking / FLOOR_PER_S if lacking > _HAIR else 0.0
 
     def spend(self) -> None:
         """Count a retry, which is made after the wait."""

@@ -11,8 +11,8 @@ from collections import deque
 MINUTE_S = 60.0
 KEPT = 0.97  # of the rate at a refusal
 _DEEPEST_CUT = 0.5  # of the rate: after a long rest, little was let in because little was sent
-_BACK_AFTER_S = 20.0  # from there to where it was
-_CURVE = (1 - KEPT) / _BACK_AFTER_S**3
+_BACK_AFTER_S = (20.0, 80.0)  # from there to where it was: soon, and later where calls are few
+_BACK_AFTER_CALLS = 80.0  # so that hardly one of a hundred is refused
 _SLOWEST = 1 / MINUTE_S  # calls a second
 _SHORTEST_S = 1.0  # a rate is not measured over less
 
@@ -37,8 +37,10 @@ class LearnedRate:
         """Return the calls a second that may begin; infinite while nothing is known."""
         if not self.is_known:
             return self.peak_per_s
+        soonest_s, latest_s = _BACK_AFTER_S
+        back_s = min(max(_BACK_AFTER_CALLS / self.peak_per_s, soonest_s), latest_s)
         since_s = now_s - self._cut_s
-        return self.peak_per_s * (1 + _CURVE * (since_s - _BACK_AFTER_S) ** 3)
+        return self.peak_per_s * (1 + (1 - KEPT) * (since_s / back_s - 1) ** 3)
 
     def wait_s(self, now_s: float) -> float:
         """Return the seconds until the next call may begin, 0 for now."""

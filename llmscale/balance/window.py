@@ -95,7 +95,7 @@ class Window:
 
     def _growth(self, latency_s: float, token_s: float) -> float:
         """Return by how much to grow, 1 for not."""
-        if latency_s * (1 - self._unloaded_s / token_s) <= BARELY_LONGER_S:
+        if latency_s * (1 - self._unloaded_s / token_s) * _GROWTH[0][1] <= BARELY_LONGER_S:
             return _GROWTH[0][1]
         roominess = TOLERATED * self._unloaded_s / token_s
         return next((factor for least, factor in _GROWTH if roominess > least), 1.0)
@@ -104,7 +104,8 @@ class Window:
         self._held_rounds += 1
         self._uncut_rounds = max(0, self._uncut_rounds - 1)
         roominess = TOLERATED * self._unloaded_s / token_s
-        if roominess < _TOO_LONG:
+        longer_s = latency_s * (1 - self._unloaded_s / token_s)
+        if roominess < _TOO_LONG and longer_s > BARELY_LONGER_S and self.size > SMALLEST:
             # in the first round after a growth, what is queued there is still growing
             if self._held_rounds > 1 and not self._uncut_rounds:
                 self._tried = (self.size, token_s)

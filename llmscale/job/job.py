@@ -128,7 +128,8 @@ class Job:
 
     def put(self, outcomes: Sequence[Outcome]) -> None:
         """Keep outcomes; when this returns, their rows outlive the process."""
-        self.journal.append([line_of(outcome) for outcome in outcomes])
+        output_format = self.manifest.output_format
+        self.journal.append([line_of(outcome, output_format) for outcome in outcomes])
         self._lock.end(len(outcomes))
 
     def put_back(self) -> None:

@@ -9,6 +9,7 @@ import hashlib
 import os
 from array import array
 from collections.abc import Iterator, Sequence
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +19,8 @@ from llmscale.errors import StorageError
 from llmscale.formats import OutputFormat, encode, is_answered, is_own_line
 from llmscale.job.files import PRIVATE, JobFiles, stage, storage_error
 from llmscale.stats import Spend
+
+BLOCK_BYTES = 1024 * 1024
 
 _MISSING, _FAILED, _ANSWERED = 0, 1, 2
 
@@ -37,6 +40,7 @@ class Journal:
         except OSError as error:
             raise storage_error(files.partial, error) from None
         self._end = 0
+        self._lines_there = 0  # in the journal, damaged ones too
 
     @property
     def rows(self) -> int:
@@ -70,6 +74,7 @@ class Journal:
             if not raw.endswith(b"\n"):
                 break
             self._end = offset + len(raw)
+            self._lines_there += 1
             line = self._journal_line(raw)
             if line is None:
                 self.damaged_lines += 1
@@ -98,6 +103,7 @@ class Journal:
                     break
                 self._note(line["index"], self._end + 1, line)
                 self._end += len(raw)
+                self._lines_there += 1
             if self._end < end:  # or the next line would be glued to half of one
                 with contextlib.suppress(OSError):
                     os.ftruncate(self._descriptor, self._end)
@@ -114,7 +120,7 @@ class Journal:
         sha256 = hashlib.sha256()
 
         def write(file: IO[bytes]) -> None:
-            for encoded in self._ordered():
+            for encoded in self._as_it_is() if self._is_in_order() else self._ordered():
                 sha256.update(encoded)
                 file.write(encoded)
 
@@ -123,6 +129,17 @@ class Journal:
     def close(self) -> None:
         """Close the file; it stays where it is."""
         os.close(self._descriptor)
+
+    def _is_in_order(self) -> bool:
+        """Tell whether the journal is the output, line for line."""
+        if self._format == "openai-batch" or self._lines_there != self.rows:
+            return False
+        return all(before < after for before, after in pairwise(chain((0,), self._places)))
+
+    def _as_it_is(self) -> Iterator[bytes]:
+        with self._files.partial.open("rb") as journal:
+            while block := journal.read(BLOCK_BYTES):
+                yield block
 
     def _ordered(self) -> Iterator[bytes]:
         output = self._files.output
@@ -141,7 +158,7 @@ class Journal:
             return earlier.readline()
         journal.seek(place - 1)
         raw = journal.readline()
-        return raw if self._format == "llmscale" else encode(orjson.loads(raw), self._format)
+        return encode(orjson.loads(raw), self._format) if self._format == "openai-batch" else raw
 
     def _journal_line(self, raw: bytes) -> dict[str, Any] | None:
         try:

@@ -22,7 +22,9 @@ class StdoutSink:
 
     def put(self, outcomes: Sequence[Outcome]) -> None:
         """Write the lines. Raises `Interrupted` when nobody reads any more."""
-        unwritten = b"".join([encode(line_of(outcome), self._format) for outcome in outcomes])
+        unwritten = b"".join(
+            [encode(line_of(outcome, self._format), self._format) for outcome in outcomes]
+        )
         try:
             while unwritten:
                 unwritten = unwritten[os.write(self._descriptor, unwritten) :]

@@ -75,7 +75,79 @@ def test_an_answer_makes_it_well_at_once() -> None:
     assert health.is_probed
     health.answered(3)
     assert (health.is_probed, health.has_answered) == (False, True)
-    assert failures(health, 8, at_s=10) == [None] * 7 + [1.0], "and the rests begin anew"
+    assert failures(health, 8, at_s=10)[:7] == [None] * 7
+
+
+@pytest.mark.parametrize(("answers", "rest_s"), [(1, 4.0), (7, 4.0), (8, 1.0), (20, 1.0)])
+def test_only_eight_answers_in_a_row_make_it_forget_how_often_it_rested(
+    answers: int, rest_s: float
+) -> None:
+    """Flapping: one that falls ill again and again rests longer and longer."""
+    health = Health()
+    failures(health, 8)
+    failures(health, 1, at_s=1)
+    for _ in range(answers):
+        health.answered(3)
+    assert failures(health, 8, at_s=10)[-1] == rest_s
+
+
+def test_answers_with_a_failure_between_them_are_not_in_a_row() -> None:
+    health = Health()
+    failures(health, 8)
+    for _ in range(5):
+        for _ in range(7):
+            health.answered(3)
+        failures(health, 1, at_s=3)
+    assert failures(health, 7, at_s=3)[-1] == 2.0
+
+
+def half_failing(health: Health, calls: int, *, by_rate: bool) -> list[float | None]:
+    """Let every other call fail; return the rests."""
+    rests = []
+    for _ in range(calls // 2):
+        health.answered(0)
+        rests.append(health.failed("timeout", 0, 0, by_rate=by_rate))
+    return rests
+
+
+def test_beside_others_half_of_the_last_twenty_calls_failing_is_an_illness() -> None:
+    health = Health()
+    assert half_failing(health, 20, by_rate=True) == [None] * 9 + [1.0]
+    assert (health.is_probed, health.ejections) == (True, 1)
+
+
+def test_alone_half_of_the_calls_failing_is_none() -> None:
+    health = Health()
+    assert half_failing(health, 200, by_rate=False) == [None] * 100
+    assert (health.is_probed, health.ejections) == (False, 0)
+
+
+def test_less_than_half_of_the_calls_failing_is_none() -> None:
+    health = Health()
+    for number in range(400):
+        if number % 5 in (1, 3):
+            assert health.failed("timeout", 0, 0, by_rate=True) is None
+        else:
+            health.answered(0)
+    assert not health.is_probed
+
+
+def test_the_share_of_failures_is_counted_anew_after_a_rest() -> None:
+    health = Health()
+    half_failing(health, 20, by_rate=True)
+    health.answered(2)
+    assert health.failed("timeout", 2, 2, by_rate=True) is None
+
+
+def test_how_long_it_is_ill_counts_from_the_first_rest_over_all_probes() -> None:
+    health = Health()
+    assert health.ill_for_s(5) == 0
+    failures(health, 8, at_s=5)
+    failures(health, 1, at_s=6)
+    failures(health, 1, at_s=8)
+    assert health.ill_for_s(20) == 15
+    health.answered(20)
+    assert health.ill_for_s(21) == 0
 
 
 def test_an_endpoint_that_never_answered_says_so() -> None:

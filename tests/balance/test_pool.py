@@ -659,3 +659,170 @@ async def test_the_queue_wakes_exactly_when_the_limit_opens() -> None:
         await pool.acquire(NOBODY)
         began_at_s.append(asyncio.get_running_loop().time())
     assert began_at_s == pytest.approx([0, 1, 2, 3, 4], abs=1e-4)
+
+
+async def refused(pool: Pool, tokens: int = 0) -> Failure:
+    """Return why a call gets no endpoint."""
+    with pytest.raises(CallFailed) as raised:
+        await pool.acquire(set(), tokens)
+    assert raised.value.attempts == 0
+    return raised.value.failure
+
+
+@pytest.mark.looptime
+async def test_a_pool_that_rests_for_longer_than_its_patience_fails_calls_at_once() -> None:
+    pool = pool_of(endpoint("a"), endpoint("b"), patience_s=30)
+    for one in pool._endpoints:
+        pool.rest(one, 40)
+    failure = await refused(pool)
+    assert asyncio.get_running_loop().time() == 0
+    assert (failure.kind, failure.retryable) == ("overloaded", True)
+    assert failure.message == "no endpoint answers; the next try is in 40 s"
+
+
+@pytest.mark.looptime
+async def test_a_pool_with_one_endpoint_that_is_soon_rested_is_waited_for() -> None:
+    tired, soon = endpoint("tired"), endpoint("soon")
+    pool = pool_of(tired, soon, patience_s=30)
+    pool.rest(tired, 3_000)
+    pool.rest(soon, 20)
+    assert await pool.acquire(NOBODY) is soon
+    assert asyncio.get_running_loop().time() == pytest.approx(20)
+
+
+@pytest.mark.looptime
+async def test_who_waits_is_sent_away_when_the_pool_is_exhausted() -> None:
+    one = endpoint("a")
+    pool = pool_of(one, patience_s=30)
+    await pool.acquire(NOBODY)
+    waiters = [await waiting_for(pool) for _ in range(5)]
+    waiters[2].cancel()
+    await asyncio.sleep(3)
+    pool.rest(one, 31)
+    for number, task in enumerate(waiters):
+        with pytest.raises(asyncio.CancelledError if number == 2 else CallFailed):
+            await task
+    assert asyncio.get_running_loop().time() == pytest.approx(3)
+    pool.release(one)
+    assert one.in_flight == 0
+
+
+@pytest.mark.looptime
+async def test_without_a_limit_to_its_patience_a_pool_waits_for_any_rest() -> None:
+    one = endpoint("a")
+    pool = pool_of(one)
+    pool.rest(one, 3_600)
+    assert await pool.acquire(NOBODY) is one
+    assert asyncio.get_running_loop().time() == pytest.approx(3_600)
+
+
+def falls_ill(pool: Pool, one: Endpoint, failures: int = 8) -> None:
+    """Let calls fail that begin now, until the endpoint is sent to rest."""
+    now_s = asyncio.get_running_loop().time()
+    for _ in range(failures):
+        rest_s = one.fell_ill("server_error", now_s, now_s, has_alternatives=True)
+        if rest_s is not None:
+            pool.rest(one, rest_s)
+
+
+@pytest.mark.looptime
+async def test_probes_that_fail_for_longer_than_the_patience_exhaust_a_pool() -> None:
+    one = endpoint("a", 8)
+    pool = pool_of(one, patience_s=10)
+    falls_ill(pool, one)
+    for at_s in (1, 3, 7):
+        assert await pool.acquire(NOBODY) is one, "the rests are shorter than the patience"
+        assert asyncio.get_running_loop().time() == pytest.approx(at_s)
+        falls_ill(pool, one, failures=1)
+        pool.release(one)
+    assert await pool.acquire(NOBODY) is one
+    assert asyncio.get_running_loop().time() == pytest.approx(15)
+    falls_ill(pool, one, failures=1)
+    pool.release(one)
+    await refused(pool)
+    assert asyncio.get_running_loop().time() == pytest.approx(15)
+
+
+@pytest.mark.looptime
+async def test_an_exhausted_pool_still_sends_a_probe_and_is_well_after_its_answer() -> None:
+    one = endpoint("a", 8)
+    pool = pool_of(one, patience_s=10)
+    for _ in range(5):
+        falls_ill(pool, one)
+        await asyncio.sleep(31)
+    falls_ill(pool, one, failures=1)
+    await refused(pool)
+    await asyncio.sleep(31)
+    assert await pool.acquire(NOBODY) is one, "the probe"
+    await refused(pool)
+    now_s = asyncio.get_running_loop().time()
+    one.answered(now_s, now_s, 10)
+    pool.release(one)
+    assert await pool.acquire(NOBODY) is one
+
+
+@pytest.mark.looptime
+async def test_a_rest_of_a_shared_endpoint_exhausts_the_pool_without_patience_only() -> None:
+    shared = endpoint("shared")
+    patient, impatient = pool_of(shared), pool_of(shared, patience_s=5)
+    await patient.acquire(NOBODY)
+    waiters = [await waiting_for(patient), await waiting_for(impatient)]
+    patient.rest(shared, 20)
+    await settle()
+    assert [task.done() for task in waiters] == [False, True]
+    with pytest.raises(CallFailed):
+        await waiters[1]
+    patient.release(shared)
+    assert await waiters[0] is shared
+
+
+@pytest.mark.looptime
+async def test_ejections_are_counted_over_all_endpoints() -> None:
+    first, second = endpoint("first"), endpoint("second")
+    pool = pool_of(first, second)
+    assert pool.ejections == 0
+    falls_ill(pool, first)
+    falls_ill(pool, second)
+    await asyncio.sleep(1)
+    falls_ill(pool, first, failures=1)
+    assert pool.ejections == 3
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "patience_s", "expected"),
+    [(1, float("inf"), False), (2, float("inf"), True), (1, 30.0, True)],
+)
+def test_another_endpoint_and_another_model_are_alternatives(
+    endpoints: int, patience_s: float, expected: bool
+) -> None:
+    pool = pool_of(*(endpoint(str(n)) for n in range(endpoints)), patience_s=patience_s)
+    assert pool.has_alternatives == expected
+
+
+@pytest.mark.looptime
+async def test_a_call_that_became_too_large_while_it_waited_fails_and_holds_up_nobody() -> None:
+    """The provider has told a lower limit: no minute will ever let that call out."""
+    limits = Limits(None, 10_000)
+    one = endpoint("a", 10, limits)
+    pool = pool_of(one)
+    await pool.acquire(NOBODY, 9_000)
+    large = asyncio.create_task(pool.acquire(set(), 8_000))
+    small = asyncio.create_task(pool.acquire(set(), 50))
+    await settle()
+    limits.learn(Quota(tokens_per_min=5_000.0))
+    pool.release(one)
+    with pytest.raises(CallFailed, match="needs about 8000 tokens, and the limit is 5000 a minute"):
+        await large
+    assert await small is one
+
+
+@pytest.mark.looptime
+async def test_a_call_too_large_for_the_free_endpoint_waits_for_a_place_of_the_other() -> None:
+    small, large = endpoint("small", 1, Spaced(0, 100)), endpoint("large", 1, Spaced(0, 1_000))
+    pool = pool_of(small, large)
+    await pool.acquire(NOBODY, 500)
+    waiter = asyncio.create_task(pool.acquire(set(), 500))
+    await asyncio.sleep(1_000)
+    assert not waiter.done()
+    pool.release(large)
+    assert await waiter is large

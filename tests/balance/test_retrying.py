@@ -589,12 +589,175 @@ async def test_no_task_is_left_behind() -> None:
 async def test_a_failing_endpoint_rests_longer_and_longer_with_one_probe_after_each() -> None:
     """Eight failures in a row, then 1 2 4 8 16 30 30 s; it has answered before."""
     provider = Scripted(0.0, then=failed())
-    bench = Bench(provider, capacity=8, policy=QUICK._replace(max_attempts=1))
+    bench = Bench(provider, capacity=8, policy=QUICK._replace(max_attempts=1, retry_time_s=100))
     await bench.send()
     await asyncio.gather(*(bench.sending() for _ in range(8)), return_exceptions=True)
-    await asyncio.gather(*(bench.sending() for _ in range(7)), return_exceptions=True)
     assert provider.called_at_s[1:9] == [0] * 8
     assert provider.called_at_s[9:] == pytest.approx([1, 3, 7, 15, 31, 61, 91], abs=1e-3)
+
+
+async def test_a_probe_is_sent_at_the_end_of_the_rest_however_often_its_row_was_tried() -> None:
+    """The dice show the longest backoff; who waits for an ill endpoint does not back off."""
+    provider = Scripted(0.0, *[failed()] * 14, then=0.0)
+    bench = Bench(provider, capacity=8)
+    await bench.send()
+    await asyncio.gather(*(bench.sending() for _ in range(8)))
+    assert provider.called_at_s[9:16] == pytest.approx([1, 3, 7, 15, 31, 61, 91], abs=1e-2)
+
+
+async def test_what_fails_because_its_endpoint_is_ill_does_not_use_up_the_attempts() -> None:
+    provider = Scripted(0.0, *[failed()] * 30, then=0.0)
+    bench = Bench(provider, capacity=20, policy=QUICK._replace(max_attempts=2))
+    await bench.send()
+    replies = await asyncio.gather(*(bench.sending() for _ in range(20)))
+    assert max(reply.attempts for reply in replies) > 2
+
+
+async def test_a_row_that_fails_wherever_it_goes_uses_up_its_attempts() -> None:
+    """Other rows are answered in between: the endpoints are well, the row is not."""
+
+    class Poisoned(Scripted):
+        async def send(self, requests: Sequence[Request]) -> list[Reply]:
+            if requests[0].seed == 13:
+                raise CallFailed(failed())
+            return await super().send(requests)
+
+    bench = Bench(Poisoned(then=0.1), Poisoned(then=0.1), capacity=5)
+
+    async def beside() -> None:
+        while True:
+            await bench.send()
+
+    others = [asyncio.create_task(beside()) for _ in range(3)]
+    with pytest.raises(CallFailed) as raised:
+        await bench.balanced.send((Request(model="sim/m", messages=[], seed=13),))
+    assert raised.value.attempts == 5
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+
+
+async def test_two_thousand_that_fail_at_once_are_all_answered_and_tried_again_one_by_one() -> None:
+    """A server that restarts: what waits for its probe is no storm, and takes no retry budget."""
+    provider = Scripted(0.0, *[failed("connection")] * 2_000, then=0.1)
+    bench = Bench(provider, capacity=2_000, dice=random.Random(1))
+    await bench.send()
+    replies = await asyncio.gather(*(bench.sending() for _ in range(2_000)))
+    assert len(replies) == 2_000
+    again_s = provider.called_at_s[2_001:]
+    assert min(again_s) >= 1, "after the rest"
+    assert again_s[1] > again_s[0], "with one probe"
+    assert now_s() < 30
+
+
+async def test_retries_beyond_the_budget_wait() -> None:
+    """Every call fails once, at an endpoint that never rests: ten at once, then one a second."""
+
+    class Once(Scripted):
+        def __init__(self) -> None:
+            super().__init__()
+            self.retried_at_s: list[float] = []
+            self._seen: set[int | None] = set()
+
+        async def send(self, requests: Sequence[Request]) -> list[Reply]:
+            if requests[0].seed not in self._seen:
+                self._seen.add(requests[0].seed)
+                raise CallFailed(failed())
+            self.retried_at_s.append(now_s())
+            return await super().send(requests)
+
+    provider = Once()
+    bench = Bench(provider, capacity=100, policy=QUICK._replace(backoff_s=1e-6))
+    requests = [Request(model="sim/m", messages=[], seed=number) for number in range(60)]
+    await asyncio.gather(*(bench.balanced.send((request,)) for request in requests))
+    assert sum(at < 0.01 for at in provider.retried_at_s) == 12, "ten, and a fifth of these calls"
+    assert max(provider.retried_at_s) == pytest.approx(60 - 10 - 60 * 0.2, abs=1)
+
+
+async def test_a_retry_that_would_come_too_late_is_not_made_and_takes_nothing_of_the_budget() -> (
+    None
+):
+    bench = Bench(Scripted(then=failed()), capacity=100, policy=QUICK._replace(retry_time_s=5))
+    calls = [bench.sending() for _ in range(100)]
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert bench.pool.budget.wait_s(now_s()) <= 6
+
+
+async def test_a_refusal_that_names_its_time_takes_nothing_of_the_retry_budget() -> None:
+    refused = failed("rate_limited", retry_after_s=1)
+    bench = Bench(Scripted(*[refused] * 50), capacity=50, dice=random.Random(1))
+    await asyncio.gather(*(bench.sending() for _ in range(50)))
+    assert bench.pool.budget.wait_s(now_s()) == 0
+
+
+HUGE_S = [3_601.0, 86_400.0, 1e300, float("inf")]
+
+
+@pytest.mark.parametrize("asked_s", HUGE_S)
+async def test_a_huge_rest_is_capped_at_an_hour_with_one_warning_for_all_calls(
+    asked_s: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    """P04."""
+    refused = failed("rate_limited", retry_after_s=asked_s)
+    bench = Bench(Scripted(*[refused] * 64), capacity=64)
+    await asyncio.gather(*(bench.sending() for _ in range(64)), return_exceptions=True)
+    assert bench.pool.rest_left_s() == pytest.approx(3_600)
+    said = [r.getMessage() for r in caplog.records if "rest" in r.getMessage()]
+    assert said == [f"a asks for a rest of {asked_s:g} s; it gets 3600 s"]
+
+
+async def test_a_rest_of_an_hour_is_given_without_a_word(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench(Scripted(failed("rate_limited", retry_after_s=3_600)))
+    await bench.failure()
+    assert bench.pool.rest_left_s() == pytest.approx(3_600)
+    assert "asks for" not in caplog.text
+
+
+async def test_a_pace_that_is_learned_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    provider = Scripted(*[0.0] * 40, failed("rate_limited", retry_after_s=1), 0.0, then=0.0)
+    bench = Bench(provider, capacity=10)
+    for _ in range(60):
+        await bench.send()
+    said = [r.getMessage() for r in caplog.records if "minute" in r.getMessage()]
+    assert len(said) == 1
+    assert said[0].startswith("a refuses calls; it gets about ")
+
+
+async def test_a_limit_that_the_provider_tells_is_kept_and_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    provider = Scripted()
+    bench = Bench(provider, capacity=10, allowance=Limits(600, None))
+    await bench.send()
+    provider.quota = Quota(requests_per_min=60.0)
+    for _ in range(20):
+        await bench.send()
+    assert [r.getMessage() for r in caplog.records] == [
+        "a says that it takes 60 requests a minute, where 600 are set; it gets the lower"
+    ]
+    assert now_s() > 15
+    limits = bench.endpoints[0].limits()
+    assert (limits["rpm"], limits["reported_rpm"]) == (600, 60)
+
+
+async def test_a_limit_is_learned_from_a_refusal_too() -> None:
+    provider = Scripted(failed("rate_limited", retry_after_s=1))
+    provider.quota = Quota(tokens_per_min=5_000.0)
+    bench = Bench(provider, allowance=Limits(None, None))
+    await bench.send()
+    assert bench.pool.most_tokens == 5_000
+
+
+async def test_an_exhausted_pool_fails_a_row_with_the_attempts_that_it_had() -> None:
+    bench = Bench(Scripted(then=failed("overloaded")), capacity=8)
+    bench.pool.patience_s = 10
+    bench.endpoints[0].health.has_answered = True
+    outcomes = await asyncio.gather(*(bench.sending() for _ in range(8)), return_exceptions=True)
+    assert all(isinstance(o, CallFailed) and o.failure.retryable for o in outcomes)
+    assert all(isinstance(o, CallFailed) and o.attempts >= 1 for o in outcomes)
+    assert now_s() <= 15.5
 
 
 async def test_seven_failures_in_a_row_are_no_reason_to_rest() -> None:

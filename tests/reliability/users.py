@@ -93,15 +93,17 @@ def _share_in(order: Sequence[str | None]) -> float:
 def _share_figure(what: str, rows: int, bad: int, share: float) -> Figure:
     value = f"{share:.1%} of its fair share for the least of {len(OTHERS)}"
     met = share >= SHARE and bad == 0
-    return Figure("K03 share", what, rows, bad, value, f">= {SHARE:.0%}, 0", met)
+    return Figure("K03", what, rows, bad, value, f">= {SHARE:.0%}, 0", met)
 
 
-def share_in_the_tool(rows: int = 100_000) -> Figure:
-    """The tool with 64 in flight, by the order in which rows end."""
+def share_in_the_tool(rows: int = 50_000) -> Figure:
+    """The tool with 64 in flight and 640 rows/s, by the order in which rows end. What the others
+    lack is the time in which the rows in front of theirs are read.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         users = users_of(rows)
-        _run(folder, users, "sim/latency=0.05", UserLimit(rpm=6e6))
+        _run(folder, users, "sim/latency=0.1", UserLimit(rpm=6e6))
         order = [users[line["index"]] for line in read_lines(folder / "out.jsonl")]
     missing = rows - len(order)
     return _share_figure(f"the tool, {rows:,} rows", rows, missing, _share_in(order))
@@ -124,7 +126,7 @@ def memory(rows: int, limit: UserLimit, most_mb: float, *, greedy: bool = False)
     what = f"{rows:,} {'rows of a greedy user' if greedy else 'users'}, {limited}"
     value = f"peak {peaks_mb[1]:.0f} MB, {more_mb:+.0f} MB, {rows / sample.wall_s:,.0f} rows/s"
     met = more_mb <= most_mb and lost == 0
-    return Figure("K03 memory", what, rows, lost, value, f"<= +{most_mb:g} MB, 0", met)
+    return Figure("K03", what, rows, lost, value, f"<= +{most_mb:g} MB, 0", met)
 
 
 def _one_and_nine(rows: int) -> Iterator[str]:

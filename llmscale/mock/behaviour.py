@@ -1,0 +1,118 @@
+"""What the server is told to be like: the options of the command and of a phase of a scenario.
+
+One table for both, so that neither knows an option that the other does not. A wrong value is a
+`ValueError` that says what the option takes; it is never bent into a right one.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from llmscale.units import per_minute
+
+LONGEST_S = 86_400.0
+SLOW_FACTOR = 10
+MOST_CALLS = 10**6
+
+Outage = int | Literal["reset"]
+"""The status that every call gets, or the TCP reset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """How calls are treated."""
+
+    latency_s: float = 0.0
+    jitter_s: float = 0.0  # at most this much more
+    slow_tail: float = 0.0  # share of calls that take `SLOW_FACTOR` times as long
+    error_rate: float = 0.0
+    hang_rate: float = 0.0
+    cut_body: float = 0.0
+    rpm: int | None = None
+    tpm: int | None = None
+    rpm_model: str | None = None  # the only model whose calls count for rpm; None: all do
+    tpm_model: str | None = None
+    retry_after_s: float | None = None  # None: as long as there is no room
+    capacity: int | None = None
+    outage: Outage | None = None
+
+
+def seconds(value: object) -> float:
+    """Read a time."""
+    number = _number(value)
+    if number is None or not 0 <= number <= LONGEST_S:
+        raise ValueError(f"{value!r} is no time; write seconds from 0 to {LONGEST_S:.0f}")
+    return number
+
+
+def share(value: object) -> float:
+    """Read a share of the calls."""
+    number = _number(value)
+    if number is None or not 0 <= number <= 1:
+        raise ValueError(f"{value!r} is no share; write a number from 0 to 1, for example 0.1")
+    return number
+
+
+def rate(value: object) -> int:
+    """Read a rate; what a minute has room for is a whole number."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"{value!r} is no rate; write for example 500, 500/min or 10/s")
+    whole = int(per_minute(value) + 1e-6)  # 7/s are 420 a minute, whatever the division leaves
+    if whole < 1:
+        raise ValueError(f"{value!r} is less than 1 a minute")
+    return whole
+
+
+def count(value: object) -> int:
+    """Read how many calls at once."""
+    return whole_number(value, 1, MOST_CALLS)
+
+
+def whole_number(value: object, least: int, most: int) -> int:
+    """Read a whole number."""
+    number = _number(value)
+    if number is None or not least <= number <= most or number != int(number):
+        raise ValueError(f"{value!r} is not right; write a whole number from {least} to {most}")
+    return int(number)
+
+
+OPTIONS: Mapping[str, tuple[str, Callable[[object], object]]] = {
+    "latency": ("latency_s", seconds),
+    "jitter": ("jitter_s", seconds),
+    "slow_tail": ("slow_tail", share),
+    "error_rate": ("error_rate", share),
+    "hang_rate": ("hang_rate", share),
+    "cut_body": ("cut_body", share),
+    "rpm": ("rpm", rate),
+    "tpm": ("tpm", rate),
+    "retry_after": ("retry_after_s", seconds),
+    "capacity": ("capacity", count),
+}
+"""Name of an option: the field that it sets, and how its value is read."""
+
+
+def read_option(name: str, value: object) -> dict[str, Any]:
+    """Return the field that an option sets, with its value. Raises `ValueError`."""
+    field, read = OPTIONS[name]
+    return {field: read(value)}
+
+
+def changed(behaviour: Behaviour, changes: Mapping[str, Any]) -> Behaviour:
+    """Return the behaviour with some fields set. Raises `ValueError` for more faults than calls."""
+    result = replace(behaviour, **changes)
+    if result.hang_rate + result.error_rate + result.cut_body > 1 + 1e-9:
+        raise ValueError(
+            f"hang_rate {result.hang_rate:g}, error_rate {result.error_rate:g} and cut_body "
+            f"{result.cut_body:g} are together more than all calls; their sum is at most 1"
+        )
+    return result
+
+
+def _number(value: object) -> float | None:
+    """Return a number, None for what is none; TOML's `true` is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return None
