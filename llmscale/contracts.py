@@ -77,6 +77,33 @@ class Allowance(Protocol):
         ...
 
 
+class Bill(Protocol):
+    """Dollars that are set aside for one attempt."""
+
+    def settle(self, cost_usd: float | None) -> None:
+        """Put what the attempt has cost in their place. None: nobody knows, it may be all."""
+        ...
+
+
+class Budget(Protocol):
+    """The dollars that a job may cost. It is asked before each attempt and told after it."""
+
+    def most_usd(self, requests: Sequence[Request]) -> float:
+        """Return the most that a call can cost. Raises `CallFailed` where nothing bounds that."""
+        ...
+
+    async def reserve(self, model: str, most_usd: float) -> Bill:
+        """Set dollars aside for an attempt, as soon as there are so many.
+
+        Raises `CallStopped` when there never will be: the run is stopping then.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Let nobody wait any longer."""
+        ...
+
+
 class OutcomeSink(Protocol):
     """Where outcomes go: one for each row, in completion order."""
 

@@ -6,6 +6,7 @@
     └── JobError
         ├── ConfigError         2   a flag, a setting or an input that can't be used
         ├── ProviderRefused     3   auth or quota: no other row would fare better
+        ├── BudgetReached       4   what is left of --max-cost does not cover the next call
         ├── StorageError        5   the disk does not take what we write
         ├── LockedError         6   another process runs this job
         └── Interrupted         130 Ctrl-C, 143 SIGTERM, 141 the reader of stdout has gone
@@ -52,6 +53,20 @@ class ProviderRefused(JobError):
     """The provider refuses the job: a bad key, no permission, no quota."""
 
     exit_code = 3
+
+
+class BudgetReached(JobError):
+    """What is left of the budget does not cover the next call; nothing is in flight."""
+
+    exit_code = 4
+
+    def __init__(self, used: str, rows_left: int | None = None) -> None:
+        """`used` says how far the money went; `rows_left` None: not known."""
+        rows = "rows" if rows_left is None else f"{rows_left} rows"
+        super().__init__(
+            f"{used}; {rows} are left, and the same command with a higher --max-cost goes on"
+        )
+        self.used = used
 
 
 class StorageError(JobError):

@@ -57,6 +57,7 @@ def _vector_line(outcome: Outcome, *, as_numbers: bool) -> dict[str, Any]:
         "end": place.end if place else None,
         "text": row.request.text if row.request else None,
         "vector": vector,
+        "truncated": reply.finish_reason == "length" if reply else False,
         "model": _model(row, paid),
         "usage": _usage(paid) if paid else None,
         "cost_usd": _cost_usd(paid) if paid else None,

@@ -108,14 +108,20 @@ class DayCap:
         """Return the seconds until `amount` may be taken: 0 when now, infinite when never."""
         if amount > self.per_day:
             return float("inf")
-        now = self._wall_clock()
-        if int(now // DAY_S) > self._day:  # a clock that is set back makes no new day
-            self._day, self._used = int(now // DAY_S), 0.0
+        now = self._begin_day()
         return 0.0 if self._used + amount <= self.per_day else DAY_S - now % DAY_S
 
     def take(self, amount: float) -> None:
         """Take it, or give it back where it is negative."""
+        self._begin_day()
         self._used = max(0.0, self._used + amount)
+
+    def _begin_day(self) -> float:
+        """Forget an earlier day; return the time. A clock that is set back makes no new day."""
+        now = self._wall_clock()
+        if int(now // DAY_S) > self._day:
+            self._day, self._used = int(now // DAY_S), 0.0
+        return now
 
 
 class Limits:

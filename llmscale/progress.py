@@ -32,11 +32,20 @@ def how_to_show(*, quiet: bool, log_format: str) -> Show:
 class Progress:
     """Shows how far a run is. `total` rows (None: not known), `kept` of them from earlier runs."""
 
-    def __init__(self, stats: Stats, total: int | None, kept: int, show: Show) -> None:
+    def __init__(
+        self,
+        stats: Stats,
+        total: int | None,
+        kept: int,
+        show: Show,
+        left_usd: Callable[[], float] | None = None,
+    ) -> None:
+        """`left_usd` of the budget; None: there is none."""
         self._stats = stats
         self._total = total
         self._kept = kept
         self._show = show
+        self._left_usd = left_usd
 
     async def watch(self) -> None:
         """Show the numbers until cancelled, and warn when nothing has moved for a minute."""
@@ -86,5 +95,8 @@ class Progress:
         tokens = calls.usage.input_tokens + calls.usage.output_tokens
         figures = {"failed": f"{rows.failed}", "cached": f"{rows.cached}", "tokens": f"{tokens:,}"}
         if calls.cost_usd:
-            figures["spent"] = f"${calls.cost_usd:.4f}"
+            at_least = "at least " if calls.unpriced else ""
+            figures["spent"] = f"{at_least}${calls.cost_usd:.4f}"
+        if self._left_usd is not None:
+            figures["left"] = f"${self._left_usd():.4f}"
         return figures

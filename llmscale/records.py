@@ -113,6 +113,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     retry_after_s: float | None = None  # the provider's own wish, seconds from now
     status: int | None = None  # HTTP status, where there was one
     stops_job: bool = False  # no other row would fare better
+    unsent: bool = False  # it never left, so nobody can have billed it
     reply: Reply | None = None  # an answer that was paid for and can't be used
 
 

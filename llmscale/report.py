@@ -24,6 +24,8 @@ class JobFacts(NamedTuple):
     kept: int = 0  # rows answered by earlier runs
     runs: int = 1
     paid_again_at_most: int = 0
+    max_cost_usd: float | None = None  # of all runs together; None: no cap
+    unseen_usd: float = 0.0  # beside `spend`: for calls whose end nobody saw, at most
 
 
 def build(
@@ -72,7 +74,19 @@ def build(
             for name, calls in stats.calls_by_endpoint().items()
         },
         "paid_again_at_most": facts.paid_again_at_most,
-        "job": {"runs": facts.runs, "spend": msgspec.structs.asdict(facts.spend)},
+        "job": _job(facts),
+    }
+
+
+def _job(facts: JobFacts) -> dict[str, Any]:
+    """Return what all runs have cost; what is left is null without a cap."""
+    cap_usd, used_usd = facts.max_cost_usd, facts.spend.cost_usd + facts.unseen_usd
+    return {
+        "runs": facts.runs,
+        "spend": msgspec.structs.asdict(facts.spend),
+        "unseen_usd": round(facts.unseen_usd, 9),
+        "max_cost_usd": cap_usd,
+        "left_usd": None if cap_usd is None else round(max(0.0, cap_usd - used_usd), 9),
     }
 
 

@@ -15,10 +15,11 @@ PACKAGE = Path(llmscale.__file__).parent
 
 RANKS = {
     0: {"contracts", "errors", "records", "units", "vectors"},
-    1: {"config", "cost", "formats", "logs", "nesting", "stats", "tokens"},
+    1: {"config", "cost", "formats", "logs", "nesting", "stats", "token_bounds", "tokens"},
     2: {
         "balance",
         "batching",
+        "budget",
         "cache",
         "cache_table",
         "documents",
@@ -27,6 +28,7 @@ RANKS = {
         "job",
         "limits",
         "limits_table",
+        "mock",
         "nearest",
         "progress",
         "providers",

@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 
 from llmscale.config import (
     CHANGES_ANSWERS,
+    CHANGES_VECTORS,
     DEFAULT_MODEL,
     FLAG_ONLY,
     Config,
     EndpointConfig,
+    UserLimit,
     load,
 )
+from llmscale.config.settings import FILE_ONLY
 from llmscale.errors import ConfigError
 
 MAY_CHANGE_BETWEEN_RUNS = frozenset(
@@ -33,6 +36,24 @@ MAY_CHANGE_BETWEEN_RUNS = frozenset(
         "retry_time",
         "rpm",
         "tpm",
+        "strategy",
+        "adaptive",
+        "limits_user",
+        "limits_users",
+        # by which model, in the place of another; each line says so
+        "fallback",
+        "fallback_after",
+        # what it may cost
+        "max_cost",
+        "price",
+        # how texts go out together, and where they are looked for; what is in them has its digest
+        "embed_include",
+        "embed_exclude",
+        "embed_batch_size",
+        "embed_batch_tokens",
+        "embed_batch_bytes",
+        "embed_batch_wait",
+        "export",
         # what was answered before is answered alike
         "cache_mode",
         "cache_dir",
@@ -116,6 +137,11 @@ def test_a_temperature_of_zero_is_kept(
         ("LLMSCALE_MODEL", "null", "model", "null"),
         ("LLMSCALE_SYSTEM", "7", "system", "7"),
         ("LLMSCALE_LOG_FORMAT", "json", "log_format", "json"),
+        ("LLMSCALE_STRATEGY", "latency", "strategy", "latency"),
+        ("LLMSCALE_ADAPTIVE", "false", "adaptive", False),
+        ("LLMSCALE_ADAPTIVE", "1", "adaptive", True),
+        ("LLMSCALE_FALLBACK_AFTER", "2.5", "fallback_after", 2.5),
+        ("LLMSCALE_RPM", "10/s", "rpm", "10/s"),
     ],
 )
 def test_a_variable_is_read_as_what_its_setting_takes(
@@ -188,6 +214,20 @@ WRONG_FLAGS: list[tuple[dict[str, Any], str]] = [
     ({"param": ["stream=true"]}, "--param: param can't set stream"),
     ({"system": "\udcff"}, "--system: system: .*UTF-8"),
     ({"inputs": ["\udcff.jsonl"]}, "--inputs: inputs: .*UTF-8"),
+    (
+        {"strategy": "fastest"},
+        "--strategy: strategy: .*'fastest'; one of least-loaded, latency, cost, round-robin",
+    ),
+    ({"fallback_after": 0.0}, "--fallback-after: fallback_after: expected float > 0"),
+    ({"fallback_after": 86_401.0}, "--fallback-after: fallback_after: expected float <= 86400"),
+    ({"rpm": "fast"}, "--rpm: rpm: 'fast' is no rate"),
+    ({"rpm": "0"}, "--rpm: rpm: a rate must be more than 0, not 0"),
+    ({"tpm": "-5/s"}, "--tpm: tpm: "),
+    (
+        {"tpm": 100, "max_tokens": 101},
+        "the configuration: endpoint local/smollm2: max_tokens 101 is more than the limit of 100 "
+        "tokens a minute; no call would ever go out",
+    ),
 ]
 
 WRONG_VARIABLES = [
@@ -207,6 +247,9 @@ WRONG_VARIABLES = [
     ("LLMSCALE_MODEL", "\udcff", "model: str is not valid UTF-8"),
     ("LLMSCALE_CONCURENCY", "5", "unknown setting concurency; did you mean concurrency?"),
     ("LLMSCALE_ENDPOINT", "[]", "endpoint can't be set there, only in the file"),
+    ("LLMSCALE_STRATEGY", "random", "strategy: .*'random'; one of least-loaded, latency"),
+    ("LLMSCALE_ADAPTIVE", "maybe", "adaptive: expected bool, got str"),
+    ("LLMSCALE_FALLBACK_AFTER", "inf", "fallback_after: expected float <= 86400"),
 ]
 
 WRONG_FILES = [
@@ -231,6 +274,58 @@ WRONG_FILES = [
     ('[[endpoint]]\nmodel = "sim/a"\ncapacity = 0', "endpoint[0].capacity: expected int >= 1"),
     ('[[endpoint]]\nmodel = "sim/a"\nkey = "k"', "endpoint[0]: .* unknown field key"),
     ('[[endpoint]]\nmodel = "a"\n' * 2, "endpoint a is there twice .*; raise its capacity"),
+    ('[[endpoint]]\nmodel = "sim/a"\nweight = 0', "endpoint[0].weight: expected float > 0"),
+    (
+        '[[endpoint]]\nmodel = "sim/a"\nweight = 1001',
+        "endpoint[0].weight: expected float <= 1000",
+    ),
+    ('[[endpoint]]\nmodel = "sim/a"\nrpm = "0/s"', "endpoint: a rate must be more than 0, not 0/s"),
+    ('[[endpoint]]\nmodel = "sim/a"\nrpd = 0', "endpoint[0].rpd: expected int >= 1"),
+    ('[[endpoint]]\nmodel = "sim/a"\ntpd = 1.5', "endpoint[0].tpd: expected int"),
+    ('[[endpoint]]\nmodel = "sim/a"\nrpm = 5\nburst = 0', "endpoint[0].burst: expected int >= 1"),
+    (
+        '[[endpoint]]\nmodel = "sim/a"\nrpm = "1/s"\nburst = 61',
+        "endpoint sim/a: burst 61 is a part of rpm, which is 60",
+    ),
+    (
+        '[[endpoint]]\nmodel = "sim/a"\nburst = 5',
+        "endpoint sim/a: burst 5 is a part of rpm, which is none",
+    ),
+    (
+        'max_tokens = 600\n[[endpoint]]\nmodel = "sim/a"\ntpm = 500',
+        "endpoint sim/a: max_tokens 600 is more than the limit of 500 tokens a minute; "
+        "no call would ever go out",
+    ),
+    ("[limits.user]\nrpm = 0", "limits_user: a rate must be more than 0"),
+    ("[limits.user]\nrps = 5", "limits_user: .* unknown field rps"),
+    ("[limits.user]\nrpm = 5\nburst = 6", "limits.user: burst 6 is a part of rpm, which is 5"),
+    ("[limits.user]\nburst = 6", "limits.user: burst 6 is a part of rpm, which is none"),
+    ("[limits.users.alice]\nday = 6", "limits_users[...]: .* unknown field day"),
+    ('[limits.users.alice]\nrpm = "x"', "limits_users: 'x' is no rate"),
+    ("max_tokens = 9\n[limits.user]\ntpm = 5", "limits.user: max_tokens 9 is more than the limit"),
+    ("[limits]\nrpm = 5", "unknown setting limits_rpm"),
+    ("limits = 5", "limits is a table: write [limits]"),
+    ('strategy = "fast"', "strategy: .*'fast'; one of least-loaded, latency, cost, round-robin"),
+    ('adaptive = "yes"', "adaptive: expected bool, got str"),
+    ('[fallback]\n"sim/a" = ["sim/b", "sim/a"]', "fallback of sim/a names itself"),
+    ('[fallback]\n"sim/a" = []', "fallback of sim/a names no model"),
+    ('[fallback]\n"sim/a" = "sim/b"', "fallback[...]: expected array, got str"),
+    ('fallback = "sim/a"', "fallback: expected object, got str"),
+    ("max_cost = 0", "max_cost: expected float > 0"),
+    ("max_cost = inf", "max_cost: expected float <= 1000000"),
+    ('max_cost = "5 dollars"', "max_cost: expected float"),
+    ("price = 5", "price: expected array, got int"),
+    ("[price]\nmodel = 'a/b'", "price: expected array, got object"),
+    ("[[price]]\ninput = 5", "price[0]: object missing required field model"),
+    ("[[price]]\nmodel = 'a/b'", "price[0]: object missing required field input"),
+    ("[[price]]\nmodel = 'a/b'\ninput = -1", "price[0].input: expected float >= 0"),
+    ("[[price]]\nmodel = 'a/b'\ninput = nan", "price[0].input: expected float >= 0"),
+    ("[[price]]\nmodel = 'a/b'\ninput = '$5'", "price[0].input: expected float"),
+    ("[[price]]\nmodel = 'a/b'\ninput = 1\noutput = inf", "price[0].output: expected float <="),
+    ("[[price]]\nmodel = 'a/b'\ninput = 1\nper = '1K'", "price[0]: .* unknown field per"),
+    ("[[price]]\nmodel = 'enum'\ninput = 1", "price[0]: 'enum' fits no model"),
+    ("[[price]]\nmodel = 'b'\ninput = 1", "price[0]: 'b' fits no model; write provider/name"),
+    ("[[price]]\nmodel = 'a/b'\ninput = 1\nmax_output = 0", "price[0].max_output: expected int"),
     ("model = ", "is not valid TOML"),
     ("stop = " + "[" * 20_000, "is not valid TOML"),
     (f"seed = {'1' * 5000}", "is not valid TOML"),
@@ -286,6 +381,47 @@ def test_what_only_a_flag_may_say_is_refused_elsewhere(name: str, toml: WriteTom
         load({}, {}, toml(f"{name} = 1"))
 
 
+@pytest.mark.parametrize("name", sorted(FILE_ONLY))
+def test_what_only_the_file_may_say_is_refused_in_the_environment(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} can't be set there, only in the file"):
+        load({}, {f"LLMSCALE_{name.upper()}": "1"})
+
+
+def test_every_setting_of_endpoints_users_and_fallback_is_read_from_the_file(
+    toml: WriteToml,
+) -> None:
+    config = load(
+        {},
+        {},
+        toml(
+            'strategy = "cost"\nadaptive = false\nfallback_after = 5\n'
+            '[limits.user]\nrpm = "1/s"\ntpm = 20_000\nburst = 60\n'
+            "[limits.users.alice]\nrpm = 600\n"
+            '[limits.users."bob@example.com"]\n'
+            '[fallback]\n"sim/a" = ["sim/b"]\n'
+            '[[endpoint]]\nmodel = "sim/a"\nweight = 2.5\nrpm = 500\nburst = 500\nrpd = 9\n'
+            'tpd = 10\n[[endpoint]]\nmodel = "sim/b"\n'
+        ),
+    )
+    assert (config.strategy, config.adaptive, config.fallback_after) == ("cost", False, 5.0)
+    assert config.limits_user == UserLimit(rpm="1/s", tpm=20_000, burst=60)
+    assert config.limits_users == {"alice": UserLimit(rpm=600), "bob@example.com": UserLimit()}
+    assert config.fallback == {"sim/a": ("sim/b",)}
+    assert config.endpoint == (
+        EndpointConfig(model="sim/a", weight=2.5, rpm=500, burst=500, rpd=9, tpd=10),
+        EndpointConfig(model="sim/b"),
+    )
+
+
+def test_rates_of_flags_go_to_the_endpoints_of_the_default_model_and_are_held_to_their_bursts(
+    toml: WriteToml,
+) -> None:
+    file = toml('[[endpoint]]\nmodel = "sim/a"\nburst = 5\n[[endpoint]]\nmodel = "sim/b"\n')
+    assert [e.rpm for e in load({"rpm": "5"}, {}, file).endpoints()] == ["5", None]
+    with pytest.raises(ConfigError, match="burst 5 is a part of rpm, which is 4"):
+        load({"rpm": "4"}, {}, file)
+
+
 def test_the_same_wrong_value_is_laid_at_the_door_of_its_own_origin(toml: WriteToml) -> None:
     right, wrong = toml("timeout = 5"), {"LLMSCALE_TIMEOUT": "-1"}
     with pytest.raises(ConfigError, match=r"^LLMSCALE_TIMEOUT: timeout"):
@@ -310,14 +446,17 @@ def test_a_base_url_that_is_none_allows_no_host_and_raises_nothing_here() -> Non
 
 def test_every_field_either_changes_answers_or_may_change_between_runs() -> None:
     fields = set(Config.__struct_fields__)
-    assert set(CHANGES_ANSWERS) | MAY_CHANGE_BETWEEN_RUNS == fields
-    assert not set(CHANGES_ANSWERS) & MAY_CHANGE_BETWEEN_RUNS
-    assert fields >= FLAG_ONLY
+    changes = {*CHANGES_ANSWERS, *CHANGES_VECTORS}
+    assert changes | MAY_CHANGE_BETWEEN_RUNS == fields
+    assert not changes & MAY_CHANGE_BETWEEN_RUNS
+    assert fields >= FLAG_ONLY | FILE_ONLY
+    assert not FLAG_ONLY & FILE_ONLY
 
 
 def test_no_field_can_hold_a_key() -> None:
-    fields = {*Config.__struct_fields__, *EndpointConfig.__struct_fields__} - {"max_tokens"}
-    secret = re.compile("key|token|secret|password|credential|auth")
+    tables = (Config, EndpointConfig, UserLimit)
+    fields = {name for table in tables for name in table.__struct_fields__}
+    secret = re.compile("key|token(?!s)|secret|password|credential|auth")
     assert {name for name in fields if secret.search(name)} == {"api_key_env"}
 
 

@@ -7,7 +7,14 @@ from typing import TypeVar
 import pytest
 
 from llmscale import errors
-from llmscale.errors import CallFailed, CallStopped, Interrupted, JobError, LlmscaleError
+from llmscale.errors import (
+    BudgetReached,
+    CallFailed,
+    CallStopped,
+    Interrupted,
+    JobError,
+    LlmscaleError,
+)
 from llmscale.records import Failure
 
 DRAWN_LINE = re.compile(r"^(?P<indent>[ │├└─]*)(?P<name>[A-Z]\w+)(?P<words>.*)$")
@@ -74,6 +81,15 @@ def test_an_interruption_says_what_interrupted(number: signal.Signals, words: st
     assert words in str(error)
     assert error.exit_code == 128 + number
     assert error.signal_number == number
+
+
+@pytest.mark.parametrize(("left", "words"), [(7, "; 7 rows are left, "), (None, "; rows are left")])
+def test_a_reached_budget_says_how_far_it_went_what_is_left_and_how_to_go_on(
+    left: int | None, words: str
+) -> None:
+    message = str(BudgetReached("$4 of --max-cost 5 is spent", left))
+    assert message.startswith("$4 of --max-cost 5 is spent" + words)
+    assert message.endswith("the same command with a higher --max-cost goes on")
 
 
 def test_a_failed_call_says_what_its_failure_says() -> None:

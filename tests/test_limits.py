@@ -4,7 +4,8 @@ The time is virtual. `Line` waits and takes as the queue of a pool does, first c
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import random
+from collections.abc import Callable, Coroutine, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -13,7 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmscale.limits import Bucket, Limits
+from llmscale.balance.endpoint import Endpoint
+from llmscale.balance.pool import Pool
+from llmscale.balance.strategies import strategy
+from llmscale.cost import Prices
+from llmscale.limits import DAY_S, Bucket, DayCap, Limits
+from llmscale.records import Quota, Reply, Request
 
 Grants = list[tuple[float, float]]  # when, in seconds, and how much
 TICK_S = 1e-6  # of the virtual clock
@@ -344,3 +350,286 @@ def test_the_most_tokens_of_a_call_are_those_of_a_minute(
     tokens_per_min: float | None, most: float | None
 ) -> None:
     assert Limits(10, tokens_per_min).most_tokens == most
+
+
+@pytest.mark.looptime
+async def test_an_explicit_burst_goes_out_at_once_and_the_limit_beside_it() -> None:
+    line = Line(Bucket(600, 1.0, burst_share=50 / 600))
+    await line.take_until(1, [1])
+    assert line.granted == pytest.approx(50 + 10, abs=1)
+    await line.take_until(180, [1])
+    assert line.granted == pytest.approx(50 + 3 * 600, abs=2)
+    assert most_in_a_minute(line.grants) <= 600 + 50
+
+
+@pytest.mark.looptime
+async def test_the_tokens_have_the_share_of_the_burst_that_the_requests_have() -> None:
+    limits = Limits(600, 60_000, burst=60)
+    taken = 0
+    while not limits.wait_s(1_000):
+        limits.take(1_000)
+        taken += 1
+    assert taken == 6, "a tenth of a minute's tokens"
+
+
+def burst_of_any_minute(
+    limit: int, share: float, arrivals: list[tuple[float, float]], poll_s: Any
+) -> None:
+    async def play() -> None:
+        line = Line(Bucket(limit, 1.0, share), poll_s)
+        for gap_s, patience_s in arrivals:
+            await asyncio.sleep(gap_s)
+            await line.take(1, patience_s)
+        assert most_in_a_minute(line.grants) <= limit + max(1, limit * share)
+
+    virtually(play)
+
+
+@pytest.mark.parametrize("examples", EXAMPLES)
+def test_with_a_burst_no_minute_has_more_than_the_limit_and_the_burst(examples: int) -> None:
+    arrivals = st.lists(st.tuples(GAPS_S, PATIENCE_S), max_size=100)
+    search = given(LIMITS, st.floats(0.01, 1.0), arrivals, POLLS_S)(burst_of_any_minute)
+    settings(max_examples=examples)(search)()
+
+
+class Nothing:
+    """A provider that is never called."""
+
+    quota = None
+
+    async def send(self, requests: Sequence[Request]) -> list[Reply]:
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        raise NotImplementedError
+
+
+class Waiters:
+    """Calls that wait in the queue of a pool for one endpoint with these limits."""
+
+    def __init__(self, limits: Limits) -> None:
+        endpoint = Endpoint("a", Nothing(), 10**6, Prices(is_listed=False), limits)
+        self.pool = Pool([endpoint], strategy("least-loaded", "sim/m", random.Random(0)))
+        self.granted: list[tuple[float, int, int]] = []  # when, which arrival, tokens
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def arrive(self, tokens: int) -> None:
+        self.tasks.append(asyncio.create_task(self._call(len(self.tasks), tokens)))
+
+    async def _call(self, number: int, tokens: int) -> None:
+        await self.pool.acquire(set(), tokens)
+        self.granted.append((now_s(), number, tokens))
+
+
+ARRIVALS = st.lists(
+    st.tuples(GAPS_S, st.integers(0, 1_000), st.sampled_from(["stay", "stay", "stay", "leave"])),
+    max_size=40,
+)
+
+
+def fair_and_within_limits(
+    requests: int, tokens: int, arrivals: list[tuple[float, int, str]]
+) -> None:
+    async def play() -> None:
+        waiters = Waiters(Limits(requests, tokens))
+        for gap_s, size, what in arrivals:
+            waiters.arrive(size)
+            await asyncio.sleep(gap_s)
+            if what == "leave":
+                waiters.tasks[len(waiters.tasks) // 2].cancel()
+        await asyncio.gather(*waiters.tasks, return_exceptions=True)
+        granted = waiters.granted
+        order = [number for _, number, _ in granted]
+        assert order == sorted(order), "first come first served"
+        cancelled = sum(task.cancelled() for task in waiters.tasks)
+        assert len(granted) == len(arrivals) - cancelled, "and nobody starves"
+        assert most_in_a_minute([(at_s, 1) for at_s, _, _ in granted]) <= requests
+        used = most_in_a_minute([(at_s, size) for at_s, _, size in granted])
+        assert used <= tokens * (1 + 1e-6)
+
+    virtually(play)
+
+
+@pytest.mark.parametrize("examples", EXAMPLES)
+def test_whoever_comes_and_goes_no_minute_is_above_the_limits_and_nobody_starves(
+    examples: int,
+) -> None:
+    """K02."""
+    search = given(LIMITS, st.sampled_from([1_000, 5_000, 90_000]), ARRIVALS)
+    settings(max_examples=examples)(search(fair_and_within_limits))()
+
+
+class WallClock:
+    """A clock that is set by hand: seconds since 1970."""
+
+    def __init__(self, at: float) -> None:
+        self.at = at
+
+    def __call__(self) -> float:
+        return self.at
+
+
+NOON = DAY_S * 20_000 + DAY_S / 2
+
+
+def test_a_day_cap_lets_out_its_amount_and_then_nothing_until_midnight_utc() -> None:
+    clock = WallClock(NOON)
+    cap = DayCap(3, clock)
+    for _ in range(3):
+        assert cap.wait_s(1) == 0
+        cap.take(1)
+    assert cap.wait_s(1) == DAY_S / 2
+    clock.at += DAY_S / 2 - 1
+    assert cap.wait_s(1) == 1
+    clock.at += 1
+    assert cap.wait_s(1) == 0
+
+
+def test_a_day_cap_counts_no_day_twice_where_the_clock_is_set_back() -> None:
+    clock = WallClock(NOON)
+    cap = DayCap(2, clock)
+    for _ in range(2):
+        assert cap.wait_s(1) == 0
+        cap.take(1)
+    clock.at -= DAY_S
+    assert cap.wait_s(1) > 0
+    clock.at += DAY_S
+    assert cap.wait_s(1) == DAY_S / 2
+    clock.at += DAY_S
+    assert cap.wait_s(1) == 0
+
+
+def test_an_amount_above_the_day_waits_for_ever() -> None:
+    assert DayCap(100, WallClock(NOON)).wait_s(100.5) == float("inf")
+    assert Limits(None, None, tokens_per_day=100).most_tokens == 100
+    assert Limits(None, 50, tokens_per_day=100).most_tokens == 50
+
+
+def test_what_is_given_back_over_midnight_is_no_more_than_the_day_has() -> None:
+    clock = WallClock(NOON)
+    cap = DayCap(100, clock)
+    assert cap.wait_s(90) == 0
+    cap.take(90)
+    clock.at += DAY_S
+    assert cap.wait_s(10) == 0
+    cap.take(-80)
+    assert cap.wait_s(100) == 0
+    cap.take(100)
+    assert cap.wait_s(1) > 0
+
+
+STEPS_S = st.sampled_from([0.0, 1.0, 3_600.0, DAY_S / 2, DAY_S, -1.0, -3_600.0, -DAY_S])
+
+
+@given(st.lists(st.tuples(STEPS_S, st.integers(0, 6)), max_size=60))
+def test_however_the_clock_steps_no_day_has_more_than_its_cap(
+    steps: list[tuple[float, int]],
+) -> None:
+    """K02: a day that has begun is not begun again."""
+    clock = WallClock(NOON)
+    cap = DayCap(10, clock)
+    latest, used = -1, 0.0
+    for step_s, amount in steps:
+        clock.at += step_s
+        if int(clock.at // DAY_S) > latest:
+            latest, used = int(clock.at // DAY_S), 0.0
+        if not cap.wait_s(amount):
+            cap.take(amount)
+            used += amount
+        assert used <= 10
+
+
+@pytest.mark.looptime
+async def test_a_call_waits_for_the_cap_of_a_day_in_requests_and_in_tokens() -> None:
+    limits = Limits(None, None, requests_per_day=2, tokens_per_day=1_000)
+    limits.take(400)
+    assert limits.wait_s(600) == 0
+    assert limits.wait_s(601) > 0
+    limits.correct(taken=400, used=100)
+    assert limits.wait_s(900) == 0
+    limits.take(1)
+    assert limits.wait_s(0) > 0, "both requests are used"
+
+
+@pytest.mark.looptime
+async def test_a_call_that_did_not_go_out_gives_back_all_that_it_took() -> None:
+    limits = Limits(60, 60_000, requests_per_day=3, tokens_per_day=100_000)
+    fresh = limits.wait_s(600)
+    for _ in range(10):
+        limits.take(600)
+        limits.give_back(600)
+        assert limits.wait_s(600) == fresh == 0
+
+
+@pytest.mark.looptime
+async def test_a_lower_limit_that_the_provider_tells_is_adopted() -> None:
+    limits = Limits(600, 100_000)
+    told = limits.learn(Quota(requests_per_min=60, tokens_per_min=10_000))
+    assert told == [
+        "60 requests a minute, where 600 are set",
+        "10000 tokens a minute, where 100000 are set",
+    ]
+    assert limits.most_tokens == 10_000
+    limits.take(0)
+    assert limits.wait_s(0) == pytest.approx(1, abs=1e-3)
+    assert limits.summary() == {
+        "rpm": 600,
+        "tpm": 100_000,
+        "reported_rpm": 60,
+        "reported_tpm": 10_000,
+    }
+
+
+@pytest.mark.looptime
+async def test_a_higher_limit_that_the_provider_tells_is_reported_and_not_adopted() -> None:
+    limits = Limits(60, None)
+    limits.take(0)
+    before_s = limits.wait_s(0)
+    assert limits.learn(Quota(requests_per_min=600)) == ["600 requests a minute, where 60 are set"]
+    assert limits.wait_s(0) == before_s > 0, "and what was taken is not forgotten"
+    assert limits.summary()["reported_rpm"] == 600
+
+
+@pytest.mark.looptime
+async def test_where_no_limit_is_set_the_one_that_is_told_is_adopted() -> None:
+    limits = Limits(None, None)
+    assert limits.most_tokens is None
+    told = limits.learn(Quota(tokens_per_min=5_000))
+    assert told == ["5000 tokens a minute, where none is set"]
+    assert limits.most_tokens == 5_000
+    for _ in range(100):
+        limits.take(0)
+    assert limits.wait_s(0) == 0, "requests have no limit still"
+
+
+@pytest.mark.looptime
+async def test_the_limit_that_was_set_is_nothing_new() -> None:
+    limits = Limits(60, None, burst=10)
+    assert limits.learn(Quota(requests_per_min=60)) == []
+    for _ in range(10):
+        assert limits.wait_s(0) == 0
+        limits.take(0)
+
+
+@pytest.mark.looptime
+async def test_the_same_report_is_told_once_and_keeps_what_was_taken() -> None:
+    limits = Limits(600, None)
+    assert limits.learn(Quota(requests_per_min=60))
+    limits.take(0)
+    before_s = limits.wait_s(0)
+    for _ in range(10):
+        assert limits.learn(Quota(requests_per_min=60, tokens_per_min=None)) == []
+    assert limits.wait_s(0) == before_s > 0
+
+
+@pytest.mark.looptime
+async def test_a_limit_that_was_lowered_is_raised_again_up_to_what_is_set() -> None:
+    limits = Limits(600, None)
+    for reported, expected in ((60, 60), (300, 300), (900, 600)):
+        limits.learn(Quota(requests_per_min=reported))
+        await asyncio.sleep(1_000)
+        began_s = now_s()
+        for _ in range(expected):
+            await asyncio.sleep(limits.wait_s(0))
+            limits.take(0)
+        assert now_s() - began_s == pytest.approx(60, abs=2)

@@ -118,6 +118,18 @@ def test_the_line_has_the_figures() -> None:
     assert progress.line() == "44/100 rows, 1 failed, 1 cached, 2,400 tokens, $0.0123 spent"
 
 
+def test_dollars_are_a_lower_bound_where_a_price_is_unknown() -> None:
+    stats = Stats()
+    add_answer(stats, cost_usd=0.5)
+    add_answer(stats, cost_usd=None)
+    assert Progress(stats, 2, 0, "log").line().endswith("tokens, at least $0.5000 spent")
+
+
+def test_what_is_left_of_a_budget_is_shown_from_the_start() -> None:
+    progress = Progress(Stats(), 2, 0, "log", lambda: 1.25)
+    assert progress.line() == "0/2 rows, 0 failed, 0 cached, 0 tokens, $1.2500 left"
+
+
 def test_a_line_without_a_known_total_has_none() -> None:
     assert Progress(Stats(), None, 0, "log").line() == "0 rows, 0 failed, 0 cached, 0 tokens"
 

@@ -22,7 +22,7 @@ import orjson
 import pytest
 
 from llmscale import config, errors, exports, limits
-from llmscale.assemble import stack
+from llmscale.assemble import models
 from llmscale.assemble.models import Models
 from llmscale.balance import budget, health, window
 from llmscale.cache.keys import KEY_FIELDS
@@ -44,6 +44,8 @@ from llmscale.reader.rows import PASSED_FIELDS, REQUEST_FIELDS
 from llmscale.records import FailureKind, FinishReason, Usage
 from llmscale.report import SCHEMA_VERSION
 from llmscale.stats import Spend
+from llmscale.tokens import CHARACTERS_PER_TOKEN
+from llmscale.writer import MAX_UNWRITTEN
 from tests.cli.tool import Run, environment, llmscale, read_rows
 from tests.servers.chat import ROOT, chat_process
 from tests.servers.embeddings import embedding_process
@@ -77,6 +79,11 @@ def section(title: str) -> str:
     rest = README[found.end() :]
     end = re.search(rf"^#{{1,{len(found[1])}}} ", rest, flags=re.MULTILINE)
     return rest[: end.start()] if end else rest
+
+
+def flat(title: str) -> str:
+    """Return a section as one line."""
+    return " ".join(section(title).split())
 
 
 def table(text: str) -> list[list[str]]:
@@ -305,7 +312,7 @@ def test_every_flag_of_search_and_limits_is_named() -> None:
     assert flags_in(own) == {"-k", "--json"}
     assert flags_in(own) | flags_in(shared) == flags_of("search")
     assert flags_in(shared) <= flags_of("run")
-    told = section("Limits").partition("It takes\n")[2].partition(".")[0]
+    told = flat("Limits").partition("It takes ")[2].partition(".")[0]
     assert flags_in(told) == flags_of("limits")
 
 
@@ -449,7 +456,10 @@ def test_the_settings_of_endpoints_and_users_are_all_there() -> None:
     assert [n for row in rows for n in code(row[0])] == list(EndpointConfig.__struct_fields__)
     defaults = {code(row[0])[0]: row[2] for row in rows}
     assert defaults["weight"] == f"{EndpointConfig(model='').weight:g}"
-    assert f" {stack.DEFAULT_CONCURRENCY};" in defaults["capacity"]
+    assert f" {models.DEFAULT_CONCURRENCY};" in defaults["capacity"]
+    in_flight = {c: row[-1] for c, *row in FLAGS if code(row[0])[-1] == "--concurrency"}
+    assert in_flight["run"].startswith(f"{models.DEFAULT_CONCURRENCY};")
+    assert in_flight["embed"].startswith(f"{models.DEFAULT_LOTS};")
     assert defaults["burst"].startswith(f"{limits.BURST_SHARE:.0%} ".replace("%", " %"))
     shown = tomllib.loads(fences("toml")[0])["limits"]
     used = {name for user in (shown["user"], *shown["users"].values()) for name in user}
@@ -463,21 +473,28 @@ def test_the_strategies_are_all_there() -> None:
 
 def test_the_figures_in_the_text_are_those_of_the_code() -> None:
     """Bounds that nobody can set, and that a reader wants to know."""
-    retries = section("Retries and timeouts")
+    retries = flat("Retries and timeouts")
     assert f"fails {health.FAILURES_IN_A_ROW} times in a row" in retries
-    assert f"half of its last {health.RECENT_CALLS} calls" in retries.replace("\n", " ")
+    assert f"half of its last {health.RECENT_CALLS} calls" in retries
     assert health.FAILING_SHARE == 0.5
     assert f"up to {health.LONGEST_REST_S:g}, with one probe" in retries
     assert f"{budget.FLOOR:g}, and {budget.SHARE * 100:g} % of its calls" in retries
     assert budget.FLOOR_PER_S == 1
-    several = section("Several endpoints")
+    several = flat("Several endpoints")
     assert f"gets {(1 - window.CUT_BUSY) * 100:.0f} % fewer at once" in several
-    assert f"begins with {window.FIRST:g}\n" in several
+    assert f"begins with {window.FIRST:g} calls at once, or an eighth" in several
     assert window.FIRST_SHARE == 1 / 8
-    assert f"up to\n  {LOOKAHEAD:,} rows" in section("Limits of users")
-    assert f"{MAX_FILE_BYTES >> 20} MB" in section("Embed")
-    assert f"{Config().embed_batch_size} texts" in section("Embed")
+    assert f"fallback_after = {Config().fallback_after:g}\n" in fences("toml")[1]
+    assert f"up to {LOOKAHEAD:,} rows wait aside" in flat("Limits of users")
+    embed = flat("Embed")
+    assert f"A file may have {MAX_FILE_BYTES >> 20} MB" in embed
+    assert f"when it has {Config().embed_batch_size} texts" in embed
+    assert "a second after its first text" in embed
     assert Config().embed_batch_wait == 1
+    assert "of four characters each" in embed
+    assert CHARACTERS_PER_TOKEN == 4
+    assert 1000 < MAX_UNWRITTEN < 1100
+    assert "about a thousand more" in flat("Resume")
 
 
 def test_what_embed_leaves_out_is_all_there() -> None:
@@ -517,6 +534,15 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ended = llmscale("run", sample, *options, "--rpm", "60000", cwd=folder)
         assert ended.returncode == 0, ended.stderr
     return folder
+
+
+def test_the_row_that_embed_takes_is_one(tmp_path: Path) -> None:
+    (row,) = (text for text in code(section("Embed")) if text.startswith('{"text"'))
+    options = ("--model", "sim/a", "-o", "v.jsonl")
+    ended = llmscale("embed", "-", *options, stdin=f"{row}\n", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    (line,) = read_rows(tmp_path / "v.jsonl")
+    assert line["text"] == orjson.loads(row)["text"]
 
 
 @pytest.mark.parametrize("vectors", ["numbers", "base64"])

@@ -26,13 +26,24 @@ TOP_KEYS = {
     "rows_per_s",
     "calls",
     "cache",
+    "lots",
     "models",
     "endpoints",
     "paid_again_at_most",
     "job",
 }
 LATENCY_KEYS = {"p50", "p90", "p95", "p99", "mean", "max"}
-ROW_KEYS = {"answered", "truncated", "cached", "deduped", "failed", "failures", "latency_s"}
+ROW_KEYS = {
+    "answered",
+    "truncated",
+    "cached",
+    "deduped",
+    "fallback",
+    "failed",
+    "failures",
+    "latency_s",
+}
+LOT_KEYS = {"count", "rows", "mean_rows", "mean_fill"}
 CACHE_KEYS = {"mode", "hits", "misses", "hit_rate", "deduped", "saved_tokens", "saved_usd"}
 STORE = {"stored": 1, "dropped": 2, "evicted": 3, "refused": 4, "errors": 5}
 CALL_KEYS = {"attempts", "failures", "tokens", "cost_usd", "unpriced", "latency_s"}
@@ -125,15 +136,18 @@ def test_the_report_has_the_documented_keys(mixed: Stats) -> None:
     assert set(found["rows"]) == {"total", "kept", "pending", *ROW_KEYS}
     assert set(found["calls"]) == CALL_KEYS
     assert set(found["cache"]) == CACHE_KEYS
+    assert set(found["lots"]) == LOT_KEYS
     assert set(found["calls"]["tokens"]) == set(Usage.__struct_fields__)
     assert set(found["models"]) == {"sim/a", "sim/b"}
     assert set(found["endpoints"]) == {"at sim/a", "at sim/b"}
     for part in found["models"].values():
         assert set(part) == {"rows", "calls"}
         assert (set(part["rows"]), set(part["calls"])) == (ROW_KEYS, CALL_KEYS)
+    for part in found["endpoints"].values():
+        assert set(part) == {*CALL_KEYS, "limits"}
     for part in (found["rows"], found["calls"], *found["endpoints"].values()):
         assert set(part["latency_s"]) == LATENCY_KEYS
-    assert set(found["job"]) == {"runs", "spend"}
+    assert set(found["job"]) == {"runs", "spend", "unseen_usd", "max_cost_usd", "left_usd"}
     assert found["job"]["spend"] == {
         "attempts": 1,
         "input_tokens": 2,
@@ -332,3 +346,16 @@ def test_below_the_table_stands_what_it_does_not_say(
         "3 rows are pending; the same command resumes",
         "2 rows were in flight when a run died: paid again at most",
     ]
+
+
+@pytest.mark.parametrize(
+    ("max_cost_usd", "unseen_usd", "left_usd"),
+    [(None, 0.0, None), (10.0, 0.0, 6.0), (10.0, 1.5, 4.5), (4.0, 0.0, 0.0), (3.0, 9.0, 0.0)],
+)
+def test_what_is_left_of_a_cap_is_what_is_neither_spent_nor_maybe_spent(
+    mixed: Stats, max_cost_usd: float | None, unseen_usd: float, left_usd: float | None
+) -> None:
+    """All runs of the job together have spent $4."""
+    found = built(mixed, 5, max_cost_usd=max_cost_usd, unseen_usd=unseen_usd)["job"]
+    assert (found["max_cost_usd"], found["unseen_usd"]) == (max_cost_usd, unseen_usd)
+    assert found["left_usd"] == left_usd

@@ -7,7 +7,7 @@ import json
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import msgspec
 import orjson
@@ -15,8 +15,17 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from llmscale import config
-from llmscale.config import DEFAULT_MODEL, FLAG_ONLY, Config, EndpointConfig
-from llmscale.providers import anthropic, local
+from llmscale.assemble.models import Models
+from llmscale.config import (
+    DEFAULT_EMBEDDING_MODEL,
+    DEFAULT_MODEL,
+    FLAG_ONLY,
+    Config,
+    EndpointConfig,
+    PriceConfig,
+    UserLimit,
+)
+from llmscale.providers import anthropic, local, static_vectors
 from llmscale.providers.sim import simulated_answer
 from llmscale.records import Request
 from tests.cli.tool import Run, llmscale, read_rows, write_rows
@@ -30,10 +39,16 @@ USED = {
     "batch.jsonl",
     "docs/beekeeping.md",
     "docs/bicycle-chain.md",
+    "docs/coffee-machine.rst",
+    "docs/leap_year.py",
     "docs/library-rules.txt",
+    "docs/lighthouse.html",
     "docs/night-sky.txt",
+    "docs/parcel_postage.py",
     "docs/sourdough.md",
     "docs/tides.md",
+    "docs/tomatoes.rst",
+    "docs/tram-tickets.html",
     "llmscale.toml",
     "person.schema.json",
     "products.jsonl",
@@ -181,16 +196,42 @@ def test_an_answer_in_another_shape_fails_its_row(tmp_path: Path) -> None:
     assert kinds == {"schema_mismatch"}
 
 
-def test_the_documents_are_six_short_texts_that_can_be_asked_about(tmp_path: Path) -> None:
+def test_the_documents_are_twelve_short_texts_that_can_be_asked_about(tmp_path: Path) -> None:
     texts = {p.name: p.read_text(encoding="utf-8") for p in (SAMPLES / "docs").iterdir()}
     assert {f"docs/{name}" for name in texts} == {name for name in USED if name.startswith("docs/")}
-    assert len(texts) == 6
-    assert 30 <= sum(len(text.splitlines()) for text in texts.values()) <= 80
+    assert len(texts) == 12
+    assert {Path(name).suffix for name in texts} == {".html", ".md", ".py", ".rst", ".txt"}
+    assert max(len(text.splitlines()) for text in texts.values()) <= 60
     write_rows(tmp_path / "in.jsonl", ({"id": n, "text": t} for n, t in sorted(texts.items())))
     lines = run(tmp_path, "in.jsonl", *SIM, "--template", "Give this text a title:\n\n{text}")
     for line in lines:
         prompt = f"Give this text a title:\n\n{texts[line['id']]}"
         assert line["output"] == answer_to([{"role": "user", "content": prompt}])
+
+
+def test_the_documents_become_vectors_by_which_they_are_found(tmp_path: Path) -> None:
+    options = ("--config", sample("llmscale.toml"), "-o", "v.jsonl")
+    ended = llmscale("embed", SAMPLES / "docs", *options, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    lines = read_rows(tmp_path / "v.jsonl")
+    assert [line["source"] for line in lines] == sorted(map(str, (SAMPLES / "docs").iterdir()))
+    for line in lines:
+        assert line["model"] == DEFAULT_EMBEDDING_MODEL
+        assert len(line["vector"]) == static_vectors.StaticVectors.dimensions
+        assert line["cost_usd"] == 0
+    for query, name in (
+        ("How often should the chain be cleaned?", "bicycle-chain.md"),
+        ("What does a tram ticket cost?", "tram-tickets.html"),
+        ("light from the stars", "night-sky.txt"),
+    ):
+        found = llmscale("search", query, "v.jsonl", "-k", 1, cwd=tmp_path)
+        assert f"docs/{name}:0-" in found.stdout
+
+
+def test_the_limits_of_users_in_the_settings_file_are_told(tmp_path: Path) -> None:
+    options = ("--config", sample("llmscale.toml"), "--json")
+    told = orjson.loads(llmscale("limits", sample("prompts.jsonl"), *options, cwd=tmp_path).stdout)
+    assert {user["user"]: user["rpm"]["limit"] for user in told["users"]} == {"anna": 60, "ben": 60}
 
 
 def test_the_settings_file_runs(tmp_path: Path) -> None:
@@ -204,11 +245,12 @@ def test_the_settings_file_runs(tmp_path: Path) -> None:
 
 
 TOML = (SAMPLES / "llmscale.toml").read_text(encoding="utf-8")
-IN_FILE = [name for name in Config.__struct_fields__ if name not in FLAG_ONLY | {"endpoint"}]
+TABLES = {"endpoint", "fallback", "limits_user", "limits_users", "price"}
+IN_FILE = [name for name in Config.__struct_fields__ if name not in FLAG_ONLY | TABLES]
 
 
 def everything_switched_on() -> str:
-    return re.sub(r"^#(?=\w+ = |\[)", "", TOML, flags=re.MULTILINE)
+    return re.sub(r"^#(?=[\w\"/.-]+ = |\[)", "", TOML, flags=re.MULTILINE)
 
 
 def settings_of(table: dict[str, Any]) -> dict[str, Any]:
@@ -224,37 +266,58 @@ def settings_of(table: dict[str, Any]) -> dict[str, Any]:
 
 def test_every_setting_is_in_the_file_and_all_of_them_can_be_switched_on(tmp_path: Path) -> None:
     table = tomllib.loads(everything_switched_on())
-    assert set(settings_of(table)) == {*IN_FILE, "endpoint"}
+    assert set(settings_of(table)) == {*IN_FILE, *TABLES}
     in_blocks = {name for endpoint in table["endpoint"] for name in endpoint}
     assert in_blocks == set(EndpointConfig.__struct_fields__)
+    assert set(table["limits"]["user"]) == set(UserLimit.__struct_fields__)
+    in_prices = {name for price in table["price"] for name in price}
+    assert in_prices == set(PriceConfig.__struct_fields__)
     (tmp_path / "all.toml").write_text(everything_switched_on(), encoding="utf-8")
     loaded = config.load({}, {}, str(tmp_path / "all.toml"))
     assert len(loaded.endpoint) == len(table["endpoint"])
     assert loaded.json_schema == str(tmp_path / "person.schema.json")
+    assert list(Models(loaded).stand_ins()) == ["openai/gpt-4.1-mini"]
 
 
 def test_the_file_as_it_is_loads() -> None:
     loaded = config.load({}, {}, str(sample("llmscale.toml")))
     for name, value in settings_of(tomllib.loads(TOML)).items():
         if name != "endpoint":
-            assert getattr(loaded, name) == value
+            assert getattr(loaded, name) == msgspec.convert(value, get_type_hints(Config)[name])
 
 
 def comment_above(name: str) -> str:
     """Return the comment above a setting, as one line."""
     text, key = TOML, name
     section, _, rest = name.partition("_")
-    if f"[{section}]" in TOML:
+    if f"[{section}]" in TOML and section not in Config.__struct_fields__:
         text, key = TOML.partition(f"[{section}]\n")[2], rest
     comment = re.search(rf"((?:^# .*\n)+)#?{key} = ", text, flags=re.MULTILINE)
     assert comment, f"{name} has no comment"
     return " ".join(line.removeprefix("#").strip() for line in comment[1].splitlines())
 
 
+@pytest.mark.parametrize(
+    ("table", "fields"),
+    [
+        ("limits.user", UserLimit.__struct_fields__),
+        ("price", PriceConfig.__struct_fields__),
+        ("endpoint", EndpointConfig.__struct_fields__),
+    ],
+)
+def test_the_comment_above_a_table_tells_all_its_fields(
+    table: str, fields: tuple[str, ...]
+) -> None:
+    sections = TOML.split("# ---- ")
+    section = next(text for text in sections if f"[{table}]" in text)
+    told = re.findall(r"^#   (\w+(?:, \w+)*)  ", section, flags=re.MULTILINE)
+    assert [name for names in told for name in names.split(", ")] == list(fields)
+
+
 @pytest.mark.parametrize("name", IN_FILE)
 def test_the_comment_above_a_setting_tells_its_default(name: str) -> None:
     told = re.search(
-        r'Default: ("[^"]*"|not set|[\d.]+?)(?=[.,;] |[.,;]?$)',
+        r'Default: ("[^"]*"|not set|true|false|[\d.]+?)(?=[.,;] |[.,;]?$)',
         comment_above(name),
     )
     assert told, f"the comment of {name} tells no default"

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmscale.assemble.models import Models
 from llmscale.assemble.stack import Opened, stacked
@@ -17,6 +17,9 @@ from llmscale.pipeline import Pipeline
 from llmscale.progress import Progress
 from llmscale.stats import Stats
 from llmscale.writer import Writer
+
+if TYPE_CHECKING:
+    from llmscale.budget import CostBudget
 
 SYNC_EVERY_S = 2.0
 COLLECT_EVERY = 10_000  # objects made; Python's own default is 700
@@ -32,12 +35,14 @@ async def answer_rows(
     progress: Progress,
     sync: Callable[[], None],
     reading_stopped: threading.Event,
+    budget: "CostBudget | None" = None,
 ) -> None:
     """Take all rows to `sink`, calling `sync` now and then in a thread.
 
-    Raises the `JobError` that ended the job, `Interrupted` after a signal.
+    Raises the `JobError` that ended the job, `Interrupted` after a signal, `BudgetReached` when
+    the calls that were under way then have ended.
     """
-    async with stacked(config, models, opened, stats) as stack:
+    async with stacked(config, models, opened, stats, budget) as stack:
         replies = opened.replies
         writer = Writer(sink, stats, None if replies is None else replies.when_safe)
         pipeline = Pipeline(
@@ -49,6 +54,8 @@ async def answer_rows(
             stack.stop()
             reading_stopped.set()
 
+        if budget is not None:
+            budget.when_reached = stop
         try:
             async with asyncio.TaskGroup() as group:
                 aside = [group.create_task(c) for c in (progress.watch(), _sync_often(sync))]
@@ -60,6 +67,8 @@ async def answer_rows(
                         task.cancel()
         except* Exception as errors:
             raise first_error(errors) from None
+        if budget is not None and budget.reached is not None:
+            raise budget.reached
 
 
 def run_loop(work: Coroutine[Any, Any, None]) -> None:

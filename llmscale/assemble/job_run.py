@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from llmscale import report as reports
 from llmscale.assemble.models import Models
+from llmscale.assemble.money import budget_of, check_budget, with_rows_left
 from llmscale.config import Config
 from llmscale.contracts import OutcomeSink
 from llmscale.errors import JobError
@@ -32,6 +33,7 @@ from llmscale.stats import Stats
 
 if TYPE_CHECKING:
     from llmscale.assemble.stack import Opened
+    from llmscale.budget import CostBudget
     from llmscale.feed.passes import IsDone
 
 STDOUT = "-"
@@ -69,15 +71,18 @@ class JobRun:
         journal = job.journal
         kept = journal.answered
         _say_what_is_kept(job)
+        budget = budget_of(config, self._models, job.spending)
         failed: JobError | None = None
         try:
             if kept < found.rows:
-                self._answer(opened, job, found.rows, kept, journal.sync, journal.has_answer)
+                has_answer = journal.has_answer
+                self._answer(opened, job, found.rows, kept, journal.sync, budget, has_answer)
             else:
                 _close(opened)
             job.finish(self._stats.spend())
         except JobError as error:
-            failed = error
+            failed = with_rows_left(error, found.rows - kept - self._stats.done)
+            job.pause(self._stats.spend())
         exit_code = failed.exit_code if failed else int(journal.failed > 0)
         facts = JobFacts(
             total=found.rows,
@@ -85,6 +90,8 @@ class JobRun:
             runs=job.manifest.runs,
             paid_again_at_most=job.manifest.paid_again_at_most,
             spend=job.spend(self._stats.spend()),
+            max_cost_usd=config.max_cost,
+            unseen_usd=job.spending.unseen_usd,
         )
         path = config.report or str(reports.default_path(job.files.output))
         self._report(exit_code, str(job.files.output), facts, path, opened)
@@ -103,14 +110,21 @@ class JobRun:
         if self._sources[0].path != STDIN:
             total = survey(self._sources, config.limit).rows
         opened = self._open()
+        budget = budget_of(config, self._models)
         failed: JobError | None = None
         try:
-            self._answer(opened, sink, total, 0, lambda: None, begun=chain([first], lines))
+            begun = chain([first], lines)
+            self._answer(opened, sink, total, 0, lambda: None, budget, begun=begun)
         except JobError as error:
-            failed = error
+            failed = error if total is None else with_rows_left(error, total - self._stats.done)
         exit_code = failed.exit_code if failed else int(self._stats.rows().failed > 0)
         spend = self._stats.spend()
-        facts = JobFacts(total=total if total is not None else self._stats.done, spend=spend)
+        facts = JobFacts(
+            total=total if total is not None else self._stats.done,
+            spend=spend,
+            max_cost_usd=config.max_cost,
+            unseen_usd=budget.unseen_usd if budget is not None else 0.0,
+        )
         self._report(exit_code, STDOUT, facts, config.report, opened)
         if failed is not None:
             raise failed
@@ -124,6 +138,7 @@ class JobRun:
         # not before there is a row to ask: with this come the network stack and the weights
         from llmscale.assemble.stack import open_all
 
+        check_budget(self._config, self._models, self._task)
         return open_all(self._config, self._models, self._task)
 
     def _output_format(self, *, is_batch: bool) -> OutputFormat:
@@ -140,6 +155,7 @@ class JobRun:
         total: int | None,
         kept: int,
         sync: Callable[[], None],
+        budget: "CostBudget | None",
         has_answer: Callable[[int], bool] | None = None,
         begun: Iterator[list[Line]] | None = None,
     ) -> None:
@@ -148,7 +164,8 @@ class JobRun:
         from llmscale.progress import Progress, how_to_show
 
         show = how_to_show(quiet=self._config.quiet, log_format=self._config.log_format)
-        progress = Progress(self._stats, total, kept, show)
+        left_usd = None if budget is None else lambda: budget.left_usd
+        progress = Progress(self._stats, total, kept, show, left_usd)
         # the rows that were counted, though the file may have grown since
         limit = self._config.limit if total is None else total
 
@@ -167,6 +184,7 @@ class JobRun:
                 progress,
                 sync,
                 self._reading_stopped,
+                budget,
             )
         )
         ignored = sorted(self._parser.ignored_fields)

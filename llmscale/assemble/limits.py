@@ -12,12 +12,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from llmscale.assemble.feeding import Terms, terms_of, terms_of_limit
-from llmscale.assemble.models import Models
+from llmscale.assemble.models import Models, capacity_of
 from llmscale.assemble.run import row_parser
-from llmscale.assemble.stack import DEFAULT_CONCURRENCY
 from llmscale.config import Config, EndpointConfig
 from llmscale.limits import DAY_S
-from llmscale.providers import default_capacity
 from llmscale.reader.rows import rows_of
 from llmscale.reader.sources import blocks_of_lines, expand
 from llmscale.records import Row
@@ -110,15 +108,9 @@ def _named(bound: Bound) -> dict[str, str]:
 
 def _endpoint(config: Config, models: Models, endpoint: EndpointConfig) -> dict[str, Any]:
     midnight_in_s = DAY_S - time.time() % DAY_S
-    capacity = (
-        endpoint.capacity
-        or default_capacity(endpoint.model)
-        or config.concurrency
-        or DEFAULT_CONCURRENCY
-    )
     return {
         "name": models.label(endpoint),
-        "capacity": capacity,
+        "capacity": capacity_of(config, endpoint),
         **_minute_budgets(terms_of_limit(endpoint)),
         "rpd": _full(endpoint.rpd, midnight_in_s),
         "tpd": _full(endpoint.tpd, midnight_in_s),

@@ -1,30 +1,50 @@
-"""Which endpoints answer for which model, by the endpoints of a `Config`."""
+"""Which endpoints answer for which model, and with how many calls at once, by a `Config`."""
 
 from llmscale.config import Config, EndpointConfig
 from llmscale.errors import ConfigError
-from llmscale.providers import ANY_MODEL, PROVIDERS, split_model
+from llmscale.providers import ANY_MODEL, PROVIDERS, Task, default_capacity, split_model
+
+DEFAULT_CONCURRENCY = 64
+DEFAULT_LOTS = 16  # in flight, of texts to be embedded
+
+
+def capacity_of(config: Config, endpoint: EndpointConfig, task: Task = "chat") -> int:
+    """Return how many calls an endpoint may have in flight."""
+    return (
+        endpoint.capacity
+        or default_capacity(endpoint.model, task)
+        or config.concurrency
+        or (DEFAULT_CONCURRENCY if task == "chat" else DEFAULT_LOTS)
+    )
 
 
 class Models:
     """Names of models as rows write them, and the endpoints behind them."""
 
     def __init__(self, config: Config) -> None:
-        """Raises `ConfigError` for an endpoint of no known provider, a fallback of no endpoint."""
+        """Raises `ConfigError` for an endpoint of no known provider."""
         self.endpoints = config.endpoints()
         self._own_provider, _ = split_model(config.default_model)
         for endpoint in self.endpoints:
             split_model(endpoint.model)
-        self.fallback = {
-            self._known(model): [self._known(other) for other in others]
-            for model, others in config.fallback.items()
-        }
-        """For a model, those that answer when it can't."""
+        self._fallback = config.fallback
 
-    def _known(self, model: str) -> str:
-        try:
-            return self.resolve(model)
-        except LookupError as error:
-            raise ConfigError(f"fallback: {error.args[0]}") from None
+    def stand_ins(self) -> dict[str, list[str]]:
+        """Return for each model that answers here those that answer when it can't.
+
+        Raises `ConfigError` for one that no endpoint answers for.
+        """
+        found = {}
+        for model, others in self._fallback.items():
+            try:
+                resolved = self.resolve(model)
+            except LookupError:
+                continue  # not a model of this run
+            try:
+                found[resolved] = [self.resolve(other) for other in others]
+            except LookupError as error:
+                raise ConfigError(f"fallback of {model}: {error.args[0]}") from None
+        return found
 
     def resolve(self, model: str) -> str:
         """Return the full name of a model: a bare name is one of the run's own provider.

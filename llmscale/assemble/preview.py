@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from llmscale.assemble.inputs import files_of, identity_of
 from llmscale.assemble.job_run import STDOUT
 from llmscale.assemble.models import Models
+from llmscale.assemble.money import check_budget
 from llmscale.assemble.run import row_parser
 from llmscale.assemble.stack import open_all
 from llmscale.config import CHANGES_ANSWERS, Config
@@ -72,6 +73,7 @@ def _read(
 
 
 def _endpoints(config: Config, models: Models) -> list[tuple[str, str]]:
+    check_budget(config, models)
     opened = open_all(replace(config, cache_mode="off"), models)
     endpoints = opened.endpoints.values()
     facts = [("endpoint", f"{e.name}, {e.capacity} calls at once") for e in endpoints]

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from llmscale.assemble.caching import open_replies
-from llmscale.assemble.models import Models
+from llmscale.assemble.models import Models, capacity_of
+from llmscale.assemble.money import prices_at
 from llmscale.balance.endpoint import Endpoint
 from llmscale.balance.pool import Pool
 from llmscale.balance.retrying import Balanced, RetryPolicy
@@ -21,19 +22,15 @@ from llmscale.batching.shortening import Shortened
 from llmscale.cache.cached import Cached
 from llmscale.cache.on_disk import DiskReplies
 from llmscale.config import Config, EndpointConfig
-from llmscale.contracts import Answers
-from llmscale.cost import Prices
+from llmscale.contracts import Answers, Budget
 from llmscale.limits import Limits
-from llmscale.providers import Task, default_capacity, open_provider, split_model
+from llmscale.providers import Task, open_provider, split_model
 from llmscale.records import Request
 from llmscale.routing.fallback import Fallback
 from llmscale.schema import SchemaChecked
 from llmscale.stats import Stats
 from llmscale.tokens import TokenEstimate
 from llmscale.units import per_minute, size_bytes
-
-DEFAULT_CONCURRENCY = 64
-DEFAULT_LOTS = 16  # in flight, of texts to be embedded
 
 
 class Stack(NamedTuple):
@@ -54,13 +51,11 @@ class Stack(NamedTuple):
 class Pools:
     """A pool for each model, made when the first row asks for it; endpoints are shared."""
 
-    def __init__(
-        self, config: Config, models: Models, endpoints: dict[EndpointConfig, Endpoint]
-    ) -> None:
+    def __init__(self, config: Config, models: Models, opened: "Opened") -> None:
         self._config = config
         self._models = models
-        self._fallback = models.fallback
-        self._endpoints = endpoints
+        self._endpoints = opened.endpoints
+        self._stand_ins = opened.stand_ins
         self._pools: dict[str, Pool] = {}
         self._dice = random.Random()  # noqa: S311 (ties, no secret)
         self._stopped = False
@@ -71,7 +66,7 @@ class Pools:
         if pool is None:
             serving = [self._endpoints[e] for e in self._models.endpoints_of(model)]
             chooses = strategy(self._config.strategy, model, self._dice)
-            patience_s = self._config.fallback_after if model in self._fallback else float("inf")
+            patience_s = self._config.fallback_after if model in self._stand_ins else float("inf")
             pool = self._pools[model] = Pool(serving, chooses, patience_s=patience_s)
             if self._stopped:
                 pool.stop()
@@ -90,6 +85,7 @@ class Opened(NamedTuple):
     endpoints: dict[EndpointConfig, Endpoint]
     replies: DiskReplies | None  # None: no cache
     task: Task
+    stand_ins: dict[str, list[str]]  # for a model, those that answer when it can't
 
     def width(self, config: Config) -> int:
         """Return how many rows may be in flight: as asked for, or as many as the endpoints take."""
@@ -116,27 +112,26 @@ def open_all(config: Config, models: Models, task: Task = "chat") -> Opened:
     if task == "embedding":
         wanted = models.endpoints_of(config.default_model)
     endpoints = {endpoint: _open(config, models, endpoint, task) for endpoint in wanted}
-    return Opened(endpoints, open_replies(config), task)
+    stand_ins = models.stand_ins() if task == "chat" else {}  # vectors of two models never mix
+    return Opened(endpoints, open_replies(config), task, stand_ins)
 
 
 @asynccontextmanager
 async def stacked(
-    config: Config, models: Models, opened: Opened, stats: Stats
+    config: Config, models: Models, opened: Opened, stats: Stats, budget: Budget | None = None
 ) -> AsyncIterator[Stack]:
     """Put the layers on top of what is opened, and close that at the end."""
     try:
-        pools = Pools(config, models, opened.endpoints)
+        pools = Pools(config, models, opened)
         policy = RetryPolicy(config.timeout, config.max_attempts, config.retry_time)
-        balanced = Balanced(pools, policy, stats)
+        balanced = Balanced(pools, policy, stats, budget=budget)
         answers, input_ended = _bridge(config, opened.task, balanced, stats)
         if opened.replies is not None and config.cache_mode != "off":
             answers = Cached(answers, opened.replies, stats, config.cache_mode)
-        if models.fallback:
-            answers = Fallback(answers, models.fallback)
-        if config.embed_normalize and opened.task == "embedding":
-            from llmscale.batching.normalizing import Normalized  # numpy, only where it is wanted
-
-            answers = Normalized(answers)
+        if opened.stand_ins:
+            answers = Fallback(answers, opened.stand_ins)
+        if opened.task == "embedding":
+            answers = _finished(config, answers)
         yield Stack(answers, balanced, pools, opened.width(config), input_ended)
     finally:
         await opened.aclose()
@@ -156,7 +151,16 @@ def _bridge(
     )
     estimate = TokenEstimate()
     batcher = Batcher(balanced, caps, lambda r: (estimate.of((r,)), _size_bytes(r)), stats)
-    return Shortened(batcher) if config.embed_truncate else batcher, batcher.end
+    return batcher, batcher.end
+
+
+def _finished(config: Config, answers: Answers) -> Answers:
+    """What is done to vectors above the cache, which keeps them as the model made them."""
+    from llmscale.batching.normalizing import Normalized  # numpy, only where it is wanted
+
+    if config.embed_truncate:
+        answers = Shortened(answers)
+    return Normalized(answers) if config.embed_normalize else answers
 
 
 def _size_bytes(request: Request) -> int:
@@ -164,14 +168,9 @@ def _size_bytes(request: Request) -> int:
 
 
 def _open(config: Config, models: Models, endpoint: EndpointConfig, task: Task) -> Endpoint:
-    capacity = (
-        endpoint.capacity
-        or default_capacity(endpoint.model, task)
-        or config.concurrency
-        or (DEFAULT_CONCURRENCY if task == "chat" else DEFAULT_LOTS)
-    )
+    capacity = capacity_of(config, endpoint, task)
     provider = open_provider(endpoint, capacity, frozenset(config.allow_host), task)
-    prices = Prices(is_listed=endpoint.base_url is None)
+    prices = prices_at(config, endpoint)
     return Endpoint(
         models.label(endpoint),
         provider,

@@ -16,6 +16,16 @@ from msgspec.structs import replace
 
 from llmscale.balance.endpoint import Endpoint
 from llmscale.balance.pool import Pool
+from llmscale.balance.trials import (
+    Call,
+    Place,
+    Trials,
+    cost_of_failure_usd,
+    cost_of_replies_usd,
+    counts_as_retry,
+    stamped,
+)
+from llmscale.contracts import Budget
 from llmscale.errors import CallFailed, CallStopped, ProviderRefused
 from llmscale.records import Failure, Reply, Request
 from llmscale.stats import Stats
@@ -36,42 +46,6 @@ class RetryPolicy(NamedTuple):
     max_backoff_s: float = 60.0
 
 
-class _Call(NamedTuple):
-    """What is to be sent, and what it is thought to take."""
-
-    requests: Sequence[Request]
-    model: str
-    pool: Pool
-    tokens: int  # 0 where no endpoint counts them
-    estimate: TokenEstimate | None
-
-    def settle(self, endpoint: Endpoint, replies: Sequence[Reply]) -> None:
-        """Correct what was taken by what was used."""
-        if self.estimate is None or endpoint.allowance is None:
-            return
-        self.estimate.learn(self.requests, replies)
-        used = sum(r.usage.input_tokens + r.usage.output_tokens for r in replies)
-        endpoint.allowance.correct(self.tokens, used or self.tokens)
-
-
-class _Trials:
-    """What a call has met so far."""
-
-    def __init__(self, latest_s: float) -> None:
-        self.count = 0
-        self.latest_s = latest_s  # for the last attempt to begin
-        self.tried: set[Endpoint] = set()
-        self.own_failures = 0  # where it was not the endpoint that was ill, or fell ill
-        self._ejections = 0
-
-    def failed(self, endpoint: Endpoint, pool: Pool) -> None:
-        """Note a failure."""
-        self.tried.add(endpoint)
-        if self._ejections != pool.ejections:  # so the failures before were the endpoint's
-            self._ejections, self.own_failures = pool.ejections, 0
-        self.own_failures += not endpoint.health.is_probed
-
-
 class Balanced:
     """Sends each call to the least loaded endpoint of its model, and again where that helps."""
 
@@ -81,17 +55,22 @@ class Balanced:
         policy: RetryPolicy,
         stats: Stats,
         dice: random.Random | None = None,
+        budget: Budget | None = None,
     ) -> None:
+        """`budget` None: it may cost what it costs."""
         self._pool_of = pool_of
         self._policy = policy
         self._stats = stats
         self._dice = dice or random.Random()  # noqa: S311 (jitter, no secret)
+        self._budget = budget
         self._stopping = asyncio.Event()
         self._estimates: dict[str, TokenEstimate] = {}
 
     def stop(self) -> None:
         """Try nothing again; calls in flight may finish."""
         self._stopping.set()
+        if self._budget is not None:
+            self._budget.stop()
 
     async def send(self, requests: Sequence[Request]) -> list[Reply]:
         """Return the replies, each with the attempts, the endpoint, the seconds and the dollars.
@@ -100,45 +79,61 @@ class Balanced:
         better, `CallStopped` after `stop`.
         """
         call = self._call(requests)
-        endpoint = await call.pool.acquire(set(), call.tokens)
+        place = await self._place(call, set())
         call.pool.budget.earn()
         longest_s = min(self._policy.retry_time_s, call.pool.patience_s)
-        trials = _Trials(asyncio.get_running_loop().time() + longest_s)
+        trials = Trials(asyncio.get_running_loop().time() + longest_s)
         while True:
             trials.count += 1
             try:
-                return await self._attempt(endpoint, call, trials.count)
+                return await self._billed(place, call, trials.count)
             except CallFailed as error:
-                failure = error.failure
+                failure, endpoint = error.failure, place.endpoint
                 trials.failed(endpoint, call.pool)
                 if failure.retry_after_s is not None:  # before the place goes to who waits for it
                     _rest_as_asked(endpoint, call.pool, failure.retry_after_s)
             finally:
-                call.pool.release(endpoint)
+                call.pool.release(place.endpoint)
             if failure.stops_job:
                 raise ProviderRefused(f"{endpoint.name} refuses the job: {failure.message}")
             if not failure.retryable or trials.own_failures >= self._policy.max_attempts:
                 raise CallFailed(failure, trials.count)
-            endpoint = await self._next_endpoint(call, endpoint, trials, failure)
+            place = await self._next_place(call, endpoint, trials, failure)
 
-    def _call(self, requests: Sequence[Request]) -> _Call:
+    def _call(self, requests: Sequence[Request]) -> Call:
         """Raises `CallFailed` when the call is larger than any limit will ever let out."""
         model = requests[0].model
         pool = self._pool_of(model)
+        most_usd = 0.0 if self._budget is None else self._budget.most_usd(requests)
         if not pool.counts_tokens:
-            return _Call(requests, model, pool, 0, None)
+            return Call(requests, model, pool, most_usd)
         estimate = self._estimates.setdefault(model, TokenEstimate())
         tokens = estimate.of(requests)
         if pool.is_too_large(tokens):
             raise pool.too_large(tokens)
-        return _Call(requests, model, pool, tokens, estimate)
+        return Call(requests, model, pool, most_usd, tokens, estimate)
 
-    async def _next_endpoint(
-        self, call: _Call, endpoint: Endpoint, trials: _Trials, failure: Failure
-    ) -> Endpoint:
-        """Wait for the next attempt's endpoint. Raises `CallFailed` when it would come too late."""
+    async def _place(self, call: Call, tried: set[Endpoint]) -> Place:
+        """Wait for the money of an attempt, then for an endpoint.
+
+        In this order, so that a call that has an endpoint goes out: one that waits on would do so
+        past the rest that its endpoint may ask for meanwhile.
+        """
+        if self._budget is None:
+            return Place(await call.pool.acquire(tried, call.tokens))
+        bill = await self._budget.reserve(call.model, call.most_usd)
+        try:
+            return Place(await call.pool.acquire(tried, call.tokens), bill)
+        except BaseException:
+            bill.settle(0.0)
+            raise
+
+    async def _next_place(
+        self, call: Call, endpoint: Endpoint, trials: Trials, failure: Failure
+    ) -> Place:
+        """Wait for the next attempt's place. Raises `CallFailed` when it would come too late."""
         pool, now_s = call.pool, asyncio.get_running_loop().time()
-        counts = _counts_as_retry(endpoint, failure)
+        counts = counts_as_retry(endpoint, failure)
         delay_s = pool.budget.wait_s(now_s) if counts else 0.0
         if not pool.untried(trials.tried):
             trials.tried.clear()
@@ -150,13 +145,27 @@ class Balanced:
         try:
             async with asyncio.timeout_at(trials.latest_s):
                 await self._wait(delay_s)
-                return await pool.acquire(trials.tried, call.tokens)
+                return await self._place(call, trials.tried)
         except TimeoutError:
             raise CallFailed(failure, trials.count) from None
         except CallFailed as error:
             raise CallFailed(error.failure, trials.count) from None
 
-    async def _attempt(self, endpoint: Endpoint, call: _Call, attempt: int) -> list[Reply]:
+    async def _billed(self, place: Place, call: Call, attempt: int) -> list[Reply]:
+        if place.bill is None:
+            return await self._attempt(place.endpoint, call, attempt)
+        cost_usd = None  # as it stays after a cancellation
+        try:
+            replies = await self._attempt(place.endpoint, call, attempt)
+            cost_usd = cost_of_replies_usd(replies)
+        except CallFailed as error:
+            cost_usd = cost_of_failure_usd(error.failure)
+            raise
+        finally:
+            place.bill.settle(cost_usd)
+        return replies
+
+    async def _attempt(self, endpoint: Endpoint, call: Call, attempt: int) -> list[Reply]:
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         try:
@@ -171,16 +180,16 @@ class Balanced:
             _learn_limits(endpoint)
             ended_s = loop.time()
             latency_s = ended_s - began_s
-            stamped = [_stamped(r, endpoint, call.model, attempt, latency_s) for r in replies]
-            self._stats.add_attempt(endpoint.name, call.model, latency_s, stamped)
+            answered = [stamped(r, endpoint, call.model, attempt, latency_s) for r in replies]
+            self._stats.add_attempt(endpoint.name, call.model, latency_s, answered)
             endpoint.answered(began_s, ended_s, sum(r.usage.output_tokens for r in replies))
             call.settle(endpoint, replies)
-            return stamped
+            return answered
         _learn_limits(endpoint)
         self._note_illness(endpoint, call.pool, failure, began_s)
         latency_s = loop.time() - began_s
         if failure.reply is not None:
-            paid = _stamped(failure.reply, endpoint, call.model, attempt, latency_s)
+            paid = stamped(failure.reply, endpoint, call.model, attempt, latency_s)
             failure = replace(failure, reply=paid)
         replies = [failure.reply] if failure.reply is not None else []
         self._stats.add_attempt(endpoint.name, call.model, latency_s, replies, failure.kind)
@@ -237,23 +246,3 @@ def _rest_as_asked(endpoint: Endpoint, pool: Pool, seconds: float) -> None:
     if seconds > longest_s and endpoint.rests_until_s < now_s + longest_s / 2:  # once for all calls
         log.warning("%s asks for a rest of %g s; it gets %g s", endpoint.name, seconds, longest_s)
     pool.rest(endpoint, min(seconds, longest_s))
-
-
-def _counts_as_retry(endpoint: Endpoint, failure: Failure) -> bool:
-    """Tell whether another try could be part of a storm.
-
-    A refusal that names its time is followed after that time; an ill endpoint gets one call.
-    """
-    names_its_time = failure.kind == "rate_limited" and failure.retry_after_s is not None
-    return not names_its_time and not endpoint.health.is_probed
-
-
-def _stamped(reply: Reply, endpoint: Endpoint, model: str, attempt: int, latency_s: float) -> Reply:
-    return replace(
-        reply,
-        answered_by=model,
-        endpoint=endpoint.name,
-        attempts=attempt,
-        latency_s=latency_s,
-        cost_usd=endpoint.prices.cost_usd(model, reply.usage),
-    )

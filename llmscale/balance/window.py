@@ -13,7 +13,7 @@ from math import exp, log
 
 SMALLEST = 1.0
 FIRST = 8.0  # of a server of one's own, before its latency is known
-FIRST_SHARE = 1 / 8  # of the capacity, where that is more
+FIRST_SHARE, NO_SHARE_OF = 1 / 4, 32  # of the capacity above so many: who says 2,000 has a reason
 CUT_BUSY = 0.7
 TOLERATED = 2.0  # times the latency of an endpoint that is not loaded
 BARELY_LONGER_S = 0.1  # no latency is too long that is so little longer
@@ -38,8 +38,8 @@ class Window:
         """`follows_latency`: for servers that take every call and then share their time."""
         self._capacity = float(capacity)
         self._follows_latency = follows_latency
-        first = max(FIRST, capacity * FIRST_SHARE) if follows_latency else self._capacity
-        self.size = min(self._capacity, first)
+        first = max(FIRST, (capacity - NO_SHARE_OF) * FIRST_SHARE)
+        self.size = min(self._capacity, first) if follows_latency else self._capacity
         self.cuts = 0
         self._cut_s = float("-inf")
         self._unloaded_s = float("inf")  # latency for a token

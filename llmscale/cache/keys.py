@@ -28,6 +28,7 @@ KEY_FIELDS = (
 KIND = "chat"
 
 _canonical = msgspec.json.Encoder(order="deterministic")
+_NEVER_SHOWN = frozenset({"messages", "text"})  # what people ask, however short it is
 _PLAIN_LENGTH = 64  # of a field that an entry repeats as it is
 
 
@@ -62,6 +63,6 @@ def differing_fields(one: dict[str, str], other: dict[str, str]) -> list[str]:
 
 
 def _short(name: str, encoded: bytes) -> str:
-    if name != "messages" and len(encoded) <= _PLAIN_LENGTH:
+    if name not in _NEVER_SHOWN and len(encoded) <= _PLAIN_LENGTH:
         return encoded.decode()
     return f"sha256:{hashlib.sha256(encoded).hexdigest()[:16]}"

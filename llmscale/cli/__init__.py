@@ -12,16 +12,18 @@ from llmscale import __version__
 from llmscale.cli.cache import app as cache
 from llmscale.cli.embed import embed
 from llmscale.cli.limits import limits
+from llmscale.cli.mock import mock
 from llmscale.cli.run import run
 from llmscale.cli.search import search
 from llmscale.cli.verify import verify
 
 app = typer.Typer(
     name="llmscale",
-    help="Take a file of prompts through a set of models: JSONL in, JSONL and a report out.",
+    help="Take a file of prompts through a set of models, or a folder of documents to vectors: "
+    "JSONL and a report out.",
     epilog="Exit codes: 0 all answered, 1 some failed, 2 usage, 3 refused by the provider, "
-    "5 storage, 6 locked, 70 a fault of llmscale, 130 Ctrl-C, 141 nobody reads stdout, "
-    "143 SIGTERM.",
+    "4 budget reached, 5 storage, 6 locked, 70 a fault of llmscale, 130 Ctrl-C, "
+    "141 nobody reads stdout, 143 SIGTERM.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -30,6 +32,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(embed)
 app.command()(limits)
+app.command()(mock)
 app.command()(search)
 app.command()(verify)
 app.add_typer(cache, name="cache")

@@ -5,10 +5,11 @@ import shlex
 import sys
 from collections.abc import Callable
 
-from llmscale.errors import ConfigError, JobError, LockedError
+from llmscale.errors import BudgetReached, ConfigError, JobError, LockedError
 
 log = logging.getLogger("llmscale")
 
+_SAY_HOW_TO_GO_ON = (ConfigError, LockedError, BudgetReached)  # not just the same command
 EXIT_INTERNAL = 70  # sysexits.h, EX_SOFTWARE
 
 
@@ -18,7 +19,7 @@ def ended(command: Callable[[], int], *, resumes: bool = False) -> int:
         return command()
     except JobError as error:
         log.error("%s", error)
-        if resumes and not isinstance(error, ConfigError | LockedError):
+        if resumes and not isinstance(error, _SAY_HOW_TO_GO_ON):
             again = [word for word in sys.argv[1:] if word != "--overwrite"]
             log.warning("to resume: %s", shlex.join(["llmscale", *again]))
         return error.exit_code

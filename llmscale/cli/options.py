@@ -72,6 +72,10 @@ Tpm = Annotated[
     str | None,
     typer.Option(metavar="RATE", help="Tokens a minute at most, in and out: 200000."),
 ]
+MaxCost = Annotated[
+    float | None,
+    typer.Option(metavar="USD", help="Dollars that the job may cost, over all its runs."),
+]
 StrategyOption = Annotated[
     Strategy | None,
     typer.Option(help="Which endpoint of several takes a call. Default: least-loaded."),

@@ -34,6 +34,7 @@ def run(
     ] = None,
     rpm: options.Rpm = None,
     tpm: options.Tpm = None,
+    max_cost: options.MaxCost = None,
     strategy: options.StrategyOption = None,
     no_adaptive: options.NoAdaptive = False,
     timeout: options.Timeout = None,

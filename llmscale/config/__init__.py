@@ -13,6 +13,7 @@ from llmscale.config.settings import (
     FLAG_ONLY,
     Config,
     EndpointConfig,
+    PriceConfig,
     StrategyName,
     UserLimit,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "FLAG_ONLY",
     "Config",
     "EndpointConfig",
+    "PriceConfig",
     "StrategyName",
     "UserLimit",
     "load",

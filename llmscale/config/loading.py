@@ -22,6 +22,9 @@ from llmscale.units import duration_s, per_minute, size_bytes
 CONFIG_FILE = "llmscale.toml"
 ENV_PREFIX = "LLMSCALE_"
 
+_AS_JSON = frozenset({"stop", "param", "embed_include", "embed_exclude"})
+"""Settings that are JSON in the environment: lists and objects."""
+
 _OWN_FIELDS = frozenset({"model", "messages", "stream", "n", "temperature", "top_p", "max_tokens"})
 
 
@@ -187,7 +190,7 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, _Setting]:
         name = variable.removeprefix(ENV_PREFIX).lower()
         _check_known(name, variable, FLAG_ONLY | FILE_ONLY)
         text = environ[variable]
-        value = _json_value(variable, text) if name in {"stop", "param"} else text
+        value = _json_value(variable, text) if name in _AS_JSON else text
         found[name] = _Setting(value, variable)
     return found
 
@@ -245,6 +248,6 @@ def _complaint(error: str, settings: Mapping[str, _Setting]) -> str:
     name = re.split(r"[.\[]", path, maxsplit=1)[0]
     origin = settings[name].origin if name in settings else "the configuration"
     what = what[0].lower() + what[1:]
-    if "enum" in what:
+    if what.startswith("invalid enum"):
         what += f"; one of {', '.join(get_args(Config.__annotations__[name]))}"
     return f"{origin}: {path or 'settings'}: {what}"

@@ -23,7 +23,7 @@ FLAG_ONLY = frozenset(
 )
 """What only the command line may say: a file found in a folder must not decide these."""
 
-FILE_ONLY = frozenset({"endpoint", "fallback", "limits_user", "limits_users"})
+FILE_ONLY = frozenset({"endpoint", "price", "fallback", "limits_user", "limits_users"})
 """Tables, which only the file can hold."""
 
 CHANGES_ANSWERS = (
@@ -56,6 +56,7 @@ CHANGES_VECTORS = (
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+PriceUsd = Annotated[float, Meta(ge=0, le=1_000_000)]
 StrategyName = Literal["least-loaded", "latency", "cost", "round-robin"]
 
 
@@ -76,6 +77,22 @@ class EndpointConfig(_Table, frozen=True, kw_only=True):
     burst: PositiveInt | None = None  # of `rpm`, requests at once; None: 1 % of it
     rpd: PositiveInt | None = None  # requests a day (UTC), counted by each run
     tpd: PositiveInt | None = None  # tokens a day
+
+
+class PriceConfig(_Table, frozen=True, kw_only=True):
+    """What a model costs, in dollars for a million tokens; goes before any list of prices."""
+
+    model: str  # "provider/name", or a shell pattern of it
+    input: PriceUsd
+    output: PriceUsd | None = None  # None: unknown, which is right for embeddings
+    cached_input: PriceUsd | None = None  # None: that of other input
+    cache_write: PriceUsd | None = None
+    max_output: PositiveInt | None = None  # tokens that no answer is above; never sent
+
+    def __post_init__(self) -> None:
+        """Refuse a name that no model can have."""
+        if "/" not in self.model and "*" not in self.model:
+            raise ValueError(f"{self.model!r} fits no model; write provider/name, or a pattern")
 
 
 class UserLimit(_Table, frozen=True, kw_only=True):
@@ -107,6 +124,10 @@ class Config(_Table, frozen=True, kw_only=True):
     fallback_after: Seconds = 30.0  # seconds without an endpoint
     limits_user: UserLimit | None = None  # of each value of the rows' `user`
     limits_users: dict[str, UserLimit] = {}  # of those that are named
+    max_cost: Annotated[float, Meta(gt=0, le=1_000_000)] | None = (
+        None  # dollars, of a job over all its runs; None: whatever it takes
+    )
+    price: tuple[PriceConfig, ...] = ()  # the first that fits a model
     # what is asked; a field of a row wins
     system: str | None = None
     template: str | None = None

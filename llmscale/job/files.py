@@ -1,5 +1,6 @@
 """The names of a job's files, and how a file is written so that it is whole or not there."""
 
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -84,3 +85,12 @@ def storage_error(path: Path, error: OSError) -> StorageError:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, PRIVATE)
+
+
+def sha256_of(path: Path) -> str | None:
+    """Return the SHA-256 of a file in hex, None where there is none."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None

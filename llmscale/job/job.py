@@ -4,9 +4,8 @@ The promise: no finished row is lost or duplicated when the process dies; a call
 if it was in flight at that moment, and the job counts those.
 """
 
-import hashlib
+import contextlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -14,10 +13,11 @@ from msgspec.structs import replace
 from llmscale.errors import ConfigError, StorageError
 from llmscale.formats import OutputFormat, line_of
 from llmscale.job import manifest as manifests
-from llmscale.job.files import JobFiles, publish
+from llmscale.job.files import JobFiles, publish, sha256_of
 from llmscale.job.journal import Journal
 from llmscale.job.lock import JobLock
 from llmscale.job.manifest import InputFile, Manifest
+from llmscale.job.spending import Spending
 from llmscale.records import Outcome
 from llmscale.stats import Spend
 
@@ -53,7 +53,7 @@ class Job:
         try:
             overwrite = overwrite or (follows_input and self._has_other_input())
             self._earlier = None if overwrite else self._load()
-            self._replaced_sha256 = _sha256(files.output) if overwrite else None
+            self._replaced_sha256 = sha256_of(files.output) if overwrite else None
             if self._earlier is not None and self._earlier.state == "finished":
                 files.partial.unlink(missing_ok=True)  # all of it is in OUT, and paid for there
         except BaseException:
@@ -61,7 +61,7 @@ class Job:
             raise
         self._manifest: Manifest | None = None
         self._journal: Journal | None = None
-        self._earlier_spend = Spend()  # up to the last output
+        self._spending: Spending | None = None
 
     @property
     def manifest(self) -> Manifest:
@@ -108,6 +108,7 @@ class Job:
             output_format=earlier.output_format if earlier else output_format,
             rows=rows,
             spend=earlier.spend if earlier else Spend(),
+            unseen_usd=earlier.unseen_usd if earlier else 0.0,
             runs=earlier.runs + 1 if earlier else 1,
             paid_again_at_most=(earlier.paid_again_at_most if earlier else 0) + left_in_flight,
             output_sha256=earlier.output_sha256 if earlier else None,
@@ -115,12 +116,16 @@ class Job:
             replaced_sha256=earlier.replaced_sha256 if earlier else self._replaced_sha256,
         )
         manifests.save(self.files.manifest, self._manifest)
-        self._earlier_spend = self._manifest.spend
         self._lock.forget_left()
         self._journal = Journal(self.files, rows, self._manifest.output_format)
         if self._manifest.output_sha256 is not None:
             self._journal.load_output()
         self._journal.load_partial()
+        self._spending = Spending(self._lock, self._manifest, self._journal)
+        if self._spending.unseen_usd != self._manifest.unseen_usd:
+            self._manifest = replace(self._manifest, unseen_usd=self._spending.unseen_usd)
+            manifests.save(self.files.manifest, self._manifest)
+        self._lock.forget_usd()
 
     def take_up(self) -> None:
         """Count a row as in flight."""
@@ -138,7 +143,24 @@ class Job:
 
     def spend(self, this_run: Spend) -> Spend:
         """Return what the job has cost in all its runs."""
-        return self._earlier_spend + self.journal.kept_spend + this_run
+        return self.spending.total(this_run)
+
+    @property
+    def spending(self) -> Spending:
+        """What it costs. Only after `begin`."""
+        assert self._spending is not None  # noqa: S101
+        return self._spending
+
+    def pause(self, this_run: Spend) -> None:
+        """Keep what this run has cost beyond its rows. Where that fails, the lock file has it."""
+        spend = self.spending.beyond_rows(this_run)
+        paused = replace(self.manifest, spend=spend, unseen_usd=self.spending.unseen_usd)
+        if paused.state == "finished":  # and not all that comes after that was done
+            return
+        with contextlib.suppress(StorageError):
+            if paused != self.manifest:
+                manifests.save(self.files.manifest, paused)
+            self._lock.forget_usd()
 
     def finish(self, this_run: Spend) -> None:
         """Put the output in its place, all rows in input order.
@@ -162,12 +184,14 @@ class Job:
             state="finished",
             answered=journal.answered,
             failed=journal.failed,
-            spend=self.spend(this_run),
+            spend=self.spending.total(this_run),
+            unseen_usd=self.spending.unseen_usd,
             output_sha256=sha256,
             next_output_sha256=None,
             replaced_sha256=None,
         )
         manifests.save(self.files.manifest, self._manifest)
+        self._lock.forget_usd()
         self.files.partial.unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -215,7 +239,7 @@ class Job:
             if found.state == "finished":  # the output is gone, and with it the answers
                 return None
             return replace(found, output_sha256=None)
-        sha256 = _sha256(files.output)
+        sha256 = sha256_of(files.output)
         if sha256 in (found.output_sha256, found.next_output_sha256):
             return replace(found, output_sha256=sha256)
         if sha256 == found.replaced_sha256:
@@ -224,12 +248,3 @@ class Job:
             f"{files.output} is not as this job left it; move it away to have it made again, "
             "or begin anew with --overwrite"
         )
-
-
-def _sha256(path: Path) -> str | None:
-    """Return the SHA-256 of a file in hex, None where there is none."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        return None

@@ -34,6 +34,7 @@ class Journal:
         self._states = bytearray(rows)
         self._places = array("q", bytes(8 * rows))  # offset + 1 in the journal, - in OUT
         self.kept_spend = Spend()  # of the rows found in the journal
+        self.added_usd = 0.0  # the cost of the rows that were appended since
         self.damaged_lines = 0  # found in the journal, and to be asked again
         try:
             self._descriptor = os.open(files.partial, os.O_RDWR | os.O_CREAT | os.O_APPEND, PRIVATE)
@@ -104,6 +105,7 @@ class Journal:
                 self._note(line["index"], self._end + 1, line)
                 self._end += len(raw)
                 self._lines_there += 1
+                self.added_usd += line["cost_usd"] or 0.0
             if self._end < end:  # or the next line would be glued to half of one
                 with contextlib.suppress(OSError):
                     os.ftruncate(self._descriptor, self._end)

@@ -1,10 +1,11 @@
-"""One process at a time for a job, and how many rows it had in flight if it died.
+"""One process at a time for a job, and how many rows it had in flight if it died, for how much.
 
-The lock is the kernel's (flock), so that a killed process never leaves it behind. The count lives
-in the mapped first bytes of the lock file: it costs no system call and outlives a SIGKILL.
+The lock is the kernel's (flock), so that a killed process never leaves it behind. Count and dollars
+live in the mapped first bytes of the lock file: they cost no system call and outlive a SIGKILL.
 """
 
 import fcntl
+import math
 import mmap
 import os
 from pathlib import Path
@@ -12,7 +13,9 @@ from pathlib import Path
 from llmscale.errors import LockedError
 from llmscale.job.files import PRIVATE, storage_error
 
-_COUNT = slice(10, 20)  # of "in_flight=0000000000 pid=..."
+_COUNT = slice(10, 20)  # of "in_flight=0000000000 usd=-------------------- pid=..."
+_USD = slice(25, 45)
+_NO_USD = b"-" * 20
 _SIZE = 64
 
 
@@ -30,11 +33,14 @@ class JobLock:
         found = os.read(self._descriptor, _SIZE)
         self.left_in_flight = int(found[_COUNT]) if found[_COUNT].isdigit() else 0
         """Rows that were in flight when the last process died; it asked and did not store."""
+        self.left_usd = _usd(found)
+        """What the job had cost by then at most, with what was set aside; None: nobody noted it."""
         self._unnoted = self.left_in_flight
         self._in_flight = 0
-        text = f"in_flight={self.left_in_flight:010d} pid={os.getpid()}\n"
+        usd = _NO_USD if self.left_usd is None else found[_USD]
+        text = b"in_flight=%010d usd=%s pid=%d\n" % (self.left_in_flight, usd, os.getpid())
         try:  # written before it is mapped: on a full disk a map of nothing is a SIGBUS
-            os.pwrite(self._descriptor, text.encode().ljust(_SIZE), 0)
+            os.pwrite(self._descriptor, text.ljust(_SIZE), 0)
             os.ftruncate(self._descriptor, _SIZE)
             self._map = mmap.mmap(self._descriptor, _SIZE)
         except OSError as error:
@@ -56,13 +62,31 @@ class JobLock:
         self._unnoted = 0
         self._map[_COUNT] = b"%010d" % self._in_flight
 
+    def note_usd(self, usd: float) -> None:
+        """Note what the job has cost at most."""
+        self._map[_USD] = b"%020.11f" % usd
+
+    def forget_usd(self) -> None:
+        """Note nothing, once it is noted elsewhere."""
+        self._map[_USD] = _NO_USD
+
     def release(self) -> None:
-        """Let go. The file stays only where its count is still to be read by the next process."""
-        settled = self._in_flight == 0 and self._unnoted == 0
+        """Let go. The file stays only where the next process has yet to read what it says."""
+        settled = self._in_flight == 0 and self._unnoted == 0 and self._map[_USD] == _NO_USD
         self._map.close()
         if settled:
             self._path.unlink(missing_ok=True)
         os.close(self._descriptor)
+
+
+def _usd(found: bytes) -> float | None:
+    if found[21:25] != b"usd=":
+        return None
+    try:
+        usd = float(found[_USD])
+    except ValueError:
+        return None
+    return usd if math.isfinite(usd) else None
 
 
 def _locked(path: Path) -> int:

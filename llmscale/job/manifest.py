@@ -36,6 +36,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     answered: int = 0
     failed: int = 0
     spend: Spend = Spend()  # up to the last output; what came after is in the journal
+    unseen_usd: float = 0.0  # beside `spend`: for calls whose end nobody saw, at most
     runs: int = 1
     paid_again_at_most: int = 0  # rows in flight whenever a run of the job died
     output_sha256: str | None = None  # of OUT

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from llmscale.units import per_minute
 
-LONGEST_S = 86_400.0
+LONGEST_S = 7 * 86_400.0
 SLOW_FACTOR = 10
 MOST_CALLS = 10**6
 

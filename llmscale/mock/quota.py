@@ -44,32 +44,27 @@ class Window:
         self._forget(now_s)
         return len(self._entries), self._tokens
 
-    def no_room(
-        self, rpm: int | None, tpm: int | None, tokens: int, now_s: float
-    ) -> NoRoom | None:
-        """Say why a call of `tokens` may not go through now: the limit that lasts longest."""
-        calls, used = self.used(now_s)
-        found = []
-        if rpm is not None and calls >= rpm:
-            found.append(NoRoom("requests", rpm, calls, 1, self._calls_wait_s(rpm, now_s)))
-        if tpm is not None and used + tokens > tpm:
-            wait_s = self._tokens_wait_s(tpm - tokens, now_s)
-            found.append(NoRoom("tokens", tpm, used, tokens, wait_s))
-        return max(found, key=lambda reason: reason.wait_s, default=None)
-
-    def _calls_wait_s(self, rpm: int, now_s: float) -> float:
+    def requests_no_room(self, limit: int, now_s: float) -> NoRoom | None:
+        """Say why one more request may not go through now."""
+        used, _ = self.used(now_s)
+        if used < limit:
+            return None
         # a limit that a phase has lowered may be far below what went through
-        return self._entries[len(self._entries) - rpm][0] - now_s
+        wait_s = self._entries[used - limit][0] - now_s
+        return NoRoom("requests", limit, used, 1, wait_s)
 
-    def _tokens_wait_s(self, room_left: int, now_s: float) -> float:
-        if room_left < 0:
-            return math.inf
-        tokens = self._tokens
-        for until_s, freed in self._entries:
-            tokens -= freed
-            if tokens <= room_left:
-                return until_s - now_s
-        raise AssertionError("an empty window has room")
+    def tokens_no_room(self, limit: int, tokens: int, now_s: float) -> NoRoom | None:
+        """Say why so many tokens may not go through now."""
+        _, used = self.used(now_s)
+        if used + tokens <= limit:
+            return None
+        left, wait_s = used, math.inf
+        for until_s, freed in self._entries if tokens <= limit else ():
+            left -= freed
+            if left + tokens <= limit:
+                wait_s = until_s - now_s
+                break
+        return NoRoom("tokens", limit, used, tokens, wait_s)
 
     def _forget(self, now_s: float) -> None:
         entries = self._entries
@@ -86,10 +81,15 @@ class Quotas:
 
     def no_room(self, behaviour: Behaviour, tokens: int, now_s: float) -> NoRoom | None:
         """Say why a call may not go through now, None when it may."""
-        requests = self._windows[behaviour.rpm_model].no_room(behaviour.rpm, None, tokens, now_s)
-        of_tokens = self._windows[behaviour.tpm_model].no_room(None, behaviour.tpm, tokens, now_s)
-        found = [reason for reason in (requests, of_tokens) if reason is not None]
-        return max(found, key=lambda reason: reason.wait_s, default=None)
+        found = []
+        if behaviour.rpm is not None:
+            window = self._windows[behaviour.rpm_model]
+            found.append(window.requests_no_room(behaviour.rpm, now_s))
+        if behaviour.tpm is not None:
+            window = self._windows[behaviour.tpm_model]
+            found.append(window.tokens_no_room(behaviour.tpm, tokens, now_s))
+        reasons = (reason for reason in found if reason is not None)
+        return max(reasons, key=lambda reason: reason.wait_s, default=None)
 
     def take(self, model: str, tokens: int, now_s: float) -> None:
         """Count a call that goes through."""
@@ -121,10 +121,10 @@ def retry_after_lines(wait_s: float) -> str:
 def duration(wait_s: float) -> str:
     """Return a time as OpenAI writes it: `6ms`, `1.25s`, `1m0s`."""
     milliseconds = math.ceil(round(wait_s * 1000, 3))
+    if milliseconds < 1000:
+        return f"{milliseconds}ms"
     minutes, rest = divmod(milliseconds, 60_000)
-    if minutes:
-        return f"{minutes}m{rest / 1000:g}s"
-    return f"{rest}ms" if rest < 1000 else f"{rest / 1000:g}s"
+    return f"{minutes}m{rest / 1000:g}s" if minutes else f"{rest / 1000:g}s"
 
 
 def _header_lines(what: str, limit: int, used: int) -> str:

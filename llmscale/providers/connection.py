@@ -47,10 +47,11 @@ class Connection:
     def _no_answer(self, error: aiohttp.ClientError) -> Failure:
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             message = f"the certificate of {self._url.host} can't be verified"
-            return Failure(kind="connection", message=message)
+            return Failure(kind="connection", message=message, unsent=True)
+        unsent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
         reason = one_line(str(error)) or type(error).__name__
         message = f"no answer from {self._url.host}: {reason}"
-        return Failure(kind="connection", message=message, retryable=True)
+        return Failure(kind="connection", message=message, retryable=True, unsent=unsent)
 
 
 async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:

@@ -40,7 +40,9 @@ def _per_minute(headers: Mapping[str, str], order: str, of: str, now: datetime) 
     left = number(headers.get(order.format(of, "remaining")))
     reset = headers.get(order.format(of, "reset"), "")
     whole_in_s = reset_s(reset, now)
-    if limit is None or left is None or whole_in_s is None or not 0 <= left < limit:
+    if limit is None or left is None or whole_in_s is None:
+        return None
+    if limit < 1 or not 0 <= left < limit:
         return None
     if ":" in reset and whole_in_s < _LEAST_ISO_S:
         return None

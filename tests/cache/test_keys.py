@@ -175,6 +175,12 @@ def test_a_fingerprint_never_repeats_a_prompt() -> None:
     assert len(found["messages"]) == len("sha256:") + 16
 
 
+def test_a_fingerprint_never_repeats_a_text_that_is_embedded_however_short() -> None:
+    found = fingerprint(Request(model="openai/v", text="s3cret"))
+    assert "s3cret" not in str(found)
+    assert found["text"].startswith("sha256:")
+
+
 def test_a_fingerprint_shows_short_values_as_they_are() -> None:
     found = fingerprint(request(temperature=0.5, stop=["END"], sample=2))
     assert found["model"] == '"openai/m"'

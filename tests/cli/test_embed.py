@@ -48,8 +48,8 @@ def report(path: Path) -> dict[str, Any]:
     return found
 
 
-def embed(folder: Path, *args: object, code: int = 0, **env: str) -> Run:
-    run = llmscale("embed", *args, cwd=folder, **env)
+def embed(folder: Path, *args: object, code: int = 0, env: dict[str, str] | None = None) -> Run:
+    run = llmscale("embed", *args, cwd=folder, **(env or {}))
     assert run.returncode == code, run.stderr
     return run
 
@@ -100,13 +100,13 @@ def test_a_changed_file_pays_for_its_changed_chunks_and_a_deleted_one_drops_out(
     folder: Path,
 ) -> None:
     cache = {"LLMSCALE_CACHE_MODE": "on", "XDG_CACHE_HOME": str(folder / "cache")}
-    embed(folder, "docs", *SIM, "-o", "v.jsonl", **cache)
+    embed(folder, "docs", *SIM, "-o", "v.jsonl", env=cache)
     chunks = len(lines(folder / "v.jsonl"))
     gone = sum(line["source"] == "docs/b.txt" for line in lines(folder / "v.jsonl"))
     with (folder / "docs/a.md").open("a") as file:
         file.write("\n\nA new paragraph. " + "more " * 200)
     (folder / "docs/b.txt").unlink()
-    embed(folder, "docs", *SIM, "-o", "v.jsonl", **cache)
+    embed(folder, "docs", *SIM, "-o", "v.jsonl", env=cache)
     found = lines(folder / "v.jsonl")
     assert {line["source"] for line in found} == {"docs/a.md", "docs/deep/c.rst"}
     asked = [line for line in found if not line["cached"]]
@@ -172,7 +172,7 @@ def test_normalized_vectors_have_the_length_one(tmp_path: Path, server: str) -> 
 def test_the_same_text_twice_is_embedded_once(tmp_path: Path) -> None:
     write_rows(tmp_path / "rows.jsonl", [{"text": f"text {n % 3}"} for n in range(30)])
     cache = {"LLMSCALE_CACHE_MODE": "on", "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    embed(tmp_path, "rows.jsonl", *SIM, "-o", "v.jsonl", **cache)
+    embed(tmp_path, "rows.jsonl", *SIM, "-o", "v.jsonl", env=cache)
     found = report(tmp_path / "v.report.json")
     assert found["rows"]["answered"] == 30
     assert found["lots"]["rows"] == 3
@@ -215,14 +215,22 @@ def test_a_run_that_was_stopped_goes_on_and_asks_for_no_vector_twice(
     assert report(tmp_path / "v.report.json")["lots"]["rows"] == 2_000 - kept
 
 
-def test_a_text_that_is_too_long_fails_alone_or_is_cut_when_that_is_asked_for(
-    tmp_path: Path,
-) -> None:
+def test_an_empty_text_fails_alone(tmp_path: Path) -> None:
     write_rows(tmp_path / "rows.jsonl", [{"text": ""}, {"text": "short"}])
     embed(tmp_path, "rows.jsonl", *SIM, "-o", "v.jsonl", code=1)
     empty, short = lines(tmp_path / "v.jsonl")
     assert "text is empty" in empty["error"]["message"]
     assert short["vector"]
+
+
+def test_a_fallback_of_models_that_answer_is_no_matter_of_vectors(folder: Path) -> None:
+    (folder / "llmscale.toml").write_text('[fallback]\n"sim/fast" = ["sim/slow"]\n')
+    embed(folder, "docs", *SIM, "-o", "v.jsonl")
+
+
+def test_patterns_may_come_from_the_environment(folder: Path) -> None:
+    embed(folder, "docs", *SIM, "-o", "v.jsonl", env={"LLMSCALE_EMBED_INCLUDE": '["*.md"]'})
+    assert {line["source"] for line in lines(folder / "v.jsonl")} == {"docs/a.md"}
 
 
 @pytest.mark.parametrize(

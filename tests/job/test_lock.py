@@ -179,3 +179,37 @@ def test_a_full_disk_is_a_sentence_and_the_lock_is_let_go(
 def test_a_folder_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="No such file"):
         JobLock(tmp_path / "none" / "lock")
+
+
+@pytest.mark.parametrize("usd", [0.0, 0.00000001, 4.9712, 123_456.789])
+def test_dollars_outlive_the_process_until_they_are_noted_elsewhere(path: Path, usd: float) -> None:
+    lock = JobLock(path)
+    lock.note_usd(1.0)
+    lock.note_usd(usd)
+    lock.release()
+    for _ in range(2):
+        lock = JobLock(path)
+        assert lock.left_usd == pytest.approx(usd, abs=1e-10)
+        assert lock.left_in_flight == 0
+        lock.release()
+    lock = JobLock(path)
+    lock.forget_usd()
+    lock.release()
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"in_flight=0000000003 pid=12345\n".ljust(64),
+        b"in_flight=0000000003 usd=-------------------- pid=5\n",
+        b"in_flight=0000000003 usd=                 nan pid=5\n",
+        b"in_flight=0000000003 usd=                 inf pid=5\n",
+    ],
+)
+def test_a_lock_that_names_no_dollars_has_none(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
+    lock = JobLock(path)
+    assert lock.left_usd is None
+    lock.release()

@@ -281,6 +281,7 @@ async def test_nobody_listening_is_a_connection_failure_worth_a_retry() -> None:
     failure = await failure_of(gone)
     await gone.aclose()
     assert (failure.kind, failure.retryable, failure.status) == ("connection", True, None)
+    assert failure.unsent, "nobody can have billed it"
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
@@ -303,8 +304,17 @@ async def test_a_certificate_that_nobody_signed_is_refused_for_good(tmp_path: Pa
         endpoint = HttpEndpoint(base_url, {"Authorization": f"Bearer {KEY}"}, KEY)
         failure = await failure_of(endpoint)
         await endpoint.aclose()
-    assert (failure.kind, failure.retryable) == ("connection", False)
+    assert (failure.kind, failure.retryable, failure.unsent) == ("connection", False, True)
     assert "certificate" in failure.message
+
+
+@pytest.mark.parametrize("step", [Step(reset=True), Step(cut_after=0), Step(cut_after=20)])
+async def test_a_connection_that_breaks_after_the_request_may_have_been_billed(
+    server: ChatServer, endpoint: HttpEndpoint, step: Step
+) -> None:
+    server.script([step])
+    failure = await failure_of(endpoint)
+    assert (failure.kind, failure.unsent) == ("connection", False)
 
 
 SILENCES = [

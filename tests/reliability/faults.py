@@ -1,4 +1,4 @@
-"""Faults of providers (P01 to P03, P05, P08 to P10), and how exact and how fast the balance is.
+"""Faults of providers (P01 to P03, P05, P08 to P10), and how exact, fast and wide the balance is.
 
 `python -m tests.reliability.faults [CASE ...]` prints a table. What waits runs on a virtual clock
 with the real pool, balance and limits over a scripted provider; what is about sockets runs the
@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import logging
 import random
+import resource
 import sys
 import tempfile
 import time
@@ -25,9 +26,9 @@ import msgspec
 
 from llmscale.balance.endpoint import Endpoint
 from llmscale.balance.pool import Pool
+from llmscale.balance.retrying import Balanced, RetryPolicy
 from llmscale.balance.strategies import strategy
 from llmscale.balance.window import Window
-from llmscale.balance.retrying import Balanced, RetryPolicy
 from llmscale.cost import Prices
 from llmscale.errors import CallFailed
 from llmscale.limits import Limits
@@ -525,6 +526,28 @@ def p09(rows: int = 5_000) -> Figure:
     return Figure("P09", "the tool", rows, missing, value, "<= 1 %", share <= 0.01 and not missing)
 
 
+def wide(rows: int = 20_000, in_flight: int = 2_000, latency_s: float = 0.5) -> Figure:
+    """The tool with very many calls in flight, from its start to its end."""
+    ideal_s = rows * latency_s / in_flight
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_prompts(folder / "prompts.jsonl", rows)
+        with chat_process("--latency", latency_s) as base_url:
+            to = ("--model", f"openai/{MODEL}", "--base-url", base_url)
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            began_s = time.monotonic()
+            _run(folder, *to, "--concurrency", in_flight)
+            wall_s = time.monotonic() - began_s
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)  # of the tool: the server is alive
+        missing = _unanswered(folder, rows)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    share = ideal_s / wall_s
+    row_us = cpu_s / rows * 1e6
+    value = f"{share:.2f} of ideal, {row_us:.0f} us CPU a row, {cpu_s / wall_s:.0%} busy"
+    what = f"{in_flight:,} in flight of {latency_s:g} s"
+    return Figure("wide", what, rows, missing, value, ">= 0.90", share >= 0.9 and not missing)
+
+
 CASES: dict[str, list[Callable[[], Figure]]] = {
     "limits": [
         partial(accuracy, 500, 10**9),
@@ -547,6 +570,7 @@ CASES: dict[str, list[Callable[[], Figure]]] = {
     "P10": [p10],
     "makespan": [makespan],
     "cost": [cost],
+    "wide": [wide],
 }
 
 

@@ -1,4 +1,4 @@
-"""Faults of providers (P01, P02, P03, P05, P08, P09, P10) and the figures of balance and limits.
+"""Faults of providers (P01 to P03, P05, P08 to P10) and the figures of balance and limits.
 
 What is quick runs always; the whole of it, with the tool itself, in the campaign.
 """
@@ -18,6 +18,7 @@ QUICK: list[Callable[[], Figure]] = [
     faults.p03,
     partial(faults.p03, width=200),
     partial(faults.p08_virtual, flapping=False),
+    partial(faults.p08_virtual, flapping=True),
     faults.p09_virtual,
     faults.p10,
     partial(faults.makespan, 2_000),
@@ -26,10 +27,12 @@ QUICK: list[Callable[[], Figure]] = [
 ]
 
 UNMET = {
-    ("limits", 2): "guesses before the first answer are given back late: 3 of 1,470 refused",
+    ("limits", 2): "guesses before the first answer are given back late: 2 of 1,476 refused",
     ("limits", 3): "calls of 4 % of the limit: what one takes is left free for a minute",
-    ("P02", 0): "no limit is learned from refusals: it has to be configured",
-    ("P08", 1): "away every other 3 s, 1 % of the rows use up their five attempts",
+}
+
+OF_THE_MACHINE = {
+    ("wide", 0): "two cores for client and server, and a second until all may be in flight",
 }
 
 
@@ -46,8 +49,9 @@ def campaign() -> list[Any]:
     marked = []
     for name, cases in faults.CASES.items():
         for number, case in enumerate(cases):
-            reason = UNMET.get((name, number))
-            xfail = [pytest.mark.xfail(reason=reason, strict=True)] if reason else []
+            where = (name, number)
+            reason = UNMET.get(where) or OF_THE_MACHINE.get(where)
+            xfail = [pytest.mark.xfail(reason=reason, strict=where in UNMET)] if reason else []
             marked.append(pytest.param(case, id=f"{name} {named(case)}", marks=xfail))
     return marked
 
@@ -57,6 +61,12 @@ def test_a_fault_costs_no_more_than_its_goal(case: Callable[[], Figure]) -> None
     figure = case()
     assert figure.met, figure
     assert figure.bad == 0
+
+
+def test_a_limit_four_times_too_high_is_learned_from_the_refusals() -> None:
+    """P02: what is refused in the warm-up is no fault."""
+    figure = faults.p02()
+    assert figure.met, figure
 
 
 @pytest.mark.campaign

@@ -29,6 +29,7 @@ import orjson
 
 ROOT = Path(__file__).parents[2]
 COMPLETION_TOKENS = 8
+BACKLOG = 4096  # connections that wait to be taken: what comes at once may be thousands
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +335,9 @@ class ChatServer:
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._open, "127.0.0.1", self._port)
+        self._server = await loop.create_server(
+            self._open, "127.0.0.1", self._port, backlog=BACKLOG
+        )
         self._idle.set()
         port = self._server.sockets[0].getsockname()[1]
         self.base_url = f"http://127.0.0.1:{port}/v1"

@@ -1,0 +1,38 @@
+"""Vectors of the length 1 in the same direction, and nothing else changed."""
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from llmscale.batching.normalizing import Normalized
+from llmscale.records import Reply, Request, Usage
+
+REPLY = Reply(text=None, finish_reason="stop", model="v", usage=Usage(7), attempts=2)
+REQUEST = Request(model="sim/v", text="x")
+
+
+class Gives:
+    """Answers with one vector."""
+
+    def __init__(self, *numbers: float) -> None:
+        self._vector = np.array(numbers, "<f4").tobytes() if numbers else None
+
+    async def answer(self, request: Request) -> Reply:
+        assert request is REQUEST
+        return replace(REPLY, vector=self._vector)
+
+
+@pytest.mark.parametrize("numbers", [(3.0, 4.0), (1e-30, 2e-30), (1e30, -1e30), (0.0, 5.0)])
+async def test_a_vector_gets_the_length_one_and_keeps_its_direction(
+    numbers: tuple[float, ...],
+) -> None:
+    reply = await Normalized(Gives(*numbers)).answer(REQUEST)
+    assert reply.vector is not None
+    found = np.frombuffer(reply.vector, "<f4").astype(float)
+    assert np.linalg.norm(found) == pytest.approx(1, abs=1e-6)
+    assert found == pytest.approx(np.array(numbers) / np.linalg.norm(numbers), abs=1e-6)
+    assert replace(reply, vector=None) == REPLY
+
+
+async def test_a_reply_without_a_vector_stays_as_it_is() -> None:
+    assert await Normalized(Gives()).answer(REQUEST) == REPLY

@@ -1,0 +1,63 @@
+"""Rows that are to be embedded: a text each, or one sentence that says why there is none."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from llmscale.config import Config
+from llmscale.reader.sources import Line
+from llmscale.reader.texts import TextParser
+from llmscale.records import Place, Request
+
+CONFIG = Config(model="openai/v", embed_dimensions=8, param={"input_type": "query"})
+
+
+def parsed(row: Any, config: Config = CONFIG) -> Any:
+    raw = row if isinstance(row, bytes) else orjson.dumps(row)
+    return TextParser(config).parse(3, Line("in.jsonl", 4, raw))
+
+
+def test_a_row_becomes_a_request_with_model_dimensions_and_further_fields() -> None:
+    row = parsed({"text": "hello", "id": "a", "user": 7, "metadata": {"x": 1}})
+    assert row.request == Request(
+        model="openai/v", text="hello", dimensions=8, extra={"input_type": "query"}
+    )
+    assert (row.index, row.id, row.user, row.metadata, row.place) == (3, "a", "7", {"x": 1}, None)
+
+
+def test_a_chunk_says_where_it_was_found() -> None:
+    row = parsed({"text": "hello", "place": {"source": "a.md", "start": 2, "end": 7}})
+    assert row.place == Place("a.md", 2, 7)
+
+
+@pytest.mark.parametrize("place", [None, "a.md", {"source": "a.md"}, {"source": 1, "start": 2}])
+def test_a_place_of_another_shape_is_none(place: Any) -> None:
+    assert parsed({"text": "hello", "place": place}).place is None
+
+
+def test_a_file_that_could_not_be_read_is_a_row_with_that_failure() -> None:
+    row = parsed({"id": "b.bin", "fault": "b.bin is binary"})
+    assert row.request is None
+    assert row.failure.message == "b.bin is binary"
+
+
+@pytest.mark.parametrize(
+    ("row", "complaint"),
+    [
+        ({}, 'has no "text", or one that is no text'),
+        ({"text": 7}, 'has no "text", or one that is no text'),
+        ({"text": None}, 'has no "text", or one that is no text'),
+        ({"text": " \n"}, "text is empty"),
+        ({"text": "x", "id": []}, "id is neither text nor a whole number"),
+        (b"{", "not JSON"),
+        (b"[]", "not a JSON object"),
+        (b'{"text": ' + b"[" * 200 + b"]" * 200 + b"}", "levels of JSON"),
+    ],
+)
+def test_what_can_not_be_embedded_says_where_and_why(row: Any, complaint: str) -> None:
+    found = parsed(row)
+    assert found.request is None
+    assert found.failure.kind == "bad_row"
+    assert found.failure.message.startswith("in.jsonl line 4: ")
+    assert complaint in found.failure.message
