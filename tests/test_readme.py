@@ -372,7 +372,8 @@ def test_the_tables_of_flags_tell_defaults_and_what_is_a_flag_only() -> None:
 def test_every_setting_is_a_flag_or_explained() -> None:
     settings = {setting_of(command, code(cell)[-1]) for command, cell, *_ in FLAGS}
     rest = set(Config.__struct_fields__) - settings - {"inputs"}
-    assert rest == {"endpoint", "fallback", "fallback_after", "limits_user", "limits_users"}
+    tables = {"endpoint", "fallback", "fallback_after", "limits_user", "limits_users", "price"}
+    assert rest == tables
     for name in ("[[endpoint]]", "[fallback]", "fallback_after", "[limits.user]", "[limits.users."):
         assert name in README
 
@@ -482,8 +483,8 @@ def test_the_figures_in_the_text_are_those_of_the_code() -> None:
     assert budget.FLOOR_PER_S == 1
     several = flat("Several endpoints")
     assert f"gets {(1 - window.CUT_BUSY) * 100:.0f} % fewer at once" in several
-    assert f"begins with {window.FIRST:g} calls at once, or an eighth" in several
-    assert window.FIRST_SHARE == 1 / 8
+    assert f"begins with {window.FIRST:g} calls at once, or a quarter" in several
+    assert window.FIRST_SHARE == 1 / 4
     assert f"fallback_after = {Config().fallback_after:g}\n" in fences("toml")[1]
     assert f"up to {LOOKAHEAD:,} rows wait aside" in flat("Limits of users")
     embed = flat("Embed")
