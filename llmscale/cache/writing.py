@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 USED_AFTER_S = 86_400.0
 USED_GROUP = 500  # hits noted before they are written on their own
 ROOM_EVERY = 2_000  # entries stored between two looks at the size limit
+MANY = 8  # entries in a group; then answers come fast, and the next group may gather for a while,
+GATHER_S = 0.02  # because each group takes the interpreter from the event loop a few times
 MAX_FAILURES = 3  # in a row, before nothing more is tried: each may have waited for a lock
 
 
@@ -96,6 +98,8 @@ class GroupWriter:
                 used, self._used = self._used, []
                 closing = self._closing
             self._commit(group.items, used, closing=closing)
+            if len(group.items) >= MANY and not closing:
+                time.sleep(GATHER_S)
             if group.items and self._loop is not None:
                 self._loop.call_soon_threadsafe(self._settle, group)
             elif closing:
