@@ -4,6 +4,7 @@ Continuous leaky buckets on the event loop's clock (aiolimiter). A bucket is ask
 who waits for it, and in which order, is decided where the calls queue.
 """
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from collections.abc import Callable
 from aiolimiter import AsyncLimiter
 
 from llmscale.records import Quota
+
+log = logging.getLogger(__name__)
 
 PERIOD_S = 60.0
 DAY_S = 86_400.0
@@ -101,7 +104,7 @@ class DayCap:
     def __init__(self, per_day: float, wall_clock: Callable[[], float] = time.time) -> None:
         self.per_day = per_day
         self._wall_clock = wall_clock
-        self._day = -1
+        self._day = self._warned_day = -1
         self._used = 0.0
 
     def wait_s(self, amount: float) -> float:
@@ -109,7 +112,14 @@ class DayCap:
         if amount > self.per_day:
             return float("inf")
         now = self._begin_day()
-        return 0.0 if self._used + amount <= self.per_day else DAY_S - now % DAY_S
+        if self._used + amount <= self.per_day:
+            return 0.0
+        midnight_s = DAY_S - now % DAY_S
+        if self._warned_day != self._day:  # or a run that waits for hours would say nothing
+            self._warned_day = self._day
+            hours = midnight_s / 3600
+            log.warning("%g a day are used up; what needs more waits %.1f h", self.per_day, hours)
+        return midnight_s
 
     def take(self, amount: float) -> None:
         """Take it, or give it back where it is negative."""

@@ -485,6 +485,17 @@ def test_a_day_cap_lets_out_its_amount_and_then_nothing_until_midnight_utc() -> 
     assert cap.wait_s(1) == 0
 
 
+def test_a_day_cap_that_is_reached_is_said_once_a_day(caplog: pytest.LogCaptureFixture) -> None:
+    clock = WallClock(NOON)
+    cap = DayCap(1, clock)
+    for day in (1, 2):
+        cap.take(1)
+        assert all(cap.wait_s(1) for _ in range(3))
+        assert len(caplog.records) == day
+        clock.at += DAY_S
+    assert "1 a day are used up; what needs more waits 12.0 h" in caplog.text
+
+
 def test_a_day_cap_counts_no_day_twice_where_the_clock_is_set_back() -> None:
     clock = WallClock(NOON)
     cap = DayCap(2, clock)
