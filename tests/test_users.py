@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmscale.assemble.feeding import Terms, UserBudget
 from llmscale.config import UserLimit
+from llmscale.limits import Limits
 from llmscale.records import Failure, Outcome, Reply, Row, Usage
 from llmscale.users import UserLimits
 from tests.feed import answered, cached, failed, limits_of, row_of, virtually
@@ -153,12 +153,20 @@ Steps = st.lists(
 def test_a_user_who_is_put_away_and_comes_back_waits_as_if_he_had_stayed(
     steps: list[tuple[float, int, int]], terms: tuple[float, float | None, int | None]
 ) -> None:
+    rpm, tpm, burst = terms
+
+    def budget_from(state: bytes) -> Limits:
+        budget = Limits(rpm, tpm, burst=burst)
+        if state:
+            budget.resume(state)
+        return budget
+
     async def play() -> None:
-        stays, comes_back = UserBudget(Terms(*terms)), UserBudget(Terms(*terms))
+        stays, comes_back = budget_from(b""), budget_from(b"")
         for gap_s, tokens, used in steps:
             await asyncio.sleep(gap_s)
             is_full = comes_back.full_in_s() == 0
-            comes_back = UserBudget(Terms(*terms), b"" if is_full else comes_back.state())
+            comes_back = budget_from(b"" if is_full else comes_back.state())
             assert comes_back.wait_s(tokens) == pytest.approx(stays.wait_s(tokens), abs=1e-6)
             await asyncio.sleep(stays.wait_s(tokens))
             for budget in (stays, comes_back):

@@ -3,8 +3,7 @@
 An override of a user, `[limits.users.NAME]`, stands in the place of `[limits.user]` as a whole.
 """
 
-from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 from llmscale.config import Config, EndpointConfig, UserLimit
@@ -12,7 +11,7 @@ from llmscale.feed import Feed
 from llmscale.feed.by_user import ByUser
 from llmscale.feed.in_order import InOrder
 from llmscale.feed.passes import IsDone, Read
-from llmscale.limits import BURST_SHARE, Bucket, Limits
+from llmscale.limits import BURST_SHARE, Limits
 from llmscale.units import per_minute
 from llmscale.users import UserLimits
 
@@ -36,42 +35,6 @@ class Terms(NamedTuple):
         return (self.tpm or 0.0) * share
 
 
-class UserBudget(Limits):
-    """The limits of one user, which can be kept in a few bytes while the user is idle."""
-
-    def __init__(self, terms: Terms, state: bytes = b"") -> None:
-        super().__init__(terms.rpm, terms.tpm, burst=terms.burst)
-        self._at_once = terms.at_once
-        if state:
-            self._resume(array("d", state))
-
-    def full_in_s(self) -> float:
-        """Return the seconds until all that may ever go out at once may go out."""
-        requests, tokens = self._requests, self._tokens
-        requests_s = requests.wait_s(self._at_once) if requests else 0.0
-        return max(requests_s, tokens.wait_s(tokens.max_rate) if tokens else 0.0)
-
-    def state(self) -> bytes:
-        """Return what was taken and has not drained yet."""
-        numbers = array("d")
-        for bucket in self._buckets():
-            numbers.extend((bucket._level, bucket._last_check, len(bucket._large)))
-            for until_s, drained in bucket._large:
-                numbers.extend((until_s, drained))
-        return numbers.tobytes()
-
-    def _resume(self, numbers: "array[float]") -> None:
-        for bucket in self._buckets():
-            bucket._level, bucket._last_check, large = numbers[:3]
-            end = 3 + 2 * int(large)
-            bucket._large.extend(zip(numbers[3:end:2], numbers[4:end:2], strict=True))
-            bucket._set_rate()
-            numbers = numbers[end:]
-
-    def _buckets(self) -> Iterator[Bucket]:
-        return (bucket for bucket in (self._requests, self._tokens) if bucket is not None)
-
-
 def feed_of(config: Config, read: Read, rows: int | None) -> Feed:
     """Return what hands out the rows that `read` opens; `rows` None: it can be read only once."""
     if config.limits_user is None and not config.limits_users:
@@ -79,13 +42,18 @@ def feed_of(config: Config, read: Read, rows: int | None) -> Feed:
     return ByUser(read, UserLimits(budgets(config)), rows)
 
 
-def budgets(config: Config) -> Callable[[str, bytes], UserBudget | None]:
+def budgets(config: Config) -> Callable[[str, bytes], Limits | None]:
     """Return what makes the budget of a user, None where there is no limit."""
     terms_of_user = terms_of(config)
 
-    def budget_of(user: str, state: bytes) -> UserBudget | None:
+    def budget_of(user: str, state: bytes) -> Limits | None:
         terms = terms_of_user(user)
-        return None if terms.rpm is None and terms.tpm is None else UserBudget(terms, state)
+        if terms.rpm is None and terms.tpm is None:
+            return None
+        limits = Limits(terms.rpm, terms.tpm, burst=terms.burst)
+        if state:
+            limits.resume(state)
+        return limits
 
     return budget_of
 
