@@ -29,13 +29,7 @@ def line_of(outcome: Outcome, output_format: OutputFormat = "llmscale") -> dict[
         "output": reply.text if reply else None,
         "model": _model(row, paid),
         "finish_reason": paid.finish_reason if paid else None,
-        "usage": _usage(paid) if paid else None,
-        "cost_usd": _cost_usd(paid) if paid else None,
-        "latency_s": round(outcome.latency_s, 6),
-        "attempts": outcome.attempts,
-        "cached": reply.cached if reply else False,
-        "error": _error(failure) if failure else None,
-        "metadata": row.metadata,
+        **_facts(outcome, paid),
     }
     if reply is not None and reply.tool_calls:
         line["tool_calls"] = reply.tool_calls
@@ -59,13 +53,21 @@ def _vector_line(outcome: Outcome, *, as_numbers: bool) -> dict[str, Any]:
         "vector": vector,
         "truncated": reply.finish_reason == "length" if reply else False,
         "model": _model(row, paid),
+        **_facts(outcome, paid),
+    }
+
+
+def _facts(outcome: Outcome, paid: Reply | None) -> dict[str, Any]:
+    """Return what a line of either kind ends with. `paid`: the reply, or one of no use."""
+    reply, failure = outcome.reply, outcome.failure
+    return {
         "usage": _usage(paid) if paid else None,
         "cost_usd": _cost_usd(paid) if paid else None,
         "latency_s": round(outcome.latency_s, 6),
         "attempts": outcome.attempts,
         "cached": reply.cached if reply else False,
         "error": _error(failure) if failure else None,
-        "metadata": row.metadata,
+        "metadata": outcome.row.metadata,
     }
 
 

@@ -3,7 +3,7 @@
 A row takes one request and its estimated tokens when it is taken up, however often it is tried. The
 tokens are corrected by what the provider reports. A row that reached no provider gives back all of
 it: an answer from the cache or from another row's call, a failure without an attempt. A user that
-has all of it back, or whose budgets are full again, is forgotten, and one without rows is kept as a
+has all of it back, or whose limits are whole again, is forgotten, and one without rows is kept as a
 few bytes until then: a million users need no more memory than those of the last minute or two. Rows
 without a user have no limit here. Never waits.
 """

@@ -19,6 +19,7 @@ from llmscale.cost import OwnPrice, Prices
 from llmscale.errors import CallFailed, CallStopped
 from llmscale.records import Request
 from llmscale.token_bounds import CALL_TOKENS
+from tests.virtual_time import now_s
 
 DOLLAR_A_TOKEN = Prices(is_listed=False, own=[OwnPrice("openai/*", 1e6, 1e6)])
 NO_BOUNDS = CallBounds(lambda _: (), lambda _: None)
@@ -42,10 +43,6 @@ async def attempt(purse: CostBudget, most_usd: float, cost_usd: float | None, s:
 def virtually(play: Callable[[], Coroutine[Any, Any, None]]) -> None:
     with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
         runner.run(play())
-
-
-def now_s() -> float:
-    return asyncio.get_running_loop().time()
 
 
 # ---- reserving and settling -----------------------------------------------------------------

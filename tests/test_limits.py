@@ -5,11 +5,8 @@ The time is virtual. `Line` waits and takes as the queue of a pool does, first c
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Sequence
-from itertools import accumulate
 from typing import Any
 
-import looptime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,20 +16,12 @@ from llmscale.balance.pool import Pool
 from llmscale.balance.strategies import strategy
 from llmscale.cost import Prices
 from llmscale.limits import DAY_S, Bucket, DayCap, Limits
-from llmscale.records import Quota, Reply, Request
+from llmscale.records import Quota
+from tests.balance import Unasked
+from tests.virtual_time import most_in_a_minute, now_s, virtually
 
 Grants = list[tuple[float, float]]  # when, in seconds, and how much
 TICK_S = 1e-6  # of the virtual clock
-
-
-def now_s() -> float:
-    return asyncio.get_running_loop().time()
-
-
-def virtually(play: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run to the end on a clock of its own, as Hypothesis needs for each example."""
-    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
-        runner.run(play())
 
 
 class Line:
@@ -63,17 +52,6 @@ class Line:
     @property
     def granted(self) -> float:
         return sum(amount for _, amount in self.grants)
-
-
-def most_in_a_minute(grants: Grants) -> float:
-    """Return the most that any 60 s hold, both of their ends included."""
-    sums = [0.0, *accumulate(amount for _, amount in grants)]
-    first, most = 0, 0.0
-    for last, (at_s, _) in enumerate(grants):
-        while grants[first][0] < at_s - 60:
-            first += 1
-        most = max(most, sums[last + 1] - sums[first])
-    return most
 
 
 def test_the_sum_of_the_worst_minute_is_the_one_that_is_found() -> None:
@@ -392,23 +370,11 @@ def test_with_a_burst_no_minute_has_more_than_the_limit_and_the_burst(examples: 
     settings(max_examples=examples)(search)()
 
 
-class Nothing:
-    """A provider that is never called."""
-
-    quota = None
-
-    async def send(self, requests: Sequence[Request]) -> list[Reply]:
-        raise NotImplementedError
-
-    async def aclose(self) -> None:
-        raise NotImplementedError
-
-
 class Waiters:
     """Calls that wait in the queue of a pool for one endpoint with these limits."""
 
     def __init__(self, limits: Limits) -> None:
-        endpoint = Endpoint("a", Nothing(), 10**6, Prices(is_listed=False), limits)
+        endpoint = Endpoint("a", Unasked(), 10**6, Prices(is_listed=False), limits)
         self.pool = Pool([endpoint], strategy("least-loaded", "sim/m", random.Random(0)))
         self.granted: list[tuple[float, int, int]] = []  # when, which arrival, tokens
         self.tasks: list[asyncio.Task[None]] = []

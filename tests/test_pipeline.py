@@ -6,8 +6,7 @@ Rows that wait for a slow store hold none of the others up, until there are too 
 import asyncio
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -24,18 +23,7 @@ from llmscale.pipeline import Pipeline
 from llmscale.records import Failure, Outcome, Reply, Request, Row, Usage
 from llmscale.stats import Stats
 from llmscale.writer import MAX_UNWRITTEN, WhenSafe, Writer
-
-
-class Inline(ThreadPoolExecutor):
-    """Reads at once in the caller's thread, so that virtual time does not run ahead of it."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        done: Future[Any] = Future()
-        try:
-            done.set_result(fn(*args, **kwargs))
-        except Exception as error:
-            done.set_exception(error)
-        return done
+from tests.virtual_time import Inline
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,7 @@ import pytest
 from llmscale import config, errors, exports, limits
 from llmscale.assemble import models
 from llmscale.assemble.models import Models
-from llmscale.balance import budget, health, window
+from llmscale.balance import health, retry_budget, window
 from llmscale.cache.keys import KEY_FIELDS
 from llmscale.cli.ending import EXIT_INTERNAL
 from llmscale.config import (
@@ -479,8 +479,8 @@ def test_the_figures_in_the_text_are_those_of_the_code() -> None:
     assert f"half of its last {health.RECENT_CALLS} calls" in retries
     assert health.FAILING_SHARE == 0.5
     assert f"up to {health.LONGEST_REST_S:g}, with one probe" in retries
-    assert f"{budget.FLOOR:g}, and {budget.SHARE * 100:g} % of its calls" in retries
-    assert budget.FLOOR_PER_S == 1
+    assert f"{retry_budget.FLOOR:g}, and {retry_budget.SHARE * 100:g} % of its calls" in retries
+    assert retry_budget.FLOOR_PER_S == 1
     several = flat("Several endpoints")
     assert f"gets {(1 - window.CUT_BUSY) * 100:.0f} % fewer at once" in several
     assert f"begins with {window.FIRST:g} calls at once, or a quarter" in several

@@ -12,7 +12,8 @@ from llmscale.config import UserLimit
 from llmscale.limits import Limits
 from llmscale.records import Failure, Outcome, Reply, Row, Usage
 from llmscale.users import UserLimits
-from tests.feed import answered, cached, failed, limits_of, row_of, virtually
+from tests.feed import answered, cached, failed, limits_of, row_of
+from tests.virtual_time import virtually
 
 
 def deduped(row: Row) -> Outcome:

@@ -39,14 +39,14 @@ def feed_of(config: Config, read: Read, rows: int | None) -> Feed:
     """Return what hands out the rows that `read` opens; `rows` None: it can be read only once."""
     if config.limits_user is None and not config.limits_users:
         return InOrder(read(None))
-    return ByUser(read, UserLimits(budgets(config)), rows)
+    return ByUser(read, UserLimits(limits_of_users(config)), rows)
 
 
-def budgets(config: Config) -> Callable[[str, bytes], Limits | None]:
-    """Return what makes the budget of a user, None where there is no limit."""
+def limits_of_users(config: Config) -> Callable[[str, bytes], Limits | None]:
+    """Return what makes the limits of a user, None where there is no limit."""
     terms_of_user = terms_of(config)
 
-    def budget_of(user: str, state: bytes) -> Limits | None:
+    def limits_of(user: str, state: bytes) -> Limits | None:
         terms = terms_of_user(user)
         if terms.rpm is None and terms.tpm is None:
             return None
@@ -55,7 +55,7 @@ def budgets(config: Config) -> Callable[[str, bytes], Limits | None]:
             limits.resume(state)
         return limits
 
-    return budget_of
+    return limits_of
 
 
 def either(first: IsDone | None, second: IsDone | None) -> IsDone | None:

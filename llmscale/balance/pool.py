@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from llmscale.balance.budget import RetryBudget
 from llmscale.balance.endpoint import Endpoint
+from llmscale.balance.retry_budget import RetryBudget
 from llmscale.balance.strategies import Strategy
 from llmscale.errors import CallFailed, CallStopped
 from llmscale.records import Failure
@@ -43,7 +43,7 @@ class Pool:
         self._endpoints = endpoints
         self._strategy = strategy
         self.patience_s = patience_s
-        self.budget = RetryBudget()
+        self.retries = RetryBudget()
         self._waiting: deque[_Turn] = deque()
         self._alarm: asyncio.TimerHandle | None = None
         self._stopped = False

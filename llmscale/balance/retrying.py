@@ -80,7 +80,7 @@ class Balanced:
         """
         call = self._call(requests)
         place = await self._place(call, set())
-        call.pool.budget.earn()
+        call.pool.retries.earn()
         longest_s = min(self._policy.retry_time_s, call.pool.patience_s)
         trials = Trials(asyncio.get_running_loop().time() + longest_s)
         while True:
@@ -134,14 +134,14 @@ class Balanced:
         """Wait for the next attempt's place. Raises `CallFailed` when it would come too late."""
         pool, now_s = call.pool, asyncio.get_running_loop().time()
         counts = counts_as_retry(endpoint, failure)
-        delay_s = pool.budget.wait_s(now_s) if counts else 0.0
+        delay_s = pool.retries.wait_s(now_s) if counts else 0.0
         if not pool.untried(trials.tried):
             trials.tried.clear()
             delay_s = max(delay_s, pool.rest_left_s() + self._jitter_s(trials.own_failures))
         if now_s + delay_s > trials.latest_s:
             raise CallFailed(failure, trials.count)
         if counts:
-            pool.budget.spend()
+            pool.retries.spend()
         try:
             async with asyncio.timeout_at(trials.latest_s):
                 await self._wait(delay_s)

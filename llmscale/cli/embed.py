@@ -119,24 +119,12 @@ def embed(
 ) -> None:
     """Turn files, folders or rows into vectors. What has not changed is not embedded again."""
     flags = options.given(locals())
-    if flags.pop("no_adaptive", False):
-        flags["adaptive"] = False
-    if flags.pop("no_chunk", False):
-        flags["embed_chunk"] = False
-    raise typer.Exit(_embed(flags.pop("config", None), flags))
+    from llmscale.cli.ending import job_ended
+
+    raise typer.Exit(job_ended(flags, _embed))
 
 
-def _embed(config_file: Any, flags: dict[str, Any]) -> int:
-    from llmscale import config, logs
-    from llmscale.cli.ending import ended
+def _embed(settings: Any) -> int:
+    from llmscale.assemble.embed import embed as run_job
 
-    logs.set_up(quiet="quiet" in flags, log_format=flags.get("log_format", "text"))
-
-    def command() -> int:
-        settings = config.load(flags, file=config_file)
-        logs.set_up(quiet=settings.quiet, verbose=settings.verbose, log_format=settings.log_format)
-        from llmscale.assemble.embed import embed as run_job
-
-        return run_job(settings)
-
-    return ended(command, resumes=flags.get("output") != "-")
+    return run_job(settings)

@@ -4,6 +4,7 @@ import logging
 import shlex
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from llmscale.errors import BudgetReached, ConfigError, JobError, LockedError
 
@@ -11,6 +12,25 @@ log = logging.getLogger("llmscale")
 
 _SAY_HOW_TO_GO_ON = (ConfigError, LockedError, BudgetReached)  # not just the same command
 EXIT_INTERNAL = 70  # sysexits.h, EX_SOFTWARE
+
+
+def job_ended(flags: dict[str, Any], work: Callable[[Any], int], *, keeps: bool = True) -> int:
+    """Load the settings, set up the logs, do the work on them and return the exit code.
+
+    `keeps`: what is done until the end of a job is kept, and the same command resumes.
+    """
+    from llmscale import config, logs
+
+    logs.set_up(quiet="quiet" in flags, log_format=flags.get("log_format", "text"))
+    file = flags.pop("config", None)
+
+    def command() -> int:
+        settings = config.load(flags, file=file)
+        logs.set_up(quiet=settings.quiet, verbose=settings.verbose, log_format=settings.log_format)
+        return work(settings)
+
+    # of a stream nothing is kept, so nothing is resumed
+    return ended(command, resumes=keeps and flags.get("output") != "-")
 
 
 def ended(command: Callable[[], int], *, resumes: bool = False) -> int:

@@ -119,6 +119,12 @@ LogFormatOption = Annotated[
 ]
 
 
+_SWITCHED_OFF = {"no_adaptive": "adaptive", "no_chunk": "embed_chunk"}
+"""Flags that turn off a setting."""
+
+
 def given(arguments: dict[str, object]) -> dict[str, object]:
     """Return the arguments of a command that were given; 0 and 0.0 are, None and False are not."""
-    return {n: v for n, v in arguments.items() if not (v is None or v is False or v == [])}
+    flags = {n: v for n, v in arguments.items() if not (v is None or v is False or v == [])}
+    off = {setting: False for flag, setting in _SWITCHED_OFF.items() if flags.pop(flag, False)}
+    return flags | off

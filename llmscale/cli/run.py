@@ -72,28 +72,15 @@ def run(
     """Answer every row of a JSONL file. The same command again resumes, or retries what failed."""
     flags = options.given(locals())
     flags.pop("dry_run", None)
-    if flags.pop("no_adaptive", False):
-        flags["adaptive"] = False
-    raise typer.Exit(_run(flags.pop("config", None), flags, dry_run=dry_run))
+    from llmscale.cli.ending import job_ended
+
+    raise typer.Exit(job_ended(flags, _dry_run if dry_run else _run, keeps=not dry_run))
 
 
-def _run(config_file: Any, flags: dict[str, Any], *, dry_run: bool) -> int:
-    from llmscale import config, logs
-    from llmscale.cli.ending import ended
+def _run(settings: Any) -> int:
+    from llmscale.assemble.run import run as run_job
 
-    logs.set_up(quiet="quiet" in flags, log_format=flags.get("log_format", "text"))
-
-    def command() -> int:
-        settings = config.load(flags, file=config_file)
-        logs.set_up(quiet=settings.quiet, verbose=settings.verbose, log_format=settings.log_format)
-        if dry_run:
-            return _dry_run(settings)
-        from llmscale.assemble.run import run as run_job
-
-        return run_job(settings)
-
-    keeps = flags.get("output") != "-"  # of a stream nothing is kept, so nothing is resumed
-    return ended(command, resumes=keeps and not dry_run)
+    return run_job(settings)
 
 
 def _dry_run(settings: Any) -> int:

@@ -12,15 +12,15 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Protocol
 
-from llmscale.feed.fair_queue import LOOKAHEAD, Budgets, FairQueue
+from llmscale.feed.fair_queue import LOOKAHEAD, Allowances, FairQueue
 from llmscale.feed.passes import Passes, Read
 from llmscale.records import Outcome, Row
 
 LOW_WATER = 50  # rows of a user; then more are looked for, so that none runs dry while it is read
 
 
-class Users(Budgets, Protocol):
-    """The budgets of users, which change with what becomes of their rows."""
+class Users(Allowances, Protocol):
+    """The limits of users, which change with what becomes of their rows."""
 
     def settle(self, outcome: Outcome) -> None:
         """Replace what a row was thought to take by what it took."""

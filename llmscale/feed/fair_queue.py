@@ -18,7 +18,7 @@ _HAIR_S = 1e-6  # a timer may end that much early, and the clock stand still unt
 USER_SHARE = 10  # the part of the free room that one user may fill is 1 / 10
 
 
-class Budgets(Protocol):
+class Allowances(Protocol):
     """What says when a row may go."""
 
     def wait_s(self, row: Row) -> float:
@@ -43,8 +43,8 @@ class _Line:
 class FairQueue:
     """At most `most_rows` rows. Times are seconds on the event loop's clock."""
 
-    def __init__(self, budgets: Budgets, most_rows: int = LOOKAHEAD) -> None:
-        self._budgets = budgets
+    def __init__(self, allowances: Allowances, most_rows: int = LOOKAHEAD) -> None:
+        self._allowances = allowances
         self._most_rows = most_rows
         self._lines: dict[str | None, _Line] = {}
         self._ready: deque[str | None] = deque()  # whose turn is next; may have to wait after all
@@ -91,11 +91,11 @@ class FairQueue:
         while self._ready:
             user = self._ready.popleft()
             line = self._lines[user]
-            wait_s = self._budgets.wait_s(line.rows[0])
+            wait_s = self._allowances.wait_s(line.rows[0])
             if wait_s:
                 self._wait(user, now_s + wait_s)
                 continue
-            row = self._budgets.take(line.rows.popleft())
+            row = self._allowances.take(line.rows.popleft())
             self._rows -= 1
             if line.rows:
                 self._ready.append(user)
@@ -118,7 +118,7 @@ class FairQueue:
         line = self._lines.get(user)
         if line is None or line.at_s is None:
             return False
-        wait_s = self._budgets.wait_s(line.rows[0])
+        wait_s = self._allowances.wait_s(line.rows[0])
         if now_s + wait_s >= line.at_s:
             return False
         if wait_s:

@@ -11,10 +11,10 @@ import orjson
 from llmscale.config import EndpointConfig
 from llmscale.errors import CallFailed
 from llmscale.providers.failures import bad_response
-from llmscale.providers.http import HttpEndpoint
+from llmscale.providers.http import HttpEndpoint, HttpProvider
 from llmscale.providers.keys import key_for
 from llmscale.providers.openai import CUT, count, text_or_empty
-from llmscale.records import Failure, FinishReason, Quota, Reply, Request, Usage
+from llmscale.records import Failure, FinishReason, Reply, Request, Usage
 
 OWN_HOST = "api.anthropic.com"
 BASE_URL = f"https://{OWN_HOST}/v1"
@@ -29,25 +29,16 @@ _FINISH_REASONS: dict[str, FinishReason] = {
 }
 
 
-class AnthropicMessages:
+class AnthropicMessages(HttpProvider):
     """One address that answers the Messages API."""
 
     def __init__(self, base_url: str = BASE_URL, key: str | None = None) -> None:
         headers = {"anthropic-version": API_VERSION} | ({"x-api-key": key} if key else {})
-        self._http = HttpEndpoint(f"{base_url.rstrip('/')}/messages", headers, key)
+        super().__init__(HttpEndpoint(f"{base_url.rstrip('/')}/messages", headers, key))
 
     async def send(self, requests: Sequence[Request]) -> list[Reply]:
         """Answer each request with one call. Raises `CallFailed`."""
         return [reply_of(await self._http.post(body_of(request))) for request in requests]
-
-    @property
-    def quota(self) -> Quota | None:
-        """What the endpoint has last said about its limits."""
-        return self._http.quota
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._http.aclose()
 
 
 def open_endpoint(

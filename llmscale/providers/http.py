@@ -21,6 +21,22 @@ if TYPE_CHECKING:
     from llmscale.providers.connection import Connection
 
 
+class HttpProvider:
+    """What all providers have that talk to one `HttpEndpoint`; each adds its `send`."""
+
+    def __init__(self, http: "HttpEndpoint") -> None:
+        self._http = http
+
+    @property
+    def quota(self) -> Quota | None:
+        """What the endpoint has last said about its limits."""
+        return self._http.quota
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+
 class HttpEndpoint:
     """Posts JSON to one address. `secret` is kept out of every message that leaves here."""
 

@@ -11,9 +11,9 @@ from yarl import URL
 from llmscale.config import EndpointConfig
 from llmscale.errors import CallFailed
 from llmscale.providers.failures import bad_response
-from llmscale.providers.http import HttpEndpoint
+from llmscale.providers.http import HttpEndpoint, HttpProvider
 from llmscale.providers.keys import key_for
-from llmscale.records import SAMPLING_FIELDS, Failure, FinishReason, Quota, Reply, Request, Usage
+from llmscale.records import SAMPLING_FIELDS, Failure, FinishReason, Reply, Request, Usage
 
 OWN_HOST = "api.openai.com"
 BASE_URL = f"https://{OWN_HOST}/v1"
@@ -28,7 +28,7 @@ _FINISH_REASONS: dict[str, FinishReason] = {
 }
 
 
-class OpenAIChat:
+class OpenAIChat(HttpProvider):
     """One address that answers chat completions."""
 
     def __init__(self, base_url: str = BASE_URL, key: str | None = None) -> None:
@@ -36,20 +36,11 @@ class OpenAIChat:
         own = URL(base_url).host == OWN_HOST
         self._max_tokens_field = "max_completion_tokens" if own else "max_tokens"
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._http = HttpEndpoint(f"{base_url.rstrip('/')}/chat/completions", headers, key)
+        super().__init__(HttpEndpoint(f"{base_url.rstrip('/')}/chat/completions", headers, key))
 
     async def send(self, requests: Sequence[Request]) -> list[Reply]:
         """Answer each request with one call. Raises `CallFailed`."""
         return [reply_of(await self._http.post(self._body(request))) for request in requests]
-
-    @property
-    def quota(self) -> Quota | None:
-        """What the endpoint has last said about its limits."""
-        return self._http.quota
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._http.aclose()
 
     def _body(self, request: Request) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -75,6 +66,11 @@ def open_endpoint(
 ) -> OpenAIChat:
     """Open the endpoint; the name and the capacity are the caller's business."""
     del name, capacity
+    return OpenAIChat(*address_of(endpoint, allow_hosts))
+
+
+def address_of(endpoint: EndpointConfig, allow_hosts: frozenset[str]) -> tuple[str, str | None]:
+    """Return the base URL of an endpoint, and the key for it. Raises `ConfigError`."""
     base_url = endpoint.base_url or BASE_URL
     key = key_for(
         endpoint,
@@ -83,7 +79,7 @@ def open_endpoint(
         own_host=OWN_HOST,
         allow_hosts=allow_hosts,
     )
-    return OpenAIChat(base_url, key)
+    return base_url, key
 
 
 def reply_of(answer: Mapping[str, Any]) -> Reply:

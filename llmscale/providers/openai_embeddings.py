@@ -13,34 +13,24 @@ import numpy as np
 from llmscale.config import EndpointConfig
 from llmscale.errors import CallFailed
 from llmscale.providers.failures import bad_response
-from llmscale.providers.http import HttpEndpoint
-from llmscale.providers.keys import key_for
-from llmscale.providers.openai import BASE_URL, OWN_HOST, count, text_or_empty
-from llmscale.records import Quota, Reply, Request, Usage
+from llmscale.providers.http import HttpEndpoint, HttpProvider
+from llmscale.providers.openai import BASE_URL, address_of, count, text_or_empty
+from llmscale.records import Reply, Request, Usage
 from llmscale.vectors import LITTLE_FLOAT32, fault_of
 
 MAX_DIMENSIONS = 65_536
 
 
-class OpenAIEmbeddings:
+class OpenAIEmbeddings(HttpProvider):
     """One address that answers embeddings."""
 
     def __init__(self, base_url: str = BASE_URL, key: str | None = None) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._http = HttpEndpoint(f"{base_url.rstrip('/')}/embeddings", headers, key)
+        super().__init__(HttpEndpoint(f"{base_url.rstrip('/')}/embeddings", headers, key))
 
     async def send(self, requests: Sequence[Request]) -> list[Reply]:
         """Embed all texts in one call. Raises `CallFailed`."""
         return replies_of(await self._http.post(_body(requests)), requests)
-
-    @property
-    def quota(self) -> Quota | None:
-        """What the endpoint has last said about its limits."""
-        return self._http.quota
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._http.aclose()
 
 
 def open_endpoint(
@@ -48,15 +38,7 @@ def open_endpoint(
 ) -> OpenAIEmbeddings:
     """Open the endpoint; the name and the capacity are the caller's business."""
     del name, capacity
-    base_url = endpoint.base_url or BASE_URL
-    key = key_for(
-        endpoint,
-        base_url,
-        default_env="OPENAI_API_KEY",
-        own_host=OWN_HOST,
-        allow_hosts=allow_hosts,
-    )
-    return OpenAIEmbeddings(base_url, key)
+    return OpenAIEmbeddings(*address_of(endpoint, allow_hosts))
 
 
 def _body(requests: Sequence[Request]) -> dict[str, Any]:

@@ -88,9 +88,7 @@ class RowParser:
         try:
             return self._row(index, json_object(line.raw))
         except BadRow as error:
-            message = f"{line.source} line {line.number}: {error}"
-            failure = Failure(kind="bad_row", message=message)
-            return Row(index=index, id=row_id_of(line.raw), failure=failure)
+            return bad_row(index, line, error)
 
     def _row(self, index: int, fields: dict[str, Any]) -> Row:
         if self._template is not None:
@@ -100,12 +98,11 @@ class RowParser:
         else:
             request = self._request(fields)
             self._note_ignored(fields)
-        user = fields.get("user")
         return Row(
             index=index,
             id=id_of(fields),
             request=request,
-            user=None if user is None else str(user),
+            user=user_of(fields),
             metadata=fields.get("metadata"),
         )
 
@@ -208,6 +205,19 @@ def rows_of(
             yield rows
         if limit is not None and index >= limit:
             return
+
+
+def bad_row(index: int, line: Line, error: BadRow) -> Row:
+    """Return the row of a line that can't be used, which says where it is and why."""
+    message = f"{line.source} line {line.number}: {error}"
+    failure = Failure(kind="bad_row", message=message)
+    return Row(index=index, id=row_id_of(line.raw), failure=failure)
+
+
+def user_of(fields: dict[str, Any]) -> str | None:
+    """Return whose limits a row counts for."""
+    user = fields.get("user")
+    return None if user is None else str(user)
 
 
 def row_id_of(raw: bytes | None) -> str | int | None:

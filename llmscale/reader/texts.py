@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from llmscale.config import Config
-from llmscale.reader.rows import BadRow, id_of, json_object, row_id_of
+from llmscale.reader.rows import BadRow, bad_row, id_of, json_object, user_of
 from llmscale.reader.sources import Line
 from llmscale.records import Failure, Place, Request, Row
 
@@ -27,16 +27,13 @@ class TextParser:
         try:
             return self._row(index, json_object(line.raw))
         except BadRow as error:
-            message = f"{line.source} line {line.number}: {error}"
-            failure = Failure(kind="bad_row", message=message)
-            return Row(index=index, id=row_id_of(line.raw), failure=failure)
+            return bad_row(index, line, error)
 
     def _row(self, index: int, fields: dict[str, Any]) -> Row:
-        user = fields.get("user")
         row = Row(
             index=index,
             id=id_of(fields),
-            user=None if user is None else str(user),
+            user=user_of(fields),
             metadata=fields.get("metadata"),
             place=_place(fields),
         )

@@ -1,7 +1,6 @@
 """What is known of one endpoint, in one place: load, room, rests, paces, limits, latency."""
 
 import math
-from collections.abc import Sequence
 
 import pytest
 
@@ -9,22 +8,10 @@ from llmscale.balance.endpoint import Endpoint
 from llmscale.balance.window import Window
 from llmscale.cost import Prices
 from llmscale.limits import Limits
-from llmscale.records import Failure, FailureKind, Quota, Reply, Request
+from llmscale.records import Failure, FailureKind, Quota
+from tests.balance import Unasked
 
 pytestmark = pytest.mark.looptime
-
-
-class Nothing:
-    """A provider that is never called, but may tell its limits."""
-
-    def __init__(self, quota: Quota | None = None) -> None:
-        self.quota = quota
-
-    async def send(self, requests: Sequence[Request]) -> list[Reply]:
-        raise NotImplementedError
-
-    async def aclose(self) -> None:
-        raise NotImplementedError
 
 
 def endpoint(
@@ -36,7 +23,7 @@ def endpoint(
     quota: Quota | None = None,
 ) -> Endpoint:
     return Endpoint(
-        "a", Nothing(quota), capacity, Prices(is_listed=False), limits, weight=weight, window=window
+        "a", Unasked(quota), capacity, Prices(is_listed=False), limits, weight=weight, window=window
     )
 
 
@@ -180,7 +167,7 @@ async def test_beside_others_half_of_its_calls_failing_makes_it_rest() -> None:
 
 
 async def test_a_limit_that_is_told_is_learned_once_and_again_where_it_changes() -> None:
-    provider = Nothing(Quota(requests_per_min=100.0))
+    provider = Unasked(Quota(requests_per_min=100.0))
     one = Endpoint("a", provider, 10, Prices(is_listed=False), Limits(500, None))
     assert one.learn_limits() == ["100 requests a minute, where 500 are set"]
     assert one.learn_limits() == []

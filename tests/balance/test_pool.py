@@ -3,7 +3,6 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Sequence
 
 import looptime
 import pytest
@@ -17,21 +16,10 @@ from llmscale.contracts import Allowance
 from llmscale.cost import Prices
 from llmscale.errors import CallFailed, CallStopped
 from llmscale.limits import Limits
-from llmscale.records import Failure, Quota, Reply, Request
+from llmscale.records import Failure, Quota
+from tests.balance import Unasked
 
 NOBODY: set[Endpoint] = set()
-
-
-class Nothing:
-    """A provider that is never called: a pool knows nothing of calls."""
-
-    quota = None
-
-    async def send(self, requests: Sequence[Request]) -> list[Reply]:
-        raise NotImplementedError
-
-    async def aclose(self) -> None:
-        raise NotImplementedError
 
 
 class Spaced:
@@ -53,17 +41,17 @@ class Spaced:
         self._opens_at_s = asyncio.get_running_loop().time() + self._gap_s
 
     def correct(self, taken: int, used: int) -> None:
-        raise NotImplementedError
+        raise AssertionError("a pool neither corrects, nor shows, nor teaches limits")
 
     def summary(self) -> dict[str, float | None]:
-        raise NotImplementedError
+        raise AssertionError("a pool neither corrects, nor shows, nor teaches limits")
 
     def learn(self, quota: Quota) -> list[str]:
-        raise NotImplementedError
+        raise AssertionError("a pool neither corrects, nor shows, nor teaches limits")
 
 
 def endpoint(name: str, capacity: int = 1, allowance: Allowance | None = None) -> Endpoint:
-    return Endpoint(name, Nothing(), capacity, Prices(is_listed=False), allowance)
+    return Endpoint(name, Unasked(), capacity, Prices(is_listed=False), allowance)
 
 
 def pool_of(*endpoints: Endpoint, seed: int = 0, patience_s: float = float("inf")) -> Pool:

@@ -20,6 +20,7 @@ from llmscale.errors import CallFailed, CallStopped, ProviderRefused
 from llmscale.limits import Limits
 from llmscale.records import Failure, FailureKind, Quota, Reply, Request, Usage
 from llmscale.stats import Calls, Stats
+from tests.virtual_time import now_s
 
 pytestmark = pytest.mark.looptime
 
@@ -30,10 +31,6 @@ QUICK = RetryPolicy(timeout_s=10, max_attempts=5, retry_time_s=600, backoff_s=1,
 
 def failed(kind: FailureKind = "server_error", **fields: Any) -> Failure:
     return Failure(kind=kind, message="as scripted", **({"retryable": True} | fields))
-
-
-def now_s() -> float:
-    return asyncio.get_running_loop().time()
 
 
 class Scripted:
@@ -680,14 +677,14 @@ async def test_a_retry_that_would_come_too_late_is_not_made_and_takes_nothing_of
     bench = Bench(Scripted(then=failed()), capacity=100, policy=QUICK._replace(retry_time_s=5))
     calls = [bench.sending() for _ in range(100)]
     await asyncio.gather(*calls, return_exceptions=True)
-    assert bench.pool.budget.wait_s(now_s()) <= 6
+    assert bench.pool.retries.wait_s(now_s()) <= 6
 
 
 async def test_a_refusal_that_names_its_time_takes_nothing_of_the_retry_budget() -> None:
     refused = failed("rate_limited", retry_after_s=1)
     bench = Bench(Scripted(*[refused] * 50), capacity=50, dice=random.Random(1))
     await asyncio.gather(*(bench.sending() for _ in range(50)))
-    assert bench.pool.budget.wait_s(now_s()) == 0
+    assert bench.pool.retries.wait_s(now_s()) == 0
 
 
 HUGE_S = [3_601.0, 86_400.0, 1e300, float("inf")]

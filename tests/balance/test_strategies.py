@@ -2,7 +2,6 @@
 
 import random
 from collections import Counter
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import get_args
 
@@ -14,21 +13,10 @@ from llmscale.balance.strategies import strategy
 from llmscale.balance.window import Window
 from llmscale.config import StrategyName
 from llmscale.cost import Prices
-from llmscale.records import Failure, Reply, Request, Usage
+from llmscale.records import Failure, Usage
+from tests.balance import Unasked
 
 NAMES: tuple[StrategyName, ...] = get_args(StrategyName)
-
-
-class Nothing:
-    """A provider that is never called."""
-
-    quota = None
-
-    async def send(self, requests: Sequence[Request]) -> list[Reply]:
-        raise NotImplementedError
-
-    async def aclose(self) -> None:
-        raise NotImplementedError
 
 
 class Price(Prices):
@@ -52,7 +40,7 @@ def endpoint(
     usd: float | None = 0.0,
 ) -> Endpoint:
     """Return one with a load and a price for each token."""
-    one = Endpoint(name, Nothing(), capacity, Price(usd), weight=weight)
+    one = Endpoint(name, Unasked(), capacity, Price(usd), weight=weight)
     if latency_s:
         one.answered(0, latency_s, 10)
     one.in_flight = in_flight
@@ -95,7 +83,7 @@ def test_least_loaded_measures_by_the_room_that_there_is_and_not_by_the_capacity
     window = Window(10)
     for second in range(4):
         window.busy(second, second + 1)
-    cut = Endpoint("cut", Nothing(), 10, Prices(is_listed=False), window=window)
+    cut = Endpoint("cut", Unasked(), 10, Prices(is_listed=False), window=window)
     whole = endpoint("whole", 10, in_flight=3)
     cut.in_flight = 1
     assert cut.utilisation > whole.utilisation
@@ -144,8 +132,8 @@ def test_cost_puts_a_price_that_is_not_known_last() -> None:
 
 def test_cost_knows_the_list_price_of_a_provider_and_none_of_another_address() -> None:
     model = "openai/gpt-4.1-mini"
-    own = Endpoint("own", Nothing(), 10, Prices(is_listed=True))
-    gateway = Endpoint("gateway", Nothing(), 10, Prices(is_listed=False))
+    own = Endpoint("own", Unasked(), 10, Prices(is_listed=True))
+    gateway = Endpoint("gateway", Unasked(), 10, Prices(is_listed=False))
     choose = strategy("cost", model, random.Random(1))
     assert {choose((own, gateway)).name for _ in range(20)} == {"own"}
 

@@ -13,6 +13,7 @@ from llmscale.batching.batcher import LAST_WAIT_S, Batcher, LotCaps
 from llmscale.errors import CallFailed, CallStopped, LlmscaleError, ProviderRefused
 from llmscale.records import Failure, Reply, Request, Usage
 from llmscale.stats import Stats
+from tests.virtual_time import now_s
 
 pytestmark = pytest.mark.looptime
 
@@ -26,10 +27,6 @@ def reply_to(request: Request) -> Reply:
     return Reply(
         text=None, finish_reason="stop", model="v", usage=Usage(1), vector=request.text.encode()
     )
-
-
-def now_s() -> float:
-    return asyncio.get_running_loop().time()
 
 
 class Recorded:

@@ -1,49 +1,19 @@
 """Rows of users, virtual time, and workers that take what a feed hands out."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import accumulate
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import looptime
-
-from llmscale.assemble.feeding import budgets
+from llmscale.assemble.feeding import limits_of_users
 from llmscale.config import Config, UserLimit
 from llmscale.feed import Feed
 from llmscale.feed.passes import IsDone
 from llmscale.records import Failure, Outcome, Reply, Request, Row, Usage
 from llmscale.users import UserLimits
+from tests.virtual_time import now_s
 
 TEXT = "x" * 40
 NOTHING_USED = Usage()
-
-
-class Inline(ThreadPoolExecutor):
-    """Reads at once in the caller's thread, so that virtual time does not run ahead of it."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        done: Future[Any] = Future()
-        try:
-            done.set_result(fn(*args, **kwargs))
-        except Exception as error:
-            done.set_exception(error)
-        return done
-
-
-def now_s() -> float:
-    return asyncio.get_running_loop().time()
-
-
-def virtually(play: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run to the end on a virtual clock, reading in the loop's own thread."""
-
-    async def inline() -> None:
-        asyncio.get_running_loop().set_default_executor(Inline())
-        await play()
-
-    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
-        runner.run(inline())
 
 
 def row_of(user: str | None, index: int = 0, text: str = TEXT, max_tokens: int = 10) -> Row:
@@ -73,7 +43,7 @@ def failed(row: Row, attempts: int) -> Outcome:
 
 def limits_of(default: UserLimit | None = None, **named: UserLimit) -> UserLimits:
     """Return the limits of all users, as a run has them."""
-    return UserLimits(budgets(Config(limits_user=default, limits_users=named)))
+    return UserLimits(limits_of_users(Config(limits_user=default, limits_users=named)))
 
 
 class Input:
@@ -129,14 +99,3 @@ class Workers:
     def times_s(self, user: str | None) -> list[float]:
         """Return when the rows of a user were taken up."""
         return [at_s for at_s, row in self.taken if row.user == user]
-
-
-def most_in_a_minute(grants: Sequence[tuple[float, float]]) -> float:
-    """Return the most that any 60 s hold of (when, how much), both of their ends included."""
-    sums = [0.0, *accumulate(amount for _, amount in grants)]
-    first, most = 0, 0.0
-    for last, (at_s, _) in enumerate(grants):
-        while grants[first][0] < at_s - 60:
-            first += 1
-        most = max(most, sums[last + 1] - sums[first])
-    return most

@@ -17,18 +17,8 @@ from llmscale.pipeline import Pipeline
 from llmscale.records import Outcome, Reply, Request, Row, Usage
 from llmscale.stats import Stats
 from llmscale.writer import Writer
-from tests.feed import (
-    Inline,
-    Input,
-    Workers,
-    answered,
-    cached,
-    limits_of,
-    now_s,
-    row_of,
-    rows_of_users,
-    virtually,
-)
+from tests.feed import Input, Workers, answered, cached, limits_of, row_of, rows_of_users
+from tests.virtual_time import Inline, now_s, virtually
 
 
 @pytest.fixture(autouse=True)

@@ -12,17 +12,8 @@ from hypothesis import strategies as st
 from llmscale.config import UserLimit
 from llmscale.feed.fair_queue import LOOKAHEAD, FairQueue
 from llmscale.records import Outcome, Row
-from tests.feed import (
-    answered,
-    cached,
-    failed,
-    limits_of,
-    most_in_a_minute,
-    now_s,
-    row_of,
-    rows_of_users,
-    virtually,
-)
+from tests.feed import answered, cached, failed, limits_of, row_of, rows_of_users
+from tests.virtual_time import most_in_a_minute, now_s, virtually
 
 
 class Opening:

@@ -1,7 +1,7 @@
 """A server in the test's own loop, a clock that the test sets, and a client that sees the bytes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from llmscale.mock.ledger import Ledger
+from llmscale.mock.ledger import Ledger, Tally
 from llmscale.mock.loading import scenario_of
 from llmscale.mock.server import MockServer
 
@@ -114,6 +114,12 @@ class Served:
         client = Client(*await asyncio.open_connection("127.0.0.1", port))
         self._clients.append(client)
         return client
+
+    async def until(self, condition: Callable[[Tally], object]) -> None:
+        """Return when it is so of what the server has counted."""
+        async with asyncio.timeout(10):
+            while not condition(self.server.tally):
+                await asyncio.sleep(0.01)
 
     async def close(self) -> None:
         """Close all connections."""

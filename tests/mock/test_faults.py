@@ -85,21 +85,16 @@ async def test_a_call_that_hangs_is_never_answered_and_ends_with_its_client() ->
             await asyncio.wait_for(client.reader.read(1), 0.1)
         assert served.server.tally.faults == 0
         client.writer.close()
-        async with asyncio.timeout(10):
-            while not served.server.tally.faults:
-                await asyncio.sleep(0.01)
+        await served.until(lambda tally: tally.faults)
 
 
 async def test_a_client_that_is_gone_before_its_fault_has_left() -> None:
     async with serving(latency=60, error_rate=1) as served:
         client = await served.connect()
         client.send()
-        async with asyncio.timeout(10):
-            while not served.server.tally.calls:
-                await asyncio.sleep(0.01)
-            client.writer.close()
-            while not served.server.tally.left:
-                await asyncio.sleep(0.01)
+        await served.until(lambda tally: tally.calls)
+        client.writer.close()
+        await served.until(lambda tally: tally.left)
         assert served.server.tally.faults == 0
 
 
@@ -116,9 +111,7 @@ async def test_more_calls_at_once_than_the_capacity_are_refused_without_a_quota_
         assert refused.status == 429
         assert list(refused.headers) == ["content-type", "content-length"]
         hanging[0].writer.close()
-        async with asyncio.timeout(10):
-            while not served.server.tally.faults:
-                await asyncio.sleep(0.01)
+        await served.until(lambda tally: tally.faults)
         another.send()  # has room, and hangs
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(another.reader.read(1), 0.1)

@@ -1,6 +1,5 @@
 """The ledger: what arrived and what became of it, a line each; never a key and never a text."""
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +92,9 @@ async def test_a_client_that_went_away_is_told_of(tmp_path: Path) -> None:
     async with serving(ledger=file, latency=60) as served:
         client = await served.connect()
         client.send()
-        async with asyncio.timeout(10):
-            while not served.server.tally.calls:
-                await asyncio.sleep(0.01)
-            client.writer.close()
-            while not served.server.tally.left:
-                await asyncio.sleep(0.01)
+        await served.until(lambda tally: tally.calls)
+        client.writer.close()
+        await served.until(lambda tally: tally.left)
     last = read_rows(file)[-1]
     assert (last["status"], last["answered"], last["client_gone"]) == (None, False, True)
 
@@ -108,9 +104,7 @@ async def test_a_server_that_ends_leaves_no_call_without_an_end(tmp_path: Path) 
     async with serving(ledger=file, latency=60) as served:
         client = await served.connect()
         client.send()
-        async with asyncio.timeout(10):
-            while not served.server.tally.calls:
-                await asyncio.sleep(0.01)
+        await served.until(lambda tally: tally.calls)
     last = read_rows(file)[-1]
     assert (last["event"], last["answered"], last["client_gone"]) == ("ended", False, False)
     assert str(served.server.tally).endswith("0 faults, 1 unanswered at the end")

@@ -5,7 +5,6 @@ with the real pool, balance and limits over a scripted provider; what is about s
 tool itself against servers on loopback, whose ledger is the judge.
 """
 
-import argparse
 import asyncio
 import logging
 import random
@@ -21,7 +20,6 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import looptime
 import msgspec
 
 from llmscale.balance.endpoint import Endpoint
@@ -35,42 +33,14 @@ from llmscale.limits import Limits
 from llmscale.records import Failure, FailureKind, Reply, Request, Usage
 from llmscale.stats import Stats
 from tests.benchmarks.jobs import MODEL, judge, read_lines, write_prompts
-from tests.benchmarks.machine import print_machine
 from tests.cli.tool import Run, llmscale
+from tests.reliability.figures import Figure, run_cases
 from tests.reliability.kills import Entry, LedgerReader
 from tests.servers.chat import ChatServer, Step, chat_process
+from tests.virtual_time import now_s, virtually
 
 REQUEST = Request(model="sim/m", messages=[{"role": "user", "content": "x" * 400}])
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """What one case has shown."""
-
-    case: str
-    what: str
-    n: int
-    bad: int
-    value: str
-    goal: str
-    met: bool
-
-    @property
-    def bound(self) -> str:
-        """The 95 % upper bound of what never happened (the rule of three)."""
-        return f"{3 / self.n:.2%}" if self.bad == 0 else ""
-
-
-def virtually(play: Callable[[], Coroutine[object, object, T]]) -> T:
-    """Run on a virtual clock."""
-    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
-        return runner.run(play())
-
-
-def now_s() -> float:
-    """Return the time of the loop."""
-    return asyncio.get_running_loop().time()
 
 
 class Scripted:
@@ -574,32 +544,10 @@ CASES: dict[str, list[Callable[[], Figure]]] = {
 }
 
 
-def print_table(figures: Sequence[Figure]) -> None:
-    """Print a line for each figure."""
-    print(f"\n{'case':9}{'what':42}{'N':>7}{'bad':>6}{'95 %':>8}  {'figure':46}{'goal':22}met")
-    for f in figures:
-        met = "yes" if f.met else "NO"
-        print(f"{f.case:9}{f.what:42}{f.n:>7,}{f.bad:>6}{f.bound:>8}  {f.value:46}{f.goal:22}{met}")
-
-
 def main() -> None:
     """Run the cases that are named, or all; exit 1 when a goal is not met."""
-    parser = argparse.ArgumentParser(prog="python -m tests.reliability.faults")
-    parser.add_argument("case", nargs="*", metavar="CASE", help=", ".join(CASES))
-    names = parser.parse_args().case or list(CASES)
-    if unknown := set(names) - set(CASES):
-        parser.error(f"unknown: {', '.join(sorted(unknown))}; known are {', '.join(CASES)}")
-    print_machine()
     logging.getLogger("llmscale").setLevel(logging.ERROR)
-    figures = []
-    for name in names:
-        for case in CASES[name]:
-            began_s = time.monotonic()
-            figures.append(case())
-            taken_s = time.monotonic() - began_s
-            print(f"{name}: {figures[-1].what}, {taken_s:.1f} s", file=sys.stderr, flush=True)
-    print_table(figures)
-    sys.exit(0 if all(figure.met for figure in figures) else 1)
+    run_cases("tests.reliability.faults", CASES)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tests.reliability import faults
-from tests.reliability.faults import Figure, most_within
+from tests.reliability.faults import most_within
+from tests.reliability.figures import Figure, print_table
 
 QUICK: list[Callable[[], Figure]] = [
     partial(faults.accuracy, 60, 10**9),
@@ -73,7 +74,7 @@ def test_a_limit_four_times_too_high_is_learned_from_the_refusals() -> None:
 @pytest.mark.parametrize("case", campaign())
 def test_every_case_meets_its_goal(case: Callable[[], Figure]) -> None:
     figure = case()
-    faults.print_table([figure])
+    print_table([figure])
     assert figure.met, figure
 
 

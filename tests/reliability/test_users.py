@@ -10,7 +10,7 @@ import pytest
 
 from llmscale.config import UserLimit
 from tests.reliability import users
-from tests.reliability.faults import Figure, print_table
+from tests.reliability.figures import Figure, print_table
 from tests.reliability.test_faults import named
 from tests.reliability.users import CASES, memory, share_of_the_width, share_under_limits
 

@@ -5,10 +5,7 @@ clock with the real feed, queue and limits, and with the tool itself by the orde
 end; memory is that of the tool, with a simulated model.
 """
 
-import argparse
-import sys
 import tempfile
-import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -20,10 +17,10 @@ from llmscale.config import UserLimit
 from llmscale.feed.by_user import ByUser
 from llmscale.records import Outcome, Row
 from tests.benchmarks.jobs import environment, program, read_lines
-from tests.benchmarks.machine import print_machine
 from tests.benchmarks.paired import Sample, run_command
-from tests.feed import Input, Workers, answered, limits_of, rows_of_users, virtually
-from tests.reliability.faults import Figure, print_table
+from tests.feed import Input, Workers, answered, limits_of, rows_of_users
+from tests.reliability.figures import Figure, run_cases
+from tests.virtual_time import virtually
 
 GREEDY, OTHERS = "greedy", tuple(f"user {number}" for number in range(9))
 SHARE = 0.9  # of the fair share, that each of the others is to get
@@ -167,21 +164,7 @@ CASES: dict[str, list[Callable[[], Figure]]] = {
 
 def main() -> None:
     """Run the cases that are named, or all; exit 1 when a goal is not met."""
-    parser = argparse.ArgumentParser(prog="python -m tests.reliability.users")
-    parser.add_argument("case", nargs="*", metavar="CASE", help=", ".join(CASES))
-    names = parser.parse_args().case or list(CASES)
-    if unknown := set(names) - set(CASES):
-        parser.error(f"unknown: {', '.join(sorted(unknown))}; known are {', '.join(CASES)}")
-    print_machine()
-    figures = []
-    for name in names:
-        for case in CASES[name]:
-            began_s = time.monotonic()
-            figures.append(case())
-            taken_s = time.monotonic() - began_s
-            print(f"{name}: {figures[-1].what}, {taken_s:.1f} s", file=sys.stderr, flush=True)
-    print_table(figures)
-    sys.exit(0 if all(figure.met for figure in figures) else 1)
+    run_cases("tests.reliability.users", CASES)
 
 
 if __name__ == "__main__":

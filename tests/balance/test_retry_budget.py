@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmscale.balance.budget import FLOOR, SHARE, RetryBudget
+from llmscale.balance.retry_budget import FLOOR, SHARE, RetryBudget
 
 
 def at_once(budget: RetryBudget, now_s: float = 0.0) -> int:
