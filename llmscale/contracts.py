@@ -7,7 +7,7 @@ only bridge from rows to calls. Nothing here does any work.
 from collections.abc import Sequence
 from typing import Protocol
 
-from llmscale.records import Outcome, Quota, Reply, Request
+from llmscale.records import Limit, Outcome, Quota, Reply, Request
 
 
 class Answers(Protocol):
@@ -58,6 +58,10 @@ class Allowance(Protocol):
 
     def wait_s(self, tokens: int) -> float:
         """Return the seconds until a call of `tokens` may go out, 0 when it may now."""
+        ...
+
+    def held_by(self, tokens: int) -> tuple[Limit, float]:
+        """Return which limit a call of `tokens` waits for longest, and for how many seconds."""
         ...
 
     def take(self, tokens: int) -> None:

@@ -37,6 +37,10 @@ class Pipeline:
         self._width = width
         self._input_ended = input_ended
         self._stopped = False
+        self.workers = 0  # that may take up a row
+        self.has_ended = False  # there is no further row to take up
+        self.waiting_for_rows = 0  # of them
+        self.waiting_for_room = 0  # of them: what was answered is not written yet
 
     async def run(self) -> None:
         """Work until the input ends or `stop` is called.
@@ -62,14 +66,31 @@ class Pipeline:
         self._feed.stop()
 
     async def _work(self) -> None:
-        while not self._stopped:
-            if self._writer.is_full:
+        self.workers += 1
+        try:
+            while (row := await self._next()) is not None:
+                await self._process(row)
+        finally:
+            self.workers -= 1
+        self.has_ended = True
+        self._input_ended()
+
+    async def _next(self) -> Row | None:
+        """Return the next row when there is room for it, None at the end or after `stop`."""
+        if self._writer.is_full and not self._stopped:
+            self.waiting_for_room += 1
+            try:
                 await self._writer.room()
+            finally:
+                self.waiting_for_room -= 1
+        if self._stopped:
+            return None
+        self.waiting_for_rows += 1
+        try:
             row = await self._feed.next()
-            if row is None or self._stopped:
-                self._input_ended()
-                return
-            await self._process(row)
+        finally:
+            self.waiting_for_rows -= 1
+        return None if self._stopped else row
 
     async def _process(self, row: Row) -> None:
         self._sink.take_up()

@@ -28,6 +28,8 @@ FailureKind = Literal[
     "internal",  # a fault of ours; the row is written, the job goes on
 ]
 
+Limit = Literal["requests", "tokens"]
+
 
 SAMPLING_FIELDS = (
     "max_tokens",

@@ -19,6 +19,7 @@ RANKS = {
     2: {
         "balance",
         "batching",
+        "bottleneck",
         "budget",
         "cache",
         "cache_table",

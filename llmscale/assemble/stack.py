@@ -72,6 +72,10 @@ class Pools:
                 pool.stop()
         return pool
 
+    def opened(self) -> Iterable[Pool]:
+        """Return the pools that were asked for until now."""
+        return self._pools.values()
+
     def stop(self) -> None:
         """Begin no further call in any pool."""
         self._stopped = True

@@ -13,6 +13,7 @@ from llmscale.balance.window import Window
 from llmscale.contracts import Allowance, Provider
 from llmscale.cost import Prices
 from llmscale.records import Failure, FailureKind, Quota
+from llmscale.stats import Bound
 
 if TYPE_CHECKING:
     from llmscale.balance.pool import Pool
@@ -82,6 +83,25 @@ class Endpoint:
             self.rests_until_s - now_s, self.pace.wait_s(now_s), self.rate.wait_s(now_s), 0.0
         )
         return wait_s if self.allowance is None else max(wait_s, self.allowance.wait_s(tokens))
+
+    def held_by(self, now_s: float, tokens: int) -> Bound:
+        """Tell what keeps a call of `tokens` from going out longest."""
+        rest_s = max(self.rests_until_s - now_s, self.pace.wait_s(now_s))
+        learned_s = self.rate.wait_s(now_s)
+        limit: Bound = "requests"
+        limit_s = 0.0
+        if self.allowance is not None:
+            limit, limit_s = self.allowance.held_by(tokens)
+        longest_s = max(rest_s, learned_s, limit_s)
+        if longest_s == limit_s:
+            return limit
+        return "retries" if longest_s == rest_s else "requests"
+
+    def no_place_by(self) -> Bound:
+        """Tell why no further call may be in flight: what is set, what it bears, or a probe."""
+        if self.health.is_probed:
+            return "retries"
+        return "concurrency" if self.in_flight >= self.capacity else "provider"
 
     def is_free(self, now_s: float, tokens: int = 0) -> bool:
         """Tell whether a call may start now."""

@@ -8,13 +8,16 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 from llmscale.balance.endpoint import Endpoint
+from llmscale.balance.holds import Holds
 from llmscale.balance.retry_budget import RetryBudget
 from llmscale.balance.strategies import Strategy
 from llmscale.errors import CallFailed, CallStopped
 from llmscale.records import Failure
+from llmscale.stats import Bound
 
 
 class _Turn(NamedTuple):
@@ -44,6 +47,7 @@ class Pool:
         self._strategy = strategy
         self.patience_s = patience_s
         self.retries = RetryBudget()
+        self.holds = Holds()
         self._waiting: deque[_Turn] = deque()
         self._alarm: asyncio.TimerHandle | None = None
         self._stopped = False
@@ -90,6 +94,8 @@ class Pool:
         except asyncio.CancelledError:
             if place.done() and not place.cancelled() and place.exception() is None:
                 self.release(place.result())  # handed over in the moment of the cancellation
+            if self._first() is None:
+                self.holds.switch(None, loop.time())
             raise
 
     def release(self, endpoint: Endpoint) -> None:
@@ -119,6 +125,11 @@ class Pool:
         """Say so."""
         message = f"needs about {tokens} tokens, and the limit is {self.most_tokens:.0f} a minute"
         return CallFailed(Failure(kind="invalid_request", message=message), 0)
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for a place; those that have given up may be among them."""
+        return len(self._waiting)
 
     @property
     def ejections(self) -> int:
@@ -158,6 +169,7 @@ class Pool:
             if not turn.place.done():
                 turn.place.set_exception(error())
         self._waiting.clear()
+        self.holds.switch(None, asyncio.get_running_loop().time())
 
     def _pick(self, now_s: float, tried: set[Endpoint], tokens: int) -> Endpoint | None:
         """Choose and count in one step, so that no two calls see the same free place."""
@@ -183,6 +195,13 @@ class Pool:
                 return
             self._waiting.popleft()
             turn.place.set_result(chosen)
+        self.holds.switch(None, loop.time())
+
+    def _no_place(self) -> Bound:
+        """Tell why no endpoint has a place: what is set, what the provider bears, a probe."""
+        held = {e.no_place_by() for e in self._endpoints}
+        order: tuple[Bound, ...] = ("concurrency", "provider", "retries")
+        return next(by for by in order if by in held)
 
     def _first(self) -> _Turn | None:
         """Return who has waited longest, leaving out who has given up."""
@@ -196,7 +215,9 @@ class Pool:
             self._alarm.cancel()
             self._alarm = None
         now_s = loop.time()
-        waits_s = [e.opens_in_s(now_s, tokens) for e in self._endpoints if e.has_place()]
-        wait_s = min(waits_s, default=float("inf"))
+        placed = [(e.opens_in_s(now_s, tokens), e) for e in self._endpoints if e.has_place()]
+        wait_s, next_one = min(placed, key=itemgetter(0), default=(float("inf"), None))
+        by = self._no_place() if next_one is None else next_one.held_by(now_s, tokens)
+        self.holds.switch(by, now_s)
         if wait_s != float("inf"):  # else another one, that has no place now, will let it out
             self._alarm = loop.call_at(now_s + wait_s, self._serve)

@@ -25,10 +25,10 @@ from llmscale.balance.trials import (
     counts_as_retry,
     stamped,
 )
-from llmscale.contracts import Budget
+from llmscale.contracts import Bill, Budget
 from llmscale.errors import CallFailed, CallStopped, ProviderRefused
 from llmscale.records import Failure, Reply, Request
-from llmscale.stats import Stats
+from llmscale.stats import Stats, Waited
 from llmscale.tokens import TokenEstimate
 
 log = logging.getLogger(__name__)
@@ -64,6 +64,8 @@ class Balanced:
         self._dice = dice or random.Random()  # noqa: S311 (jitter, no secret)
         self._budget = budget
         self._stopping = asyncio.Event()
+        self.backing_off = 0  # calls between two attempts
+        self.waiting_for_money = 0
         self._estimates: dict[str, TokenEstimate] = {}
 
     def stop(self) -> None:
@@ -120,13 +122,32 @@ class Balanced:
         past the rest that its endpoint may ask for meanwhile.
         """
         if self._budget is None:
-            return Place(await call.pool.acquire(tried, call.tokens))
-        bill = await self._budget.reserve(call.model, call.most_usd)
+            return Place(*await self._endpoint(call, tried))
+        began_s = asyncio.get_running_loop().time()
+        bill = await self._reserved(self._budget, call)
+        for_money_s = asyncio.get_running_loop().time() - began_s
         try:
-            return Place(await call.pool.acquire(tried, call.tokens), bill)
+            endpoint, waited = await self._endpoint(call, tried)
         except BaseException:
             bill.settle(0.0)
             raise
+        return Place(endpoint, waited._replace(limited_s=waited.limited_s + for_money_s), bill)
+
+    async def _reserved(self, budget: Budget, call: Call) -> Bill:
+        self.waiting_for_money += 1
+        try:
+            return await budget.reserve(call.model, call.most_usd)
+        finally:
+            self.waiting_for_money -= 1
+
+    async def _endpoint(self, call: Call, tried: set[Endpoint]) -> tuple[Endpoint, Waited]:
+        loop, holds = asyncio.get_running_loop(), call.pool.holds
+        began_s = loop.time()
+        limited_s = holds.limited_s(began_s)
+        endpoint = await call.pool.acquire(tried, call.tokens)
+        ended_s = loop.time()
+        limited_s = holds.limited_s(ended_s) - limited_s
+        return endpoint, Waited(max(0.0, ended_s - began_s - limited_s), limited_s)
 
     async def _next_place(
         self, call: Call, endpoint: Endpoint, trials: Trials, failure: Failure
@@ -153,10 +174,10 @@ class Balanced:
 
     async def _billed(self, place: Place, call: Call, attempt: int) -> list[Reply]:
         if place.bill is None:
-            return await self._attempt(place.endpoint, call, attempt)
+            return await self._attempt(place, call, attempt)
         cost_usd = None  # as it stays after a cancellation
         try:
-            replies = await self._attempt(place.endpoint, call, attempt)
+            replies = await self._attempt(place, call, attempt)
             cost_usd = cost_of_replies_usd(replies)
         except CallFailed as error:
             cost_usd = cost_of_failure_usd(error.failure)
@@ -165,8 +186,8 @@ class Balanced:
             place.bill.settle(cost_usd)
         return replies
 
-    async def _attempt(self, endpoint: Endpoint, call: Call, attempt: int) -> list[Reply]:
-        loop = asyncio.get_running_loop()
+    async def _attempt(self, place: Place, call: Call, attempt: int) -> list[Reply]:
+        loop, endpoint = asyncio.get_running_loop(), place.endpoint
         began_s = loop.time()
         try:
             async with asyncio.timeout(self._policy.timeout_s):
@@ -181,7 +202,9 @@ class Balanced:
             ended_s = loop.time()
             latency_s = ended_s - began_s
             answered = [stamped(r, endpoint, call.model, attempt, latency_s) for r in replies]
-            self._stats.add_attempt(endpoint.name, call.model, latency_s, answered)
+            self._stats.add_attempt(
+                endpoint.name, call.model, latency_s, answered, waited=place.waited
+            )
             endpoint.answered(began_s, ended_s, sum(r.usage.output_tokens for r in replies))
             call.settle(endpoint, replies)
             return answered
@@ -227,11 +250,14 @@ class Balanced:
         """Raises `CallStopped` at a stop."""
         if not delay_s:
             return
+        self.backing_off += 1
         try:
             async with asyncio.timeout(delay_s):
                 await self._stopping.wait()
         except TimeoutError:
             return
+        finally:
+            self.backing_off -= 1
         raise CallStopped
 
 

@@ -9,6 +9,7 @@ from llmscale.balance.endpoint import Endpoint
 from llmscale.balance.pool import Pool
 from llmscale.contracts import Bill
 from llmscale.records import Failure, Reply, Request
+from llmscale.stats import Waited
 from llmscale.tokens import TokenEstimate
 
 # what says that something took too long after it was taken on, or does not say what it did
@@ -39,6 +40,7 @@ class Place(NamedTuple):
     """Where an attempt may go out now, and the money for it."""
 
     endpoint: Endpoint
+    waited: Waited
     bill: Bill | None = None  # None: it may cost what it costs
 
 

@@ -3,13 +3,18 @@
 Reads ahead in a thread, and no further than there is room. Sends nothing and writes nothing.
 """
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 from llmscale.records import Outcome, Row
 
 
 class Feed(Protocol):
     """Hands out each row of the input once."""
+
+    @property
+    def waits_for(self) -> Literal["users", "disk"]:
+        """What keeps the next row, where there is one to come."""
+        ...
 
     async def next(self) -> Row | None:
         """Return the next row that may be worked on, None at the end or after `stop`.

@@ -10,7 +10,7 @@ after those of greedy ones wait with it.
 import asyncio
 from collections import deque
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Literal, Protocol
 
 from llmscale.feed.fair_queue import LOOKAHEAD, Allowances, FairQueue
 from llmscale.feed.passes import Passes, Read
@@ -43,6 +43,11 @@ class ByUser:
         self._turn = asyncio.Lock()  # one waits for a row, the others for their turn to wait
         self._changed = asyncio.Event()
         self._stopped = False
+
+    @property
+    def waits_for(self) -> Literal["users", "disk"]:
+        """What keeps the next row: the users whose rows are here, or the reading of more."""
+        return "users" if self._queue else "disk"
 
     async def next(self) -> Row | None:
         """Return a row of the next user who may go, None at the end or after `stop`."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Iterator
+from typing import Literal
 
 from llmscale.records import Outcome, Row
 
@@ -16,6 +17,11 @@ class InOrder:
         self._ahead: asyncio.Future[list[Row] | None] | None = None
         self._arrival = asyncio.Event()  # of the block that is being read
         self._ended = False
+
+    @property
+    def waits_for(self) -> Literal["disk"]:
+        """What keeps the next row: it is being read."""
+        return "disk"
 
     async def next(self) -> Row | None:
         """Return the next row, None at the end."""

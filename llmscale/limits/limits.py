@@ -6,7 +6,7 @@ from itertools import chain
 
 from llmscale.limits.bucket import Bucket
 from llmscale.limits.day_cap import DayCap
-from llmscale.records import Quota
+from llmscale.records import Limit, Quota
 
 
 class Limits:
@@ -49,6 +49,13 @@ class Limits:
         if self._tokens_a_day:
             wait_s = max(wait_s, self._tokens_a_day.wait_s(tokens))
         return wait_s
+
+    def held_by(self, tokens: int) -> tuple[Limit, float]:
+        """Return which limit a call of `tokens` waits for longest, and for how many seconds."""
+        requests = [self._requests, self._requests_a_day]
+        requests_s = max((cap.wait_s(1) for cap in requests if cap is not None), default=0.0)
+        wait_s = self.wait_s(tokens)
+        return ("tokens" if wait_s > requests_s else "requests"), wait_s
 
     def take(self, tokens: int) -> None:
         """Count a call that goes out."""

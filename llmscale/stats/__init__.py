@@ -4,17 +4,24 @@ Counts, sums and mergeable sketches only, so that the size is the same after ten
 million. Rows are counted by model, calls by endpoint and model. Decides nothing and prints nothing.
 """
 
-from llmscale.stats.counts import Calls, Lookups, Rows, Spend
+from llmscale.stats.bounds import BOUNDS, Bound
+from llmscale.stats.counts import Calls, Lookups, Rows, Spend, Waited
 from llmscale.stats.latency import QUANTILES, RELATIVE_ACCURACY, Latency
+from llmscale.stats.series import Progressed, Series
 from llmscale.stats.totals import Stats
 
 __all__ = [
+    "BOUNDS",
     "QUANTILES",
     "RELATIVE_ACCURACY",
+    "Bound",
     "Calls",
     "Latency",
     "Lookups",
+    "Progressed",
     "Rows",
+    "Series",
     "Spend",
     "Stats",
+    "Waited",
 ]

@@ -2,12 +2,34 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from llmscale.records import FailureKind, Outcome, Reply, Usage
 from llmscale.stats.latency import Latency
+
+
+class Saved:
+    """What was not paid for again."""
+
+    def __init__(self) -> None:
+        self.tokens = 0
+        self.usd = 0.0
+
+    def add(self, reply: Reply) -> None:
+        """Count one reply that was there already."""
+        self.tokens += reply.usage.input_tokens + reply.usage.output_tokens
+        self.usd += reply.cost_usd or 0.0
+
+    def merge(self, other: "Saved") -> None:
+        """Take in another count."""
+        self.tokens += other.tokens
+        self.usd += other.usd
+
+    def summary(self) -> dict[str, Any]:
+        """Return the numbers as JSON."""
+        return {"tokens": self.tokens, "usd": round(self.usd, 9)}
 
 
 class Rows:
@@ -19,8 +41,8 @@ class Rows:
         self.cached = 0  # of those answered: from the cache
         self.deduped = 0  # of those answered: by the call of another row
         self.fallback = 0  # of those answered: by another model than the row's
-        self.saved_tokens = 0  # by both
-        self.saved_usd = 0.0
+        self.saved_by_cache = Saved()
+        self.saved_by_sharing = Saved()
         self.failures: Counter[FailureKind] = Counter()
         self.latency = Latency()  # from being taken up to the answer
 
@@ -28,6 +50,16 @@ class Rows:
     def failed(self) -> int:
         """Rows without an answer."""
         return self.failures.total()
+
+    @property
+    def saved_tokens(self) -> int:
+        """Tokens that were not paid for again."""
+        return self.saved_by_cache.tokens + self.saved_by_sharing.tokens
+
+    @property
+    def saved_usd(self) -> float:
+        """Dollars that were not paid again."""
+        return self.saved_by_cache.usd + self.saved_by_sharing.usd
 
     def add(self, outcome: Outcome) -> None:
         """Count one row."""
@@ -45,8 +77,7 @@ class Rows:
     def _add_saving(self, reply: Reply) -> None:
         self.cached += reply.cached
         self.deduped += reply.deduped
-        self.saved_tokens += reply.usage.input_tokens + reply.usage.output_tokens
-        self.saved_usd += reply.cost_usd or 0.0
+        (self.saved_by_cache if reply.cached else self.saved_by_sharing).add(reply)
 
     def merge(self, other: "Rows") -> None:
         """Take in another count."""
@@ -55,8 +86,8 @@ class Rows:
         self.cached += other.cached
         self.deduped += other.deduped
         self.fallback += other.fallback
-        self.saved_tokens += other.saved_tokens
-        self.saved_usd += other.saved_usd
+        self.saved_by_cache.merge(other.saved_by_cache)
+        self.saved_by_sharing.merge(other.saved_by_sharing)
         self.failures.update(other.failures)
         self.latency.merge(other.latency)
 
@@ -118,6 +149,16 @@ class Lots:
         }
 
 
+class Waited(NamedTuple):
+    """How long a call waited until it went out."""
+
+    queued_s: float  # for a place among the calls in flight
+    limited_s: float  # for a limit, a rest, a learned pace, or money
+
+
+NOT_WAITED = Waited(0.0, 0.0)
+
+
 class Calls:
     """What was sent, what came back, and what it cost: every attempt counts, answered or not."""
 
@@ -127,13 +168,26 @@ class Calls:
         self.usage = Usage()
         self.cost_usd = 0.0
         self.unpriced = 0  # attempts whose price is unknown: `cost_usd` leaves them out
-        self.latency = Latency()  # of attempts that were answered
+        # of attempts that were answered: waiting for a place, for a limit or a rest; the call
+        self.queued = Latency()
+        self.limited = Latency()
+        self.latency = Latency()
+        self.total = Latency()
 
-    def add(self, latency_s: float, replies: Sequence[Reply], failure: FailureKind | None) -> None:
+    def add(
+        self,
+        latency_s: float,
+        replies: Sequence[Reply],
+        failure: FailureKind | None,
+        waited: Waited = NOT_WAITED,
+    ) -> None:
         """Count one attempt. A failed one has a reply too where it was paid for."""
         self.attempts += 1
         if failure is None:
+            self.queued.add(waited.queued_s)
+            self.limited.add(waited.limited_s)
             self.latency.add(latency_s)
+            self.total.add(waited.queued_s + waited.limited_s + latency_s)
         else:
             self.failures[failure] += 1
         for reply in replies:
@@ -150,7 +204,10 @@ class Calls:
         self.usage += other.usage
         self.cost_usd += other.cost_usd
         self.unpriced += other.unpriced
+        self.queued.merge(other.queued)
+        self.limited.merge(other.limited)
         self.latency.merge(other.latency)
+        self.total.merge(other.total)
 
     @property
     def known_cost_usd(self) -> float | None:
@@ -166,7 +223,10 @@ class Calls:
             "tokens": {name: getattr(self.usage, name) for name in Usage.__struct_fields__},
             "cost_usd": None if cost_usd is None else round(cost_usd, 9),
             "unpriced": self.unpriced,
+            "queued_s": self.queued.summary(),
+            "limited_s": self.limited.summary(),
             "latency_s": self.latency.summary(),
+            "total_s": self.total.summary(),
         }
 
 

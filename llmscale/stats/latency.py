@@ -3,6 +3,7 @@
 from ddsketch import DDSketch
 
 RELATIVE_ACCURACY = 0.01
+MOST_BINS = 40
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
 
@@ -35,3 +36,22 @@ class Latency:
         quantiles = {name: self._sketch.get_quantile_value(q) for name, q in QUANTILES.items()}
         figures = {**quantiles, "mean": self._sketch.sum / count, "max": self._max_s}
         return {name: round(seconds, 6) for name, seconds in figures.items()}
+
+    def histogram(self) -> dict[str, list[float]]:
+        """Return how many were up to so many seconds and above those before, in equal ratios.
+
+        Both lists are empty where nothing was counted; they have `MOST_BINS` entries at most.
+        """
+        store, mapping = self._sketch._store, self._sketch._mapping
+        zeros = round(self._sketch.count - store.count)
+        counts = {store.offset + i: n for i, n in enumerate(store.bins) if n}
+        uppers, found = ([0.0], [zeros]) if zeros else ([], [])
+        if counts:
+            first, last = min(counts), max(counts)
+            width = -(-(last - first + 1) // (MOST_BINS - 1))
+            for low in range(first, last + 1, width):
+                in_bin = sum(counts.get(key, 0) for key in range(low, low + width))
+                upper_s = mapping.value(min(low + width - 1, last)) * (1 + RELATIVE_ACCURACY)
+                uppers.append(round(upper_s, 6))
+                found.append(round(in_bin))
+        return {"upper_s": uppers, "rows": found}

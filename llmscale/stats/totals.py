@@ -1,9 +1,13 @@
 """Everything that a run counts, by model and by endpoint; sums are made when they are asked for."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from llmscale.records import FailureKind, Outcome, Reply
-from llmscale.stats.counts import Calls, Lookups, Lots, Rows, Spend
+from llmscale.stats.bounds import Bound
+from llmscale.stats.counts import NOT_WAITED, Calls, Lookups, Lots, Rows, Spend, Waited
+from llmscale.stats.series import Progressed, Series
+from llmscale.stats.users import Users
 
 
 class Stats:
@@ -15,6 +19,9 @@ class Stats:
         self._lookups: dict[str, Lookups] = {}  # by model
         self.done = 0  # rows that have an outcome
         self.lots = Lots()
+        self.users = Users()
+        self.series = Series()
+        self.held_s: defaultdict[Bound, float] = defaultdict(float)  # what the run was held back by
 
     def add_outcome(self, outcome: Outcome) -> None:
         """Count what became of a row."""
@@ -24,6 +31,8 @@ class Stats:
         if rows is None:
             rows = self._rows[model] = Rows()
         rows.add(outcome)
+        if outcome.row.user is not None:
+            self.users.add(outcome.row.user, outcome)
         self.done += 1
 
     def add_attempt(
@@ -33,12 +42,13 @@ class Stats:
         latency_s: float,
         replies: Sequence[Reply],
         failure: FailureKind | None = None,
+        waited: Waited = NOT_WAITED,
     ) -> None:
         """Count one call to an endpoint."""
         calls = self._calls.get((endpoint, model))
         if calls is None:
             calls = self._calls[endpoint, model] = Calls()
-        calls.add(latency_s, replies, failure)
+        calls.add(latency_s, replies, failure, waited)
 
     def add_lookup(self, model: str, *, hit: bool) -> None:
         """Count one question to the cache."""
@@ -58,12 +68,26 @@ class Stats:
         """Take in the numbers of another shard."""
         self.done += other.done
         self.lots.merge(other.lots)
+        self.users.merge(other.users)
+        self.series.merge(other.series)
+        for by, seconds in other.held_s.items():
+            self.held_s[by] += seconds
         for model, rows in other._rows.items():
             self._rows.setdefault(model, Rows()).merge(rows)
         for key, calls in other._calls.items():
             self._calls.setdefault(key, Calls()).merge(calls)
         for model, lookups in other._lookups.items():
             self._lookups.setdefault(model, Lookups()).merge(lookups)
+
+    def progressed(self) -> Progressed:
+        """Return what has come to an end, without the distributions, which take their time."""
+        calls = self._calls.values()
+        return Progressed(
+            self.done,
+            sum(rows.failed for rows in self._rows.values()),
+            sum(c.usage.input_tokens + c.usage.output_tokens for c in calls),
+            sum(c.cost_usd for c in calls),
+        )
 
     def rows(self) -> Rows:
         """Return the count of all rows."""

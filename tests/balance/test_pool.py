@@ -16,7 +16,7 @@ from llmscale.contracts import Allowance
 from llmscale.cost import Prices
 from llmscale.errors import CallFailed, CallStopped
 from llmscale.limits import Limits
-from llmscale.records import Failure, Quota
+from llmscale.records import Failure, Limit, Quota
 from tests.balance import Unasked
 
 NOBODY: set[Endpoint] = set()
@@ -30,6 +30,9 @@ class Spaced:
         self.taken: list[int] = []
         self._gap_s = gap_s
         self._opens_at_s = 0.0
+
+    def held_by(self, tokens: int) -> tuple[Limit, float]:
+        return "requests", self.wait_s(tokens)
 
     def wait_s(self, tokens: int) -> float:
         if self.most_tokens is not None and tokens > self.most_tokens:

@@ -18,7 +18,7 @@ from llmscale.contracts import Allowance
 from llmscale.cost import Prices
 from llmscale.errors import CallFailed, CallStopped, ProviderRefused
 from llmscale.limits import Limits
-from llmscale.records import Failure, FailureKind, Quota, Reply, Request, Usage
+from llmscale.records import Failure, FailureKind, Limit, Quota, Reply, Request, Usage
 from llmscale.stats import Calls, Stats
 from tests.virtual_time import now_s
 
@@ -521,6 +521,9 @@ class Counted:
 
     def wait_s(self, tokens: int) -> float:
         return 0.0
+
+    def held_by(self, tokens: int) -> tuple[Limit, float]:
+        return "tokens", 0.0
 
     def take(self, tokens: int) -> None:
         self.taken.append(tokens)
