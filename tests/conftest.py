@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.reliability.figures import shown, table
+
 # timings are never judged: machines are shared and noisy
 settings.register_profile("llmscale", deadline=None)
 settings.load_profile("llmscale")
@@ -19,3 +21,11 @@ def _outer_loop() -> Iterator[None]:
     yield
     asyncio.set_event_loop(None)
     loop.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the table of what the reliability cases have shown, if any ran."""
+    if figures := shown(terminalreporter.stats):
+        terminalreporter.section("reliability")
+        for line in table(figures):
+            terminalreporter.line(line)

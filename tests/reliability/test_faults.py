@@ -11,7 +11,7 @@ import pytest
 
 from tests.reliability import faults
 from tests.reliability.faults import most_within
-from tests.reliability.figures import Figure, print_table
+from tests.reliability.figures import Figure, Shows
 
 QUICK: list[Callable[[], Figure]] = [
     partial(faults.accuracy, 60, 10**9),
@@ -58,24 +58,21 @@ def campaign() -> list[Any]:
 
 
 @pytest.mark.parametrize("case", QUICK, ids=named)
-def test_a_fault_costs_no_more_than_its_goal(case: Callable[[], Figure]) -> None:
+def test_a_fault_costs_no_more_than_its_goal(case: Callable[[], Figure], shows: Shows) -> None:
     figure = case()
-    assert figure.met, figure
+    shows(figure)
     assert figure.bad == 0
 
 
-def test_a_limit_four_times_too_high_is_learned_from_the_refusals() -> None:
+def test_a_limit_four_times_too_high_is_learned_from_the_refusals(shows: Shows) -> None:
     """P02: what is refused in the warm-up is no fault."""
-    figure = faults.p02()
-    assert figure.met, figure
+    shows(faults.p02())
 
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("case", campaign())
-def test_every_case_meets_its_goal(case: Callable[[], Figure]) -> None:
-    figure = case()
-    print_table([figure])
-    assert figure.met, figure
+def test_every_case_meets_its_goal(case: Callable[[], Figure], shows: Shows) -> None:
+    shows(case())
 
 
 def test_the_densest_moment_is_the_one_that_is_found() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from llmscale.config import UserLimit
 from tests.reliability import users
-from tests.reliability.figures import Figure, print_table
+from tests.reliability.figures import Figure, Shows
 from tests.reliability.test_faults import named
 from tests.reliability.users import CASES, memory, share_of_the_width, share_under_limits
 
@@ -23,14 +23,13 @@ QUICK: list[Callable[[], Figure]] = [
 
 
 @pytest.mark.parametrize("case", QUICK, ids=named)
-def test_each_user_gets_its_share_and_costs_no_memory(case: Callable[[], Figure]) -> None:
-    figure = case()
-    assert figure.met, figure
+def test_each_user_gets_its_share_and_costs_no_memory(
+    case: Callable[[], Figure], shows: Shows
+) -> None:
+    shows(case())
 
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("case", [c for cases in CASES.values() for c in cases], ids=named)
-def test_every_case_of_users_meets_its_goal(case: Callable[[], Figure]) -> None:
-    figure = case()
-    print_table([figure])
-    assert figure.met, figure
+def test_every_case_of_users_meets_its_goal(case: Callable[[], Figure], shows: Shows) -> None:
+    shows(case())
