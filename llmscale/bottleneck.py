@@ -48,7 +48,10 @@ def _of_workers(now: Moment) -> dict[Bound, float]:
     """Nobody waits for a place: what the workers do tells."""
     if not now.workers:
         return {"disk": 1.0}
-    busy: Bound = "concurrency" if now.can_take_more else "provider"
+    if not now.in_flight and not now.backing_off:
+        busy: Bound = "disk"  # they look into the cache
+    else:
+        busy = "concurrency" if now.can_take_more else "provider"
     parts: Counter[Bound] = Counter()
     parts[now.rows_wait_for] += now.for_rows
     parts["disk"] += now.for_room

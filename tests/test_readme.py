@@ -42,8 +42,8 @@ from llmscale.providers.failures import _STOPS_JOB
 from llmscale.providers.sim import SimSettings
 from llmscale.reader.rows import PASSED_FIELDS, REQUEST_FIELDS
 from llmscale.records import FailureKind, FinishReason, Usage
-from llmscale.report import SCHEMA_VERSION
-from llmscale.stats import Spend
+from llmscale.report.building import SCHEMA_VERSION
+from llmscale.stats import BOUNDS, Spend
 from llmscale.tokens import CHARACTERS_PER_TOKEN
 from llmscale.writer import MAX_UNWRITTEN
 from tests.cli.tool import Run, environment, llmscale, read_rows
@@ -574,7 +574,7 @@ def test_the_fields_of_a_batch_line_are_those_of_the_text(example: Path) -> None
         assert list(line) == code(told.partition(".")[0])
 
 
-PARTS = {"rows", "calls", "cache", "lots", "job"}
+PARTS = {"rows", "calls", "cache", "lots", "users", "verdict", "timeline", "job"}
 
 
 def paths_of(report: dict[str, Any]) -> list[str]:
@@ -587,7 +587,7 @@ def paths_of(report: dict[str, Any]) -> list[str]:
             (model,) = value.values()
             paths += [f"models.NAME.{field}" for field in model]
         elif name == "endpoints":
-            paths += ["endpoints.NAME", "endpoints.NAME.limits"]
+            paths += ["endpoints.NAME", "endpoints.NAME.ejections", "endpoints.NAME.limits"]
         else:
             paths.append(name)
     return paths
@@ -602,9 +602,10 @@ def test_the_fields_of_the_report_are_those_of_the_table(example: Path) -> None:
     (model,) = report["models"].values()
     assert set(model["rows"]) == set(report["rows"]) - {"total", "kept", "pending"}
     (endpoint,) = report["endpoints"].values()
-    assert set(model["calls"]) == set(report["calls"]) == set(endpoint) - {"limits"}
+    assert set(model["calls"]) == set(report["calls"]) == set(endpoint) - {"ejections", "limits"}
     for name, fields in (
         ("latency_s", report["rows"]["latency_s"]),
+        ("latency_histogram", report["rows"]["latency_histogram"]),
         ("tokens", report["calls"]["tokens"]),
         ("spend", report["job"]["spend"]),
         ("limits", endpoint["limits"]),
@@ -613,6 +614,10 @@ def test_the_fields_of_the_report_are_those_of_the_table(example: Path) -> None:
         assert line
         assert code(line[1]) == list(fields)
     assert list(msgspec.structs.asdict(Spend())) == list(report["job"]["spend"])
+
+
+def test_what_can_hold_a_run_back_is_told_in_its_order() -> None:
+    assert [code(row[0])[0] for row in table(section("The verdict"))] == list(BOUNDS)
 
 
 def test_the_files_beside_an_output_are_those_of_the_table(example: Path) -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
+from llmscale.assemble.meter import Meter
 from llmscale.assemble.models import Models
 from llmscale.assemble.stack import Opened, stacked
 from llmscale.assemble.stopping import run_stoppable
@@ -49,6 +50,8 @@ async def answer_rows(
             feed, stack.answers, sink, writer, stack.width, input_ended=stack.input_ended
         )
 
+        meter = Meter(stats, pipeline, feed, stack, opened)
+
         def stop() -> None:
             pipeline.stop()
             stack.stop()
@@ -58,7 +61,8 @@ async def answer_rows(
             budget.when_reached = stop
         try:
             async with asyncio.TaskGroup() as group:
-                aside = [group.create_task(c) for c in (progress.watch(), _sync_often(sync))]
+                watching = (progress.watch(), meter.watch(), _sync_often(sync))
+                aside = [group.create_task(c) for c in watching]
                 try:
                     await run_stoppable(pipeline.run(), stop)
                 finally:

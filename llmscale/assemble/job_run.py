@@ -13,9 +13,9 @@ from itertools import chain, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmscale import report as reports
 from llmscale.assemble.models import Models
 from llmscale.assemble.money import budget_of, check_budget, with_rows_left
+from llmscale.bottleneck import Settings, verdict
 from llmscale.config import Config
 from llmscale.contracts import OutcomeSink
 from llmscale.errors import JobError
@@ -28,7 +28,9 @@ from llmscale.reader.rows import Parses, rows_of
 from llmscale.reader.sources import STDIN, Line, Source, blocks_of_lines
 from llmscale.reader.survey import is_batch_line, survey
 from llmscale.records import Row
-from llmscale.report import JobFacts
+from llmscale.report.building import JobFacts, build, encode
+from llmscale.report.files import default_path
+from llmscale.report.table import print_table, summary_line
 from llmscale.stats import Stats
 
 if TYPE_CHECKING:
@@ -93,7 +95,7 @@ class JobRun:
             max_cost_usd=config.max_cost,
             unseen_usd=job.spending.unseen_usd,
         )
-        path = config.report or str(reports.default_path(job.files.output))
+        path = config.report or str(default_path(job.files.output))
         self._report(exit_code, str(job.files.output), facts, path, opened)
         if failed is not None:
             raise failed
@@ -173,6 +175,7 @@ class JobRun:
             lines = begun if begun and is_done is None else self._lines()
             return rows_of(self._parser, lines, limit, either(has_answer, is_done))
 
+        self._stats.held_s["start"] += time.monotonic() - self._began_s
         run_loop(
             answer_rows(
                 self._config,
@@ -203,30 +206,36 @@ class JobRun:
             from llmscale.assemble.caching import note_use  # loaded with the cache by now
 
             note_use(self._config, replies, self._stats, self._started, output)
-        report = reports.build(
+        wall_s = time.monotonic() - self._began_s
+        report = build(
             self._stats,
             facts,
             inputs=[source.name for source in self._sources],
             output=output,
             started=self._started,
-            wall_s=time.monotonic() - self._began_s,
+            wall_s=wall_s,
             exit_code=exit_code,
             cache_mode=self._config.cache_mode,
             store=replies.summary() if replies is not None else None,
-            limits={endpoint.name: endpoint.limits() for endpoint in opened.endpoints.values()},
+            endpoints={e.name: e.summary() for e in opened.endpoints.values()},
+            verdict=verdict(self._stats.held_s, wall_s, _settings(self._config, opened)),
         )
         if path is not None:
             try:
-                replace_file(Path(path), reports.encode(report))
+                replace_file(Path(path), encode(report))
             except JobError as error:  # the answers matter more
                 log.error("%s", error)
         if self._config.quiet:
             return
         if sys.stderr.isatty() and self._config.log_format == "text":
-            reports.print_table(report)
+            print_table(report)
             log.info("answers in %s, report in %s", output, path or "no file")
         else:
-            log.info("%s -> %s", reports.summary_line(report), output)
+            log.info("%s -> %s", summary_line(report), output)
+
+
+def _settings(config: Config, opened: "Opened") -> Settings:
+    return Settings(opened.width(config), is_local=opened.is_local)
 
 
 def _close(opened: "Opened") -> None:

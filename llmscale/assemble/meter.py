@@ -3,11 +3,8 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
 
-from llmscale.balance.endpoint import Endpoint
-from llmscale.balance.pool import Pool
-from llmscale.balance.retrying import Balanced
+from llmscale.assemble.stack import Opened, Stack
 from llmscale.bottleneck import Moment, shares
 from llmscale.feed import Feed
 from llmscale.pipeline import Pipeline
@@ -20,26 +17,16 @@ class Meter:
     """Counts the time since the last look as what is found now."""
 
     def __init__(
-        self,
-        stats: Stats,
-        pipeline: Pipeline,
-        feed: Feed,
-        balanced: Balanced,
-        pools: Callable[[], Iterable[Pool]],
-        endpoints: Sequence[Endpoint],
-        *,
-        is_local: bool,
+        self, stats: Stats, pipeline: Pipeline, feed: Feed, stack: Stack, opened: Opened
     ) -> None:
-        """`is_local`: all models run in this process; more calls at once would not be faster."""
         self._stats = stats
         self._pipeline = pipeline
         self._feed = feed
-        self._balanced = balanced
-        self._pools = pools
-        self._endpoints = endpoints
-        self._is_local = is_local
+        self._stack = stack
+        self._endpoints = list(opened.endpoints.values())
+        self._is_local = opened.is_local
         # of a local model's threads nothing is known but that they are many
-        self._cpu_s = time.thread_time if is_local else time.process_time
+        self._cpu_s = time.thread_time if opened.is_local else time.process_time
         self._ended = Progressed()
         self._began_s = self._seen_s = asyncio.get_running_loop().time()
         self._used_s = self._cpu_s()
@@ -70,15 +57,15 @@ class Meter:
         self._seen_s, self._used_s, self._ended = now_s, used_s, ended
 
     def _moment(self, cpu: float) -> Moment:
-        held: Counter[Bound] = Counter({"budget": self._balanced.waiting_for_money})
-        for pool in self._pools():
+        held: Counter[Bound] = Counter({"budget": self._stack.balanced.waiting_for_money})
+        for pool in self._stack.pools.opened():
             if pool.holds.by is not None:
                 held[pool.holds.by] += pool.waiting
         pipeline = self._pipeline
         return Moment(
             held=held,
             in_flight=sum(endpoint.in_flight for endpoint in self._endpoints),
-            backing_off=self._balanced.backing_off,
+            backing_off=self._stack.balanced.backing_off,
             workers=pipeline.workers,
             for_rows=pipeline.waiting_for_rows,
             for_room=pipeline.waiting_for_room,

@@ -20,7 +20,7 @@ from llmscale.reader.rows import rows_of
 from llmscale.reader.sources import STDIN, Source, blocks_of_lines, expand
 from llmscale.reader.survey import survey
 from llmscale.records import Request
-from llmscale.report import default_path
+from llmscale.report.files import default_path
 
 MAX_BAD_ROWS = 10
 

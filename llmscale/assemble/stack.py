@@ -98,6 +98,11 @@ class Opened(NamedTuple):
             return calls
         return (calls + 1) * config.embed_batch_size  # while they are out, one more lot gathers
 
+    @property
+    def is_local(self) -> bool:
+        """Tell whether all models run in this process: more calls at once would not be faster."""
+        return all(split_model(endpoint.model)[0] == "local" for endpoint in self.endpoints)
+
     async def aclose(self) -> None:
         """Close all of it."""
         for endpoint in self.endpoints.values():

@@ -4,7 +4,7 @@ Everything that is known of an endpoint meets here: its limits, its health, its 
 and told, and never waits.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llmscale.balance.health import Health
 from llmscale.balance.learned_rate import LearnedRate
@@ -155,11 +155,14 @@ class Endpoint:
         self._quota = quota
         return self.allowance.learn(quota)
 
-    def limits(self) -> dict[str, float | None]:
-        """Return the limits as set, as reported and as learned from refusals, as JSON."""
-        found = {} if self.allowance is None else self.allowance.summary()
+    def summary(self) -> dict[str, Any]:
+        """Return its illnesses, and its limits as set, as reported and as learned, as JSON."""
+        limits = {} if self.allowance is None else self.allowance.summary()
         learned_rpm = round(self.rate.peak_per_s * 60, 1) if self.rate.is_known else None
-        return {**found, "learned_rpm": learned_rpm}
+        return {
+            "ejections": self.health.ejections,
+            "limits": {**limits, "learned_rpm": learned_rpm},
+        }
 
     def end(self) -> None:
         """Count a call that is over; of those in flight, the oldest are taken to end first."""

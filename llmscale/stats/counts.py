@@ -102,6 +102,7 @@ class Rows:
             "failed": self.failed,
             "failures": dict(self.failures.most_common()),
             "latency_s": self.latency.summary(),
+            "latency_histogram": self.latency.histogram(),
         }
 
 
@@ -164,6 +165,7 @@ class Calls:
 
     def __init__(self) -> None:
         self.attempts = 0
+        self.retries = 0  # of those: not the first of a call
         self.failures: Counter[FailureKind] = Counter()
         self.usage = Usage()
         self.cost_usd = 0.0
@@ -180,9 +182,11 @@ class Calls:
         replies: Sequence[Reply],
         failure: FailureKind | None,
         waited: Waited = NOT_WAITED,
+        attempt: int = 1,
     ) -> None:
         """Count one attempt. A failed one has a reply too where it was paid for."""
         self.attempts += 1
+        self.retries += attempt > 1
         if failure is None:
             self.queued.add(waited.queued_s)
             self.limited.add(waited.limited_s)
@@ -200,6 +204,7 @@ class Calls:
     def merge(self, other: "Calls") -> None:
         """Take in another count."""
         self.attempts += other.attempts
+        self.retries += other.retries
         self.failures.update(other.failures)
         self.usage += other.usage
         self.cost_usd += other.cost_usd
@@ -219,6 +224,7 @@ class Calls:
         cost_usd = self.known_cost_usd
         return {
             "attempts": self.attempts,
+            "retries": self.retries,
             "failures": dict(self.failures.most_common()),
             "tokens": {name: getattr(self.usage, name) for name in Usage.__struct_fields__},
             "cost_usd": None if cost_usd is None else round(cost_usd, 9),

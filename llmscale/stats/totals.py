@@ -43,12 +43,13 @@ class Stats:
         replies: Sequence[Reply],
         failure: FailureKind | None = None,
         waited: Waited = NOT_WAITED,
+        attempt: int = 1,
     ) -> None:
         """Count one call to an endpoint."""
         calls = self._calls.get((endpoint, model))
         if calls is None:
             calls = self._calls[endpoint, model] = Calls()
-        calls.add(latency_s, replies, failure, waited)
+        calls.add(latency_s, replies, failure, waited, attempt)
 
     def add_lookup(self, model: str, *, hit: bool) -> None:
         """Count one question to the cache."""

@@ -57,7 +57,7 @@ def test_the_limits_are_those_that_are_set_a_minute_and_a_day() -> None:
     one = only(of_sim(rpm="10/s", tpm=5_000, burst=5, rpd=3, tpd=4_000))
     assert one.allowance is not None
     assert one.allowance.most_tokens == 4_000
-    summary = one.limits()
+    summary = one.summary()["limits"]
     assert (summary["rpm"], summary["tpm"]) == (600, 5_000)
 
 

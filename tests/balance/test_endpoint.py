@@ -182,13 +182,13 @@ async def test_without_an_allowance_nothing_is_learned() -> None:
 
 
 async def test_its_limits_are_told_as_set_as_reported_and_as_learned() -> None:
-    assert endpoint().limits() == {"learned_rpm": None}
+    assert endpoint().summary() == {"ejections": 0, "limits": {"learned_rpm": None}}
     one = endpoint(limits=Limits(600, 10_000), quota=Quota(tokens_per_min=5_000.0))
     one.learn_limits()
     for second in range(61):
         one.start(second, 0)
     one.failed(failed("rate_limited", retry_after_s=1), 60, 60)
-    told = one.limits()
+    told = one.summary()["limits"]
     assert told["learned_rpm"] == pytest.approx(60, rel=0.06)
     del told["learned_rpm"]
     assert told == {"rpm": 600, "tpm": 10_000, "reported_rpm": None, "reported_tpm": 5_000}

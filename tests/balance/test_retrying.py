@@ -738,7 +738,7 @@ async def test_a_limit_that_the_provider_tells_is_kept_and_said_once(
         "a says that it takes 60 requests a minute, where 600 are set; it gets the lower"
     ]
     assert now_s() > 15
-    limits = bench.endpoints[0].limits()
+    limits = bench.endpoints[0].summary()["limits"]
     assert (limits["rpm"], limits["reported_rpm"]) == (600, 60)
 
 

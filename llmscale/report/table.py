@@ -1,0 +1,123 @@
+"""The report on a terminal: a line for a log, or a small table with remarks."""
+
+from typing import Any
+
+from llmscale.logs import printable
+
+
+def summary_line(report: dict[str, Any]) -> str:
+    """Return the report in one line, for a log."""
+    rows, calls = report["rows"], report["calls"]
+    parts = [
+        f"{rows['kept'] + rows['answered']} of {rows['total']} rows answered",
+        f"{rows['failed']} failed",
+        f"{_tokens(calls):,} tokens",
+        _dollars(calls),
+        f"{report['wall_s']:.1f} s",
+    ]
+    if rows["cached"] or rows["deduped"]:
+        parts.insert(2, f"{rows['cached']} from the cache, {rows['deduped']} shared a call")
+    if rows["truncated"]:
+        parts.insert(2, f"{rows['truncated']} cut at max_tokens")
+    return ", ".join(parts)
+
+
+def print_table(report: dict[str, Any]) -> None:
+    """Show the report on stderr as a small table."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title="llmscale", title_justify="left", title_style="bold", box=None)
+    for name, justify in _COLUMNS:
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for model, part in report["models"].items():
+        cells = _cells(part["rows"], part["calls"], report["wall_s"])
+        table.add_row(*(Text(printable(cell)) for cell in (model, *cells)))
+    if len(report["models"]) != 1:
+        cells = _cells(report["rows"], report["calls"], report["wall_s"])
+        table.add_row("all", *cells, style="bold")
+    console = Console(stderr=True)
+    console.print(table)
+    for line in _remarks(report):
+        console.print(Text(printable(line)))
+
+
+_COLUMNS = (
+    ("model", "left"),
+    ("answered", "right"),
+    ("failed", "right"),
+    ("retries", "right"),
+    ("rows/s", "right"),
+    ("p50 s", "right"),
+    ("p99 s", "right"),
+    ("tokens", "right"),
+    ("cost", "right"),
+)
+
+
+def _cells(rows: dict[str, Any], calls: dict[str, Any], wall_s: float) -> list[str]:
+    done = rows["answered"] + rows["failed"]
+    latency = rows["latency_s"]
+    return [
+        f"{rows['answered']:,}",
+        f"{rows['failed']:,}",
+        f"{calls['retries']:,}",
+        f"{done / wall_s:,.1f}" if wall_s else "-",
+        _seconds(latency["p50"]),
+        _seconds(latency["p99"]),
+        f"{_tokens(calls):,}",
+        _dollars(calls),
+    ]
+
+
+def _remarks(report: dict[str, Any]) -> list[str]:
+    """What a person should know and the table does not say."""
+    rows = report["rows"]
+    remarks = []
+    if rows["kept"]:
+        remarks.append(f"{rows['kept']:,} rows were answered by earlier runs")
+    if rows["cached"] or rows["deduped"]:
+        cache = report["cache"]
+        remarks.append(
+            f"{rows['cached']:,} rows came from the cache and {rows['deduped']:,} shared a call: "
+            f"{cache['saved_tokens']:,} tokens and ${cache['saved_usd']:.4f} saved"
+        )
+    if rows["truncated"]:
+        remarks.append(
+            f"{rows['truncated']:,} answers were cut at max_tokens (finish_reason length)"
+        )
+    for kind, count in rows["failures"].items():
+        remarks.append(f"{count:,} rows failed: {kind}")
+    if rows["pending"]:
+        remarks.append(f"{rows['pending']:,} rows are pending; the same command resumes")
+    if report["paid_again_at_most"]:
+        count = report["paid_again_at_most"]
+        remarks.append(f"{count:,} rows were in flight when a run died: paid again at most")
+    remarks += _verdict(report["verdict"])
+    return remarks
+
+
+def _verdict(verdict: dict[str, Any]) -> list[str]:
+    """What held the run back, and the one thing to change."""
+    if verdict["main"] in ("start", "end"):
+        return []
+    advice = f" ({verdict['advice']})" if verdict["advice"] else ""
+    return [f"{verdict['says']}{advice}"]
+
+
+def _tokens(calls: dict[str, Any]) -> int:
+    tokens = calls["tokens"]
+    return int(tokens["input_tokens"] + tokens["output_tokens"])
+
+
+def _dollars(calls: dict[str, Any]) -> str:
+    cost_usd = calls["cost_usd"]
+    if cost_usd is None:
+        return "cost unknown"
+    at_least = "at least " if calls["unpriced"] else ""
+    return f"{at_least}${cost_usd:.4f}" if cost_usd else f"{at_least}$0"
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}" if value < 10 else f"{value:.1f}"
