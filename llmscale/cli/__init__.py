@@ -13,6 +13,7 @@ from llmscale.cli.cache import app as cache
 from llmscale.cli.embed import embed
 from llmscale.cli.limits import limits
 from llmscale.cli.mock import mock
+from llmscale.cli.report import ReportCommand, report
 from llmscale.cli.run import run
 from llmscale.cli.search import search
 from llmscale.cli.verify import verify
@@ -33,6 +34,7 @@ app.command()(run)
 app.command()(embed)
 app.command()(limits)
 app.command()(mock)
+app.command(cls=ReportCommand)(report)
 app.command()(search)
 app.command()(verify)
 app.add_typer(cache, name="cache")

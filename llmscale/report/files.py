@@ -20,6 +20,12 @@ def default_path(output: Path) -> Path:
     return output.with_name(name + ".report.json")
 
 
+def page_path(output: Path) -> Path:
+    """Return where the page of a report goes: `x.report.html`."""
+    report = output if output.name.endswith(".report.json") else default_path(output)
+    return report.with_suffix(".html")
+
+
 def load(path: Path) -> dict[str, Any]:
     """Return a report, given its own file or the output that it is of.
 

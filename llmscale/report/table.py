@@ -3,6 +3,7 @@
 from typing import Any
 
 from llmscale.logs import printable
+from llmscale.report.amounts import dollars, seconds, tokens_of
 
 
 def summary_line(report: dict[str, Any]) -> str:
@@ -11,8 +12,8 @@ def summary_line(report: dict[str, Any]) -> str:
     parts = [
         f"{rows['kept'] + rows['answered']} of {rows['total']} rows answered",
         f"{rows['failed']} failed",
-        f"{_tokens(calls):,} tokens",
-        _dollars(calls),
+        f"{tokens_of(calls):,} tokens",
+        dollars(calls),
         f"{report['wall_s']:.1f} s",
     ]
     if rows["cached"] or rows["deduped"]:
@@ -39,7 +40,7 @@ def print_table(report: dict[str, Any]) -> None:
         table.add_row("all", *cells, style="bold")
     console = Console(stderr=True)
     console.print(table)
-    for line in _remarks(report):
+    for line in (*remarks(report), *held_back(report["verdict"])):
         console.print(Text(printable(line)))
 
 
@@ -64,60 +65,40 @@ def _cells(rows: dict[str, Any], calls: dict[str, Any], wall_s: float) -> list[s
         f"{rows['failed']:,}",
         f"{calls['retries']:,}",
         f"{done / wall_s:,.1f}" if wall_s else "-",
-        _seconds(latency["p50"]),
-        _seconds(latency["p99"]),
-        f"{_tokens(calls):,}",
-        _dollars(calls),
+        seconds(latency["p50"]),
+        seconds(latency["p99"]),
+        f"{tokens_of(calls):,}",
+        dollars(calls),
     ]
 
 
-def _remarks(report: dict[str, Any]) -> list[str]:
+def remarks(report: dict[str, Any]) -> list[str]:
     """What a person should know and the table does not say."""
     rows = report["rows"]
-    remarks = []
+    found = []
     if rows["kept"]:
-        remarks.append(f"{rows['kept']:,} rows were answered by earlier runs")
+        found.append(f"{rows['kept']:,} rows were answered by earlier runs")
     if rows["cached"] or rows["deduped"]:
         cache = report["cache"]
-        remarks.append(
+        found.append(
             f"{rows['cached']:,} rows came from the cache and {rows['deduped']:,} shared a call: "
             f"{cache['saved_tokens']:,} tokens and ${cache['saved_usd']:.4f} saved"
         )
     if rows["truncated"]:
-        remarks.append(
-            f"{rows['truncated']:,} answers were cut at max_tokens (finish_reason length)"
-        )
+        found.append(f"{rows['truncated']:,} answers were cut at max_tokens (finish_reason length)")
     for kind, count in rows["failures"].items():
-        remarks.append(f"{count:,} rows failed: {kind}")
+        found.append(f"{count:,} rows failed: {kind}")
     if rows["pending"]:
-        remarks.append(f"{rows['pending']:,} rows are pending; the same command resumes")
+        found.append(f"{rows['pending']:,} rows are pending; the same command resumes")
     if report["paid_again_at_most"]:
         count = report["paid_again_at_most"]
-        remarks.append(f"{count:,} rows were in flight when a run died: paid again at most")
-    remarks += _verdict(report["verdict"])
-    return remarks
+        found.append(f"{count:,} rows were in flight when a run died: paid again at most")
+    return found
 
 
-def _verdict(verdict: dict[str, Any]) -> list[str]:
-    """What held the run back, and the one thing to change."""
+def held_back(verdict: dict[str, Any]) -> list[str]:
+    """Return what held the run back, and the one thing to change, where a person can change it."""
     if verdict["main"] in ("start", "end"):
         return []
     advice = f" ({verdict['advice']})" if verdict["advice"] else ""
     return [f"{verdict['says']}{advice}"]
-
-
-def _tokens(calls: dict[str, Any]) -> int:
-    tokens = calls["tokens"]
-    return int(tokens["input_tokens"] + tokens["output_tokens"])
-
-
-def _dollars(calls: dict[str, Any]) -> str:
-    cost_usd = calls["cost_usd"]
-    if cost_usd is None:
-        return "cost unknown"
-    at_least = "at least " if calls["unpriced"] else ""
-    return f"{at_least}${cost_usd:.4f}" if cost_usd else f"{at_least}$0"
-
-
-def _seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}" if value < 10 else f"{value:.1f}"

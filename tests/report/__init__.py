@@ -9,6 +9,7 @@ from llmscale.records import Failure, FailureKind, Outcome, Reply, Request, Row,
 from llmscale.report.building import JobFacts, build
 from llmscale.stats import Bound, Spend, Stats
 
+STORE = {"stored": 1, "dropped": 2, "evicted": 3, "refused": 4, "errors": 5}
 AT_ENDPOINT = {"ejections": 0, "limits": {"learned_rpm": None}}
 
 

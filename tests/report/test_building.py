@@ -9,7 +9,7 @@ from llmscale.records import Usage
 from llmscale.report.building import SCHEMA_VERSION, encode
 from llmscale.report.table import summary_line
 from llmscale.stats import Stats
-from tests.report import add_row, add_row_for_nothing, built, mixed_stats
+from tests.report import STORE, add_row, add_row_for_nothing, built, mixed_stats
 
 TOP_KEYS = {
     "schema",
@@ -56,7 +56,6 @@ CACHE_KEYS = {
     "saved_by_cache",
     "saved_by_sharing",
 }
-STORE = {"stored": 1, "dropped": 2, "evicted": 3, "refused": 4, "errors": 5}
 CALL_KEYS = {
     "attempts",
     "retries",

@@ -1,0 +1,64 @@
+"""`llmscale report`: look at a finished run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.core import TyperCommand
+
+from llmscale.cli import options
+
+BESIDE = ""  # the value of `--html` without one
+
+
+class ReportCommand(TyperCommand):
+    """Lets `--html` stand without a file, as the last word or before another option."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Give `--html` its value where it has none."""
+        given: list[str] = []
+        for word, following in zip(args, [*args[1:], "-"], strict=True):
+            given.append(word)
+            if word == "--html" and following.startswith("-"):
+                given.append(BESIDE)
+        return super().parse_args(ctx, given)
+
+
+def report(
+    output: Annotated[
+        Path, typer.Argument(metavar="OUT", help="What the run wrote, or its report.")
+    ],
+    html: Annotated[
+        str | None,
+        typer.Option(metavar="[FILE]", help="As a page of HTML. Default: NAME.report.html."),
+    ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(metavar="OUT", help="The output or report of an earlier run, to compare."),
+    ] = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Show what happened in a run, what it cost and what held it back."""
+    from llmscale import logs
+    from llmscale.cli.ending import ended
+
+    logs.set_up()
+    raise typer.Exit(ended(lambda: _report(output, html, baseline, as_json=as_json)))
+
+
+def _report(output: Path, html: str | None, baseline: Path | None, *, as_json: bool) -> int:
+    from llmscale.assemble import reporting
+
+    reports = reporting.load(output, baseline)
+    if html is not None:
+        path = reporting.write_page(reports, output, Path(html) if html != BESIDE else None)
+        typer.echo(f"report in {path}", err=True)
+    if as_json:
+        import orjson
+
+        typer.echo(orjson.dumps(reporting.as_json(reports), option=orjson.OPT_INDENT_2).decode())
+    elif html is None:
+        from llmscale.report.terminal import print_report
+
+        print_report(*reports)
+    return 0

@@ -1,0 +1,160 @@
+"""The tables of a report, as text: the same on a terminal and on the page."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from llmscale.report.amounts import dollars, seconds, share, tokens_of, usd
+from llmscale.report.comparing import compare
+
+
+class Section(NamedTuple):
+    """A table: its first column is text, the others are aligned as numbers."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+
+
+def sections(report: dict[str, Any], baseline: dict[str, Any] | None = None) -> list[Section]:
+    """Return the tables that have something to say. `baseline`: the report of an earlier run."""
+    made = [
+        *_compared(report, baseline),
+        _models(report),
+        _endpoints(report),
+        _waiting(report),
+        _failures("Failed rows", report["rows"]["failures"], report["rows"]["total"]),
+        _failures("Failed calls", report["calls"]["failures"], report["calls"]["attempts"]),
+        _users(report),
+        _cache(report),
+        _held(report),
+    ]
+    return [_narrowed(section) for section in made if section.rows]
+
+
+def _narrowed(section: Section) -> Section:
+    """Leave out the columns that say nothing in any row."""
+    columns = zip(*section.rows, strict=True)
+    kept = [n for n, cells in enumerate(columns) if not n or set(cells) - {"0", "-", ""}]
+    rows = [[row[n] for n in kept] for row in section.rows]
+    return Section(section.title, [section.columns[n] for n in kept], rows)
+
+
+def _compared(report: dict[str, Any], baseline: dict[str, Any] | None) -> Iterator[Section]:
+    if baseline is None:
+        return
+    words = {True: "better", False: "worse", None: ""}
+    rows = []
+    for c in compare(baseline, report):
+        ratio = "-" if c.ratio is None else f"{c.ratio:.2f}x"
+        rows.append([c.name, *c.said, ratio, words[c.is_better]])
+    yield Section("Beside the baseline", ["", "baseline", "this run", "ratio", ""], rows)
+
+
+def _models(report: dict[str, Any]) -> Section:
+    columns = ["model", "answered", "failed", "cached", "shared", "cut", "stood in"]
+    columns += ["tokens in", "tokens out", "cost", "p50 s", "p99 s"]
+    rows = []
+    for model, part in report["models"].items():
+        counts, calls = part["rows"], part["calls"]
+        names = ("answered", "failed", "cached", "deduped", "truncated", "fallback")
+        rows.append(
+            [
+                model,
+                *(f"{counts[name]:,}" for name in names),
+                f"{calls['tokens']['input_tokens']:,}",
+                f"{calls['tokens']['output_tokens']:,}",
+                dollars(calls),
+                seconds(counts["latency_s"]["p50"]),
+                seconds(counts["latency_s"]["p99"]),
+            ]
+        )
+    return Section("Models", columns, rows)
+
+
+def _endpoints(report: dict[str, Any]) -> Section:
+    columns = ["endpoint", "calls", "retries", "failed", "429", "ejections", "tokens", "cost"]
+    columns += ["rpm", "tpm", "learned rpm"]
+    rows = [
+        [
+            name,
+            f"{part['attempts']:,}",
+            f"{part['retries']:,}",
+            f"{sum(part['failures'].values()):,}",
+            f"{part['failures'].get('rate_limited', 0):,}",
+            f"{part['ejections']:,}",
+            f"{tokens_of(part):,}",
+            dollars(part),
+            *(_limit(part["limits"], limit) for limit in ("rpm", "tpm")),
+            _number(part["limits"].get("learned_rpm")),
+        ]
+        for name, part in report["endpoints"].items()
+    ]
+    return Section("Endpoints", columns, rows)
+
+
+def _limit(limits: dict[str, float | None], name: str) -> str:
+    """Return the lower of what is set and what the provider has said."""
+    known = [v for v in (limits.get(name), limits.get(f"reported_{name}")) if v is not None]
+    return _number(min(known, default=None))
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}"
+
+
+def _waiting(report: dict[str, Any]) -> Section:
+    parts = ("queued_s", "limited_s", "latency_s", "total_s")
+    columns = ["seconds of a call"]
+    for word in ("queued", "limited", "in the model", "total"):
+        columns += [f"{word} p50", "p99"]
+    places = [*report["endpoints"].items()]
+    if len(report["models"]) > 1:
+        places += [(model, part["calls"]) for model, part in report["models"].items()]
+    rows = []
+    for name, calls in dict(places).items():
+        if calls["total_s"]["p50"] is not None:
+            cells = ((calls[part]["p50"], calls[part]["p99"]) for part in parts)
+            rows.append([name, *(seconds(v) for pair in cells for v in pair)])
+    return Section("Where calls spend their time", columns, rows)
+
+
+def _failures(title: str, failures: dict[str, int], of: int) -> Section:
+    rows = [[kind, f"{n:,}", share(n / of if of else None)] for kind, n in failures.items()]
+    return Section(title, ["type", "count", "share"], rows)
+
+
+def _users(report: dict[str, Any]) -> Section:
+    users = report["users"]
+    listed: Iterable[tuple[str, dict[str, Any]]] = [(u["user"], u) for u in users["top"]]
+    if users["others"]:
+        listed = [*listed, ("all others", users["others"])]
+    rows = [
+        [name, f"{u['rows']:,}", f"{u['failed']:,}", f"{u['tokens']:,}", usd(u["cost_usd"])]
+        for name, u in listed
+    ]
+    return Section("Users", ["user", "rows", "failed", "tokens", "cost"], rows)
+
+
+def _cache(report: dict[str, Any]) -> Section:
+    cache = report["cache"]
+    rows = []
+    if cache["hits"] or cache["misses"]:
+        text = f"{cache['hits']:,} of {cache['hits'] + cache['misses']:,} look-ups"
+        rows.append(["hit rate", share(cache["hit_rate"]), text])
+    for name, saved in (
+        ("saved by the cache", cache["saved_by_cache"]),
+        ("saved by shared calls", cache["saved_by_sharing"]),
+    ):
+        if saved["tokens"]:
+            rows.append([name, usd(saved["usd"]), f"{saved['tokens']:,} tokens"])
+    troubles = ("dropped", "evicted", "refused", "errors")
+    rows += [[name, f"{cache[name]:,}", ""] for name in troubles if cache.get(name)]
+    return Section("Cache", ["", "", ""], rows)
+
+
+def _held(report: dict[str, Any]) -> Section:
+    wall_s = report["wall_s"]
+    found = [(by, s) for by, s in report["verdict"]["seconds"].items() if s]
+    found.sort(key=lambda part: -part[1])
+    rows = [[by, seconds(s), share(s / wall_s if wall_s else None)] for by, s in found]
+    return Section("What held the run back", ["", "seconds", "share"], rows)

@@ -1,0 +1,101 @@
+"""The tables of a report: what is in them, and that empty ones are left out."""
+
+from llmscale.records import Failure, Outcome, Row
+from llmscale.report.sections import Section, sections
+from llmscale.stats import Stats
+from tests.report import STORE, add_row, add_row_for_nothing, built, mixed_stats
+
+
+def titled(found: list[Section], title: str) -> Section:
+    return next(section for section in found if section.title == title)
+
+
+def cells(section: Section, name: str) -> list[str]:
+    column = section.columns.index(name)
+    return [row[column] for row in section.rows]
+
+
+def test_a_run_of_nothing_has_only_its_time() -> None:
+    assert [s.title for s in sections(built(Stats(), 0))] == ["What held the run back"]
+
+
+def test_each_model_and_each_endpoint_has_a_line() -> None:
+    found = sections(built(mixed_stats(), 5))
+    assert cells(titled(found, "Models"), "model") == ["sim/a", "sim/b"]
+    assert cells(titled(found, "Models"), "answered") == ["2", "1"]
+    endpoints = titled(found, "Endpoints")
+    assert cells(endpoints, "endpoint") == ["at sim/a", "at sim/b"]
+    assert cells(endpoints, "calls") == ["5", "1"]
+    assert cells(endpoints, "retries") == ["2", "0"]
+    assert cells(endpoints, "429") == ["1", "0"]
+    assert cells(endpoints, "cost") == ["$1.0000", "cost unknown"]
+
+
+def test_a_column_that_says_nothing_is_left_out() -> None:
+    endpoints = titled(sections(built(mixed_stats(), 5)), "Endpoints")
+    assert not {"ejections", "rpm", "tpm", "learned rpm"} & set(endpoints.columns)
+    assert all(len(row) == len(endpoints.columns) for row in endpoints.rows)
+
+
+def test_of_two_limits_the_lower_is_shown() -> None:
+    stats = Stats()
+    add_row(stats, "sim/a")
+    report = built(stats, 1)
+    report["endpoints"]["at sim/a"]["limits"] = {
+        "rpm": 600.0,
+        "reported_rpm": 500.0,
+        "tpm": None,
+        "reported_tpm": 9000.0,
+        "learned_rpm": 480.4,
+    }
+    endpoints = titled(sections(report), "Endpoints")
+    limits = [cells(endpoints, name) for name in ("rpm", "tpm", "learned rpm")]
+    assert limits == [["500"], ["9,000"], ["480"]]
+
+
+def test_failures_are_shares_of_all_rows_and_of_all_calls() -> None:
+    found = sections(built(mixed_stats(), 5))
+    assert titled(found, "Failed rows").rows == [
+        ["timeout", "1", "20.0 %"],
+        ["bad_row", "1", "20.0 %"],
+    ]
+    assert ["timeout", "2", "33.3 %"] in titled(found, "Failed calls").rows
+
+
+def test_users_beyond_the_dearest_are_one_line() -> None:
+    stats = Stats()
+    failure = Failure(kind="bad_row", message="")
+    for number in range(25):
+        row = Row(index=number, user=f"u{number:02}", failure=failure)
+        stats.add_outcome(Outcome(row=row, failure=failure))
+    users = titled(sections(built(stats, 25)), "Users")
+    assert len(users.rows) == 21
+    assert users.rows[-1][0] == "all others"
+    assert cells(users, "rows")[-1] == "5"
+
+
+def test_what_the_cache_saved_is_told_apart_from_what_sharing_saved() -> None:
+    stats = Stats()
+    add_row_for_nothing(stats, "sim/a", cached=True)
+    stats.add_lookup("sim/a", hit=True)
+    cache = titled(sections(built(stats, 1, store=STORE)), "Cache")
+    assert cache.rows[0] == ["hit rate", "100.0 %", "1 of 1 look-ups"]
+    assert ["saved by the cache", "$0.5000", "30 tokens"] in cache.rows
+    assert "saved by shared calls" not in [row[0] for row in cache.rows]
+    assert ["refused", "4", ""] in cache.rows
+
+
+def test_what_held_the_run_back_longest_comes_first() -> None:
+    held = sections(built(Stats(), 0, wall_s=2.0, held_s={"tokens": 0.5, "requests": 1.0}))
+    assert titled(held, "What held the run back").rows == [
+        ["requests", "1.000", "50.0 %"],
+        ["tokens", "0.500", "25.0 %"],
+        ["end", "0.500", "25.0 %"],
+    ]
+
+
+def test_beside_a_baseline_the_figures_of_both_come_first() -> None:
+    report = built(mixed_stats(), 5)
+    first, *_ = sections(report, report)
+    assert first.title == "Beside the baseline"
+    assert ["rows", "5", "5", "1.00x"] in first.rows
