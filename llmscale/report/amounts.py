@@ -3,6 +3,11 @@
 from typing import Any
 
 
+def counted(number: int, noun: str) -> str:
+    """Return `1 row`, `2,000 rows`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def tokens_of(calls: dict[str, Any]) -> int:
     """Return all tokens of calls, in and out."""
     tokens = calls["tokens"]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from llmscale.logs import printable
-from llmscale.report.amounts import dollars, seconds, tokens_of
+from llmscale.report.amounts import counted, dollars, seconds, tokens_of, usd
 
 
 def summary_line(report: dict[str, Any]) -> str:
@@ -77,22 +77,23 @@ def remarks(report: dict[str, Any]) -> list[str]:
     rows = report["rows"]
     found = []
     if rows["kept"]:
-        found.append(f"{rows['kept']:,} rows were answered by earlier runs")
+        found.append(f"{counted(rows['kept'], 'row')} answered by earlier runs")
     if rows["cached"] or rows["deduped"]:
         cache = report["cache"]
         found.append(
-            f"{rows['cached']:,} rows came from the cache and {rows['deduped']:,} shared a call: "
-            f"{cache['saved_tokens']:,} tokens and ${cache['saved_usd']:.4f} saved"
+            f"{counted(rows['cached'], 'row')} from the cache, {rows['deduped']:,} by the call of "
+            f"another row: {cache['saved_tokens']:,} tokens and {usd(cache['saved_usd'])} saved"
         )
     if rows["truncated"]:
-        found.append(f"{rows['truncated']:,} answers were cut at max_tokens (finish_reason length)")
+        cut = counted(rows["truncated"], "answer")
+        found.append(f"{cut} cut at max_tokens (finish_reason length)")
     for kind, count in rows["failures"].items():
-        found.append(f"{count:,} rows failed: {kind}")
+        found.append(f"{counted(count, 'row')} failed: {kind}")
     if rows["pending"]:
-        found.append(f"{rows['pending']:,} rows are pending; the same command resumes")
+        found.append(f"{counted(rows['pending'], 'row')} pending; the same command resumes")
     if report["paid_again_at_most"]:
-        count = report["paid_again_at_most"]
-        found.append(f"{count:,} rows were in flight when a run died: paid again at most")
+        count = counted(report["paid_again_at_most"], "row")
+        found.append(f"{count} in flight when a run died: paid again at most")
     return found
 
 
