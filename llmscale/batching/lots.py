@@ -1,0 +1,112 @@
+"""Which rows go out together: each joins the fullest lot that still takes it.
+
+Several lots of a model gather at once where texts differ much in length, so that a long one does
+not send away a lot that short ones would have filled. All of them together hold no more rows than
+one full lot has: the lots that gather never keep the calls from having rows.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from llmscale.records import Reply, Request
+
+
+class LotCaps(NamedTuple):
+    """When a lot is full. A row that is above a cap by itself is a lot by itself."""
+
+    items: int = 50
+    tokens: int = 100_000
+    size_bytes: int = 1_000_000
+    wait_s: float = 1.0  # after the first row came
+
+
+class Item(msgspec.Struct, frozen=True, eq=False):
+    """A row in a lot."""
+
+    request: Request
+    tokens: int
+    size_bytes: int
+    settled: "asyncio.Future[Reply]"
+
+
+class Lot:
+    """Rows that go out together."""
+
+    __slots__ = ("_caps", "closed", "fill", "items", "size_bytes", "tokens")
+
+    def __init__(self, caps: LotCaps) -> None:
+        self._caps = caps
+        self.items: list[Item] = []
+        self.tokens = 0
+        self.size_bytes = 0
+        self.fill = 0.0  # the share of the cap that it is closest to
+        self.closed = asyncio.Event()
+
+    def takes(self, item: Item) -> bool:
+        """Tell whether a row stays within the caps. The number of rows does: a full lot is closed.
+
+        The first row of a lot is not asked.
+        """
+        return (
+            self.tokens + item.tokens <= self._caps.tokens
+            and self.size_bytes + item.size_bytes <= self._caps.size_bytes
+        )
+
+    def add(self, item: Item) -> None:
+        """Take in a row."""
+        caps = self._caps
+        self.items.append(item)
+        self.tokens += item.tokens
+        self.size_bytes += item.size_bytes
+        fill = max(
+            len(self.items) / caps.items,
+            self.tokens / caps.tokens,
+            self.size_bytes / caps.size_bytes,
+        )
+        self.fill = min(1.0, fill)
+
+
+class OpenLots:
+    """The lots of one model that take rows."""
+
+    def __init__(self, caps: LotCaps) -> None:
+        self._caps = caps
+        self._lots: list[Lot] = []
+        self._rows = 0  # in all of them
+
+    def put(self, item: Item) -> Lot:
+        """Add a row to the lot where the least room is left for others, and return that lot.
+
+        Closes it when it is full, and the fullest when the lots have as many rows as one may.
+        """
+        lot = _fullest(lot for lot in self._lots if lot.takes(item))
+        if lot is None:
+            lot = Lot(self._caps)
+            self._lots.append(lot)
+        lot.add(item)
+        self._rows += 1
+        if lot.fill == 1.0:
+            self.close(lot)
+        elif self._rows >= self._caps.items:
+            self.close(_fullest(self._lots) or lot)
+        return lot
+
+    def close(self, lot: Lot) -> None:
+        """Let a lot go out, if it is not out already."""
+        if not lot.closed.is_set():
+            self._lots.remove(lot)
+            self._rows -= len(lot.items)
+            lot.closed.set()
+
+    def close_all(self) -> None:
+        """Let all lots go out."""
+        for lot in list(self._lots):
+            self.close(lot)
+
+
+def _fullest(lots: Iterable[Lot]) -> Lot | None:
+    """Return the fullest, of equal ones that which began first; None where there is none."""
+    return max(lots, key=lambda lot: lot.fill, default=None)
