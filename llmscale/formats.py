@@ -5,6 +5,8 @@ failure in the place of an answer.
 """
 
 from base64 import b64encode
+from collections.abc import Callable
+from functools import cache
 from typing import Any, Literal
 
 import orjson
@@ -42,7 +44,7 @@ def _vector_line(outcome: Outcome, *, as_numbers: bool) -> dict[str, Any]:
     place = row.place
     vector: Any = reply.vector if reply is not None else None
     if vector is not None:
-        vector = _numbers(vector) if as_numbers else b64encode(vector).decode()
+        vector = _numbers_of()(vector) if as_numbers else b64encode(vector).decode()
     return {
         "id": row.id,
         "index": row.index,
@@ -154,10 +156,11 @@ def _error(failure: Failure) -> dict[str, Any]:
     return {"type": failure.kind, "message": failure.message, "retryable": failure.retryable}
 
 
-def _numbers(vector: bytes) -> Any:
+@cache
+def _numbers_of() -> Callable[[bytes], Any]:
     from llmscale.vectors import numbers_of  # numpy, only where there are vectors
 
-    return numbers_of(vector)
+    return numbers_of
 
 
 def _usage(reply: Reply) -> dict[str, int]:

@@ -6,7 +6,6 @@ one full lot has: the lots that gather never keep the calls from having rows.
 """
 
 import asyncio
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -82,7 +81,10 @@ class OpenLots:
 
         Closes it when it is full, and the fullest when the lots have as many rows as one may.
         """
-        lot = _fullest(lot for lot in self._lots if lot.takes(item))
+        lot: Lot | None = None
+        for other in self._lots:
+            if (lot is None or other.fill > lot.fill) and other.takes(item):
+                lot = other
         if lot is None:
             lot = Lot(self._caps)
             self._lots.append(lot)
@@ -91,7 +93,7 @@ class OpenLots:
         if lot.fill == 1.0:
             self.close(lot)
         elif self._rows >= self._caps.items:
-            self.close(_fullest(self._lots) or lot)
+            self.close(max(self._lots, key=lambda lot: lot.fill))
         return lot
 
     def close(self, lot: Lot) -> None:
@@ -105,8 +107,3 @@ class OpenLots:
         """Let all lots go out."""
         for lot in list(self._lots):
             self.close(lot)
-
-
-def _fullest(lots: Iterable[Lot]) -> Lot | None:
-    """Return the fullest, of equal ones that which began first; None where there is none."""
-    return max(lots, key=lambda lot: lot.fill, default=None)
