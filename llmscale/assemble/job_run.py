@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmscale import report as reports
+from llmscale.assemble.file_counts import FileCounts
 from llmscale.assemble.models import Models
 from llmscale.assemble.money import budget_of, check_budget, with_rows_left
 from llmscale.config import Config
@@ -51,12 +52,15 @@ class JobRun:
         sources: Sequence[Source],
         parser: Parses,
         task: Task,
+        files: FileCounts | None = None,
     ) -> None:
+        """`files`: those that the rows were made of; None: rows were rows."""
         self._config = config
         self._sources = sources
         self._models = models
         self._parser = parser
         self._task = task
+        self._files = files or FileCounts()
         self._stats = Stats()
         self._started = datetime.now(UTC)
         self._began_s = time.monotonic()
@@ -71,6 +75,8 @@ class JobRun:
         journal = job.journal
         kept = journal.answered
         _say_what_is_kept(job)
+        if kept:
+            self._files.keep(journal.has_answer)
         budget = budget_of(config, self._models, job.spending)
         failed: JobError | None = None
         try:
@@ -165,7 +171,8 @@ class JobRun:
 
         show = how_to_show(quiet=self._config.quiet, log_format=self._config.log_format)
         left_usd = None if budget is None else lambda: budget.left_usd
-        progress = Progress(self._stats, total, kept, show, left_usd)
+        unit, more = self._files.unit(total), self._files.figures
+        progress = Progress(self._stats, total, kept, show, left_usd, unit=unit, more=more)
         # the rows that were counted, though the file may have grown since
         limit = self._config.limit if total is None else total
 
@@ -179,7 +186,7 @@ class JobRun:
                 self._models,
                 opened,
                 feed_of(self._config, read, total),
-                sink,
+                self._files.counting(sink),
                 self._stats,
                 progress,
                 sync,
@@ -215,6 +222,7 @@ class JobRun:
             store=replies.summary() if replies is not None else None,
             limits={endpoint.name: endpoint.limits() for endpoint in opened.endpoints.values()},
         )
+        report["documents"] = self._files.summary()
         if path is not None:
             try:
                 replace_file(Path(path), reports.encode(report))
@@ -224,7 +232,8 @@ class JobRun:
             return
         if sys.stderr.isatty() and self._config.log_format == "text":
             reports.print_table(report)
-            log.info("answers in %s, report in %s", output, path or "no file")
+            made = "vectors" if self._task == "embedding" else "answers"
+            log.info("%s in %s, report in %s", made, output, path or "no file")
         else:
             log.info("%s -> %s", reports.summary_line(report), output)
 
