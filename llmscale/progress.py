@@ -65,7 +65,8 @@ class Reading:
             if self._show == "log":
                 log.info("reading: %d files, %d chunks", self.files, self.chunks)
                 continue
-            bar = bar or tqdm(desc="reading", unit="file", dynamic_ncols=True, leave=False)
+            if bar is None:  # what is read in a moment has none
+                bar = tqdm(desc="reading", unit="file", dynamic_ncols=True, leave=False)
             bar.set_postfix_str(f"{self.chunks:,} chunks", refresh=False)
             bar.n = self.files
             bar.refresh()

@@ -21,6 +21,7 @@ from llmscale.progress import (
 )
 from llmscale.records import Failure, Outcome, Reply, Request, Row, Usage
 from llmscale.stats import Stats
+from tests.cli.tool import wait_until
 
 ROW = Row(index=0, request=Request(model="sim/a", messages=[]))
 
@@ -170,10 +171,10 @@ def test_a_terminal_sees_how_far_files_are_read_and_nothing_stays(
 ) -> None:
     terminal = on_a_terminal(monkeypatch)
     with Reading("bar", beat_s=0.001) as reading:
-        reading.files, reading.chunks = 3, 40
-        while "40 chunks" not in terminal.getvalue():
-            time.sleep(0.001)
+        for reading.files, reading.chunks in ((3, 40), (7, 90)):
+            wait_until(lambda: f"{reading.chunks} chunks" in terminal.getvalue())
     assert "3file" in terminal.getvalue()
+    assert "7file" in terminal.getvalue()
     assert terminal.getvalue().endswith("\r")
 
 
