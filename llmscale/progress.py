@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Literal, Self
 
-from tqdm import tqdm
-
 from llmscale.stats import Stats
 
 log = logging.getLogger(__name__)
@@ -60,6 +58,8 @@ class Reading:
             self._watching.join()
 
     def _watch(self) -> None:
+        from tqdm import tqdm
+
         bar = None
         while not self._ended.wait(self._beat_s):
             if self._show == "log":
@@ -115,6 +115,8 @@ class Progress:
         return f"{done}{total} {self._unit}s, {figures}"
 
     async def _watch_bar(self) -> None:
+        from tqdm import tqdm  # for terminals alone
+
         bar = tqdm(
             total=self._total,
             initial=self._kept,

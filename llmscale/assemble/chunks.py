@@ -11,16 +11,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from llmscale.config import Config
-from llmscale.documents import Block, Chunker, CompleteFiles, Walk, blocks_of_chunks
 from llmscale.errors import ConfigError
 from llmscale.job.files import storage_error
 from llmscale.progress import Reading
 from llmscale.reader.sources import STDIN, Source, blocks_of_lines, expand
+
+if TYPE_CHECKING:
+    from llmscale.documents import Block, CompleteFiles
 
 _ROW_ENDINGS = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
 
@@ -28,7 +30,7 @@ _ROW_ENDINGS = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
 class Found(NamedTuple):
     """What files there were."""
 
-    complete: CompleteFiles  # all files, those too that can't be read and have one row for that
+    complete: "CompleteFiles"  # all files, those too that can't be read and have one row for that
     failed: int = 0  # files and folders
     chunks: int = 0
     skipped: Mapping[str, int] = MappingProxyType({})  # files and folders, by the reason
@@ -83,6 +85,9 @@ def _copy_rows(names: list[str], spool: IO[bytes]) -> None:
 
 
 def _copy_chunks(config: Config, paths: list[str], spool: IO[bytes], reading: Reading) -> Found:
+    # not where rows are rows: patterns and all that is known of files have to be loaded
+    from llmscale.documents import Chunker, CompleteFiles, Walk, blocks_of_chunks
+
     complete = CompleteFiles()
     walk = Walk(paths, include=config.embed_include, exclude=config.embed_exclude)
     chunker = Chunker(
@@ -105,7 +110,7 @@ def _copy_chunks(config: Config, paths: list[str], spool: IO[bytes], reading: Re
     return Found(complete, failed, chunks, skipped)
 
 
-def _rows_of(block: Block) -> Iterator[dict[str, Any]]:
+def _rows_of(block: "Block") -> Iterator[dict[str, Any]]:
     for chunk in block.chunks:
         place = {"source": chunk.source, "start": chunk.start, "end": chunk.end}
         yield {"id": chunk.id, "text": chunk.text, "place": place}

@@ -44,6 +44,7 @@ class Batcher:
         self._stats = stats
         self._open: dict[str, OpenLots] = {}  # by model
         self._wait_s = caps.wait_s
+        self._loop = asyncio.get_running_loop()  # a system call, so not for each row
 
     def end(self) -> None:
         """Note that the input has ended: what is there goes out, and nothing waits long."""
@@ -57,7 +58,7 @@ class Batcher:
         if lots is None:
             lots = self._open[request.model] = OpenLots(self._caps)
         tokens, size_bytes = self._weights.of(request)
-        item = Item(request, tokens, size_bytes, asyncio.get_running_loop().create_future())
+        item = Item(request, tokens, size_bytes, self._loop.create_future())
         lot = lots.put(item)
         if lot.items[0] is item:
             await self._lead(lot, lots)

@@ -34,38 +34,48 @@ class Item(msgspec.Struct, frozen=True, eq=False):
 class Lot:
     """Rows that go out together."""
 
-    __slots__ = ("_caps", "closed", "fill", "items", "size_bytes", "tokens")
+    __slots__ = ("_caps", "closed", "items", "size_bytes", "tokens")
 
     def __init__(self, caps: LotCaps) -> None:
         self._caps = caps
         self.items: list[Item] = []
         self.tokens = 0
         self.size_bytes = 0
-        self.fill = 0.0  # the share of the cap that it is closest to
         self.closed = asyncio.Event()
 
-    def takes(self, item: Item) -> bool:
-        """Tell whether a row stays within the caps. The number of rows does: a full lot is closed.
+    @property
+    def is_full(self) -> bool:
+        """Tell whether no row at all could be added."""
+        caps = self._caps
+        return (
+            len(self.items) >= caps.items
+            or self.tokens >= caps.tokens
+            or self.size_bytes >= caps.size_bytes
+        )
 
-        The first row of a lot is not asked.
-        """
+    @property
+    def fill(self) -> float:
+        """The share of the cap that it is closest to."""
+        caps = self._caps
+        fill = max(
+            len(self.items) / caps.items,
+            self.tokens / caps.tokens,
+            self.size_bytes / caps.size_bytes,
+        )
+        return min(1.0, fill)
+
+    def takes(self, item: Item) -> bool:
+        """Tell whether a lot that is not full has room for this row too."""
         return (
             self.tokens + item.tokens <= self._caps.tokens
             and self.size_bytes + item.size_bytes <= self._caps.size_bytes
         )
 
     def add(self, item: Item) -> None:
-        """Take in a row."""
-        caps = self._caps
+        """Take in a row; the first one comes in however large it is."""
         self.items.append(item)
         self.tokens += item.tokens
         self.size_bytes += item.size_bytes
-        fill = max(
-            len(self.items) / caps.items,
-            self.tokens / caps.tokens,
-            self.size_bytes / caps.size_bytes,
-        )
-        self.fill = min(1.0, fill)
 
 
 class OpenLots:
@@ -83,14 +93,14 @@ class OpenLots:
         """
         lot: Lot | None = None
         for other in self._lots:
-            if (lot is None or other.fill > lot.fill) and other.takes(item):
+            if other.takes(item) and (lot is None or other.fill > lot.fill):
                 lot = other
         if lot is None:
             lot = Lot(self._caps)
             self._lots.append(lot)
         lot.add(item)
         self._rows += 1
-        if lot.fill == 1.0:
+        if lot.is_full:
             self.close(lot)
         elif self._rows >= self._caps.items:
             self.close(max(self._lots, key=lambda lot: lot.fill))

@@ -23,6 +23,7 @@ from llmscale.stats import Spend
 
 BLOCK_BYTES = 1024 * 1024
 BLOCK_LINES = 256
+READAHEAD_BYTES = 32 * 1024  # more would be read in vain where rows lie far apart
 
 _MISSING, _FAILED, _ANSWERED = 0, 1, 2
 
@@ -68,7 +69,7 @@ class Journal:
         """Take over the rows of OUT, which lie there in input order."""
         for index, (offset, raw) in enumerate(_lines(self._files.output)):
             if index < self.rows:
-                self._note(index, -offset - 1, orjson.loads(raw))
+                self._note(index, -offset - 1, answered=is_answered(orjson.loads(raw)))
 
     def load_partial(self) -> None:
         """Take over the rows that earlier runs appended, and cut a torn last line."""
@@ -82,7 +83,7 @@ class Journal:
             if line is None:
                 self.damaged_lines += 1
             else:
-                self._note(line["index"], offset + 1, line)
+                self._note(line["index"], offset + 1, answered=line["error"] is None)
                 self.kept_spend += _spend_of(line)
         try:
             os.ftruncate(self._descriptor, self._end)
@@ -104,7 +105,7 @@ class Journal:
             for line, raw in zip(lines, encoded, strict=True):
                 if self._end + len(raw) > end:
                     break
-                self._note(line["index"], self._end + 1, line)
+                self._note(line["index"], self._end + 1, answered=line["error"] is None)
                 self._end += len(raw)
                 self._lines_there += 1
                 self.added_usd += line["cost_usd"] or 0.0
@@ -170,9 +171,8 @@ class Journal:
         index = line["index"]
         return line if isinstance(index, int) and 0 <= index < self.rows else None
 
-    def _note(self, index: int, place: int, line: dict[str, Any]) -> None:
+    def _note(self, index: int, place: int, *, answered: bool) -> None:
         """Remember where a row lies. An answer is never replaced by a failure."""
-        answered = is_answered(line)
         if answered or self._states[index] != _ANSWERED:
             self._states[index] = _ANSWERED if answered else _FAILED
             self._places[index] = place
@@ -182,7 +182,7 @@ class _LinesAt:
     """Lines of a file by where they begin; those that follow one another need no seek."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
+        self._file = path.open("rb", buffering=READAHEAD_BYTES)
         self._at = 0
 
     def read(self, place: int) -> bytes:
