@@ -5,6 +5,8 @@ failure in the place of an answer.
 """
 
 from base64 import b64encode
+from collections.abc import Callable
+from functools import cache
 from typing import Any, Literal
 
 import orjson
@@ -23,14 +25,14 @@ def line_of(outcome: Outcome, output_format: OutputFormat = "llmscale") -> dict[
         return _vector_line(outcome, as_numbers=output_format == "numbers")
     row, reply, failure = outcome.row, outcome.reply, outcome.failure
     paid = reply or (failure.reply if failure else None)
-    line = {
+    line: dict[str, Any] = {
         "id": row.id,
         "index": row.index,
         "output": reply.text if reply else None,
         "model": _model(row, paid),
         "finish_reason": paid.finish_reason if paid else None,
-        **_facts(outcome, paid),
     }
+    _add_facts(line, outcome, paid)
     if reply is not None and reply.tool_calls:
         line["tool_calls"] = reply.tool_calls
     return line
@@ -42,8 +44,8 @@ def _vector_line(outcome: Outcome, *, as_numbers: bool) -> dict[str, Any]:
     place = row.place
     vector: Any = reply.vector if reply is not None else None
     if vector is not None:
-        vector = _numbers(vector) if as_numbers else b64encode(vector).decode()
-    return {
+        vector = _numbers_of()(vector) if as_numbers else b64encode(vector).decode()
+    line: dict[str, Any] = {
         "id": row.id,
         "index": row.index,
         "source": place.source if place else None,
@@ -53,22 +55,21 @@ def _vector_line(outcome: Outcome, *, as_numbers: bool) -> dict[str, Any]:
         "vector": vector,
         "truncated": reply.finish_reason == "length" if reply else False,
         "model": _model(row, paid),
-        **_facts(outcome, paid),
     }
+    _add_facts(line, outcome, paid)
+    return line
 
 
-def _facts(outcome: Outcome, paid: Reply | None) -> dict[str, Any]:
-    """Return what a line of either kind ends with. `paid`: the reply, or one of no use."""
+def _add_facts(line: dict[str, Any], outcome: Outcome, paid: Reply | None) -> None:
+    """Add what a line of either kind ends with. `paid`: the reply, or one of no use."""
     reply, failure = outcome.reply, outcome.failure
-    return {
-        "usage": _usage(paid) if paid else None,
-        "cost_usd": _cost_usd(paid) if paid else None,
-        "latency_s": round(outcome.latency_s, 6),
-        "attempts": outcome.attempts,
-        "cached": reply.cached if reply else False,
-        "error": _error(failure) if failure else None,
-        "metadata": outcome.row.metadata,
-    }
+    line["usage"] = _usage(paid) if paid else None
+    line["cost_usd"] = _cost_usd(paid) if paid else None
+    line["latency_s"] = round(outcome.latency_s, 6)
+    line["attempts"] = outcome.attempts
+    line["cached"] = reply.cached if reply else False
+    line["error"] = _error(failure) if failure else None
+    line["metadata"] = outcome.row.metadata
 
 
 def encode(line: dict[str, Any], output_format: OutputFormat) -> bytes:
@@ -154,10 +155,11 @@ def _error(failure: Failure) -> dict[str, Any]:
     return {"type": failure.kind, "message": failure.message, "retryable": failure.retryable}
 
 
-def _numbers(vector: bytes) -> Any:
+@cache
+def _numbers_of() -> Callable[[bytes], Any]:
     from llmscale.vectors import numbers_of  # numpy, only where there are vectors
 
-    return numbers_of(vector)
+    return numbers_of
 
 
 def _usage(reply: Reply) -> dict[str, int]:

@@ -10,7 +10,7 @@ MAX_LEVELS = 128
 
 def is_too_deep(raw: bytes, parsed: Any) -> bool:
     """Tell whether JSON has more than `MAX_LEVELS` levels; `raw` spares most of it the count."""
-    if raw.count(b"[") + raw.count(b"{") <= MAX_LEVELS:
+    if len(raw) <= 2 * MAX_LEVELS or raw.count(b"[") + raw.count(b"{") <= MAX_LEVELS:
         return False
     level = [parsed]
     for _ in range(MAX_LEVELS + 1):

@@ -47,12 +47,13 @@ class Pipeline:
 
         Raises the `JobError` that ended the job; rows without an outcome stay pending.
         """
+        clock = asyncio.get_running_loop().time  # a system call, so not for each row
         try:
             async with asyncio.TaskGroup() as group:
                 failing = group.create_task(self._writer.fail())
                 async with asyncio.TaskGroup() as workers:
                     for _ in range(self._width):
-                        workers.create_task(self._work())
+                        workers.create_task(self._work(clock))
                 await self._writer.flush()
                 failing.cancel()
         except* JobError as errors:
@@ -65,11 +66,18 @@ class Pipeline:
         self._stopped = True
         self._feed.stop()
 
-    async def _work(self) -> None:
+    async def _work(self, clock: Callable[[], float]) -> None:
         self.workers += 1
         try:
             while (row := await self._next()) is not None:
-                await self._process(row)
+                self._sink.take_up()
+                try:
+                    outcome = await self._outcome(row, clock)
+                except CallStopped:
+                    self._sink.put_back()
+                else:
+                    self._feed.settle(outcome)
+                    self._writer.put(outcome)
         finally:
             self.workers -= 1
         self.has_ended = True
@@ -92,21 +100,11 @@ class Pipeline:
             self.waiting_for_rows -= 1
         return None if self._stopped else row
 
-    async def _process(self, row: Row) -> None:
-        self._sink.take_up()
-        began_s = asyncio.get_running_loop().time()
-        try:
-            outcome = await self._outcome(row, began_s)
-        except CallStopped:
-            self._sink.put_back()
-            return
-        self._feed.settle(outcome)
-        self._writer.put(outcome)
-
-    async def _outcome(self, row: Row, began_s: float) -> Outcome:
+    async def _outcome(self, row: Row, clock: Callable[[], float]) -> Outcome:
+        """Return what becomes of a row. Raises `CallStopped`, and the `JobError` that ends all."""
         if row.request is None or row.failure is not None:
             return Outcome(row=row, failure=row.failure)
-        loop = asyncio.get_running_loop()
+        began_s = clock()
         try:
             reply = await self._answers.answer(row.request)
         except CallFailed as error:
@@ -119,7 +117,6 @@ class Pipeline:
             message = f"a fault of llmscale itself, please report it: {type(error).__name__}"
             failure, attempts = Failure(kind="internal", message=message, retryable=True), 1
         else:
-            return Outcome(
-                row=row, reply=reply, attempts=reply.attempts, latency_s=loop.time() - began_s
-            )
-        return Outcome(row=row, failure=failure, attempts=attempts, latency_s=loop.time() - began_s)
+            latency_s = clock() - began_s
+            return Outcome(row=row, reply=reply, attempts=reply.attempts, latency_s=latency_s)
+        return Outcome(row=row, failure=failure, attempts=attempts, latency_s=clock() - began_s)

@@ -3,13 +3,12 @@
 Looks at the numbers on its own beat; the pipeline does not know that it is watched.
 """
 
-import asyncio
 import logging
 import sys
-from collections.abc import Callable
-from typing import Literal
-
-from tqdm import tqdm
+import threading
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Literal, Self
 
 from llmscale.stats import Stats
 
@@ -29,6 +28,52 @@ def how_to_show(*, quiet: bool, log_format: str) -> Show:
     return "bar" if sys.stderr.isatty() and log_format == "text" else "log"
 
 
+class Reading:
+    """Shows how far files are read, before there is a row; whoever reads them sets the numbers.
+
+    From a thread, because no event loop runs yet, and a large file takes its time.
+    """
+
+    def __init__(self, show: Show, beat_s: float | None = None) -> None:
+        self.files = 0
+        self.chunks = 0
+        self._show = show
+        self._beat_s = beat_s or (BAR_BEAT_S if show == "bar" else HEARTBEAT_S)
+        self._ended = threading.Event()
+        self._watching = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        if self._show != "nothing":
+            self._watching.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        if self._show != "nothing":
+            self._watching.join()
+
+    def _watch(self) -> None:
+        from tqdm import tqdm
+
+        bar = None
+        while not self._ended.wait(self._beat_s):
+            if self._show == "log":
+                log.info("reading: %d files, %d chunks", self.files, self.chunks)
+                continue
+            if bar is None:  # what is read in a moment has none
+                bar = tqdm(desc="reading", unit="file", dynamic_ncols=True, leave=False)
+            bar.set_postfix_str(f"{self.chunks:,} chunks", refresh=False)
+            bar.n = self.files
+            bar.refresh()
+        if bar is not None:
+            bar.close()
+
+
 class Progress:
     """Shows how far a run is. `total` rows (None: not known), `kept` of them from earlier runs."""
 
@@ -39,13 +84,21 @@ class Progress:
         kept: int,
         show: Show,
         left_usd: Callable[[], float] | None = None,
+        *,
+        unit: str = "row",
+        more: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        """`left_usd` of the budget; None: there is none."""
+        """`left_usd` of the budget; None: there is none. `unit`: what a row is called.
+
+        `more`: further figures, by name, to be shown in front of the others.
+        """
         self._stats = stats
         self._total = total
         self._kept = kept
         self._show = show
         self._left_usd = left_usd
+        self._unit = unit
+        self._more = more
 
     async def watch(self) -> None:
         """Show the numbers until cancelled, and warn when nothing has moved for a minute."""
@@ -58,11 +111,18 @@ class Progress:
         """Return the numbers as a line."""
         done = self._kept + self._stats.done
         total = "" if self._total is None else f"/{self._total}"
-        return f"{done}{total} rows, {', '.join(f'{v} {k}' for k, v in self._figures().items())}"
+        figures = ", ".join(f"{value} {name}" for name, value in self._figures().items())
+        return f"{done}{total} {self._unit}s, {figures}"
 
     async def _watch_bar(self) -> None:
+        from tqdm import tqdm  # for terminals alone
+
         bar = tqdm(
-            total=self._total, initial=self._kept, unit="row", dynamic_ncols=True, smoothing=0.1
+            total=self._total,
+            initial=self._kept,
+            unit=self._unit,
+            dynamic_ncols=True,
+            smoothing=0.1,
         )
 
         def beat() -> None:
@@ -78,6 +138,8 @@ class Progress:
             bar.close()
 
     async def _watch(self, beat_s: float, beat: Callable[[], None]) -> None:
+        import asyncio  # not before a loop runs: a finished job needs none
+
         loop = asyncio.get_running_loop()
         moved_s, done = loop.time(), self._stats.done
         while True:
@@ -86,14 +148,19 @@ class Progress:
             if self._stats.done != done:
                 moved_s, done = now_s, self._stats.done
             elif now_s - moved_s >= STALL_S:
-                log.warning("no row has completed for %.0f s", now_s - moved_s)
+                log.warning("no %s has completed for %.0f s", self._unit, now_s - moved_s)
                 moved_s = now_s
             beat()
 
     def _figures(self) -> dict[str, str]:
         rows, calls = self._stats.rows(), self._stats.calls()
         tokens = calls.usage.input_tokens + calls.usage.output_tokens
-        figures = {"failed": f"{rows.failed}", "cached": f"{rows.cached}", "tokens": f"{tokens:,}"}
+        figures = {
+            **self._more(),
+            "failed": f"{rows.failed}",
+            "cached": f"{rows.cached}",
+            "tokens": f"{tokens:,}",
+        }
         if calls.cost_usd:
             at_least = "at least " if calls.unpriced else ""
             figures["spent"] = f"{at_least}${calls.cost_usd:.4f}"

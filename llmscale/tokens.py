@@ -26,15 +26,23 @@ class TokenEstimate:
         """Return the tokens of a call, input and output."""
         return sum(self._of(request) for request in requests)
 
+    def of_text(self, text: str) -> int:
+        """Return the tokens of a text that is to be embedded."""
+        return 1 + int(len(text) / self._characters_per_token)
+
     def learn(self, requests: Sequence[Request], replies: Sequence[Reply]) -> None:
         """Correct the ratios by what a call has taken."""
         for request, reply in zip(requests, replies, strict=True):
-            if reply.usage.input_tokens:
-                seen = _characters(request) / reply.usage.input_tokens
-                self._characters_per_token += _LEARNING_RATE * (seen - self._characters_per_token)
+            self.learn_ratio(_characters(request), reply.usage.input_tokens)
             self._output_tokens += _LEARNING_RATE * (
                 reply.usage.output_tokens - self._output_tokens
             )
+
+    def learn_ratio(self, characters: int, tokens: int) -> None:
+        """Correct the characters of a token by what texts have taken; 0 tokens say nothing."""
+        if tokens:
+            seen = characters / tokens
+            self._characters_per_token += _LEARNING_RATE * (seen - self._characters_per_token)
 
     def _of(self, request: Request) -> int:
         output_tokens = self._output_tokens if request.text is None else 0.0

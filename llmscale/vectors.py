@@ -11,15 +11,15 @@ LITTLE_FLOAT32 = np.dtype("<f4")
 Vector = np.ndarray[Any, np.dtype[np.float32]]
 
 
-def fault_of(vectors: Sequence[Vector], dimensions: int | None) -> str | None:
+def fault_of(vectors: Sequence[bytes], dimensions: int | None) -> str | None:
     """Say what is wrong with the vectors of one call, None where nothing is."""
-    lengths = {vector.size for vector in vectors}
-    if len(lengths) > 1:
-        return f"vectors of different lengths came: {', '.join(map(str, sorted(lengths)))}"
-    length = lengths.pop() if lengths else 0
-    if not length or (dimensions is not None and length != dimensions):
-        return f"vectors of {length} numbers came, not of {dimensions or 'one or more'}"
-    matrix = np.stack(vectors)
+    sizes = {len(vector) // LITTLE_FLOAT32.itemsize for vector in vectors}
+    if len(sizes) > 1:
+        return f"vectors of different lengths came: {', '.join(map(str, sorted(sizes)))}"
+    size = sizes.pop() if sizes else 0
+    if not size or (dimensions is not None and size != dimensions):
+        return f"vectors of {size} numbers came, not of {dimensions or 'one or more'}"
+    matrix = numbers_of(b"".join(vectors)).reshape(len(vectors), size)
     if not np.isfinite(matrix).all():
         return "a vector came that holds no finite number"
     if not matrix.any(axis=1).all():
@@ -38,6 +38,9 @@ def numbers_of(vector: bytes) -> Vector:
     return np.frombuffer(vector, LITTLE_FLOAT32)
 
 
-def from_base64(text: str) -> Vector:
-    """Return the numbers. Raises `ValueError`."""
-    return np.frombuffer(base64.b64decode(text, validate=True), LITTLE_FLOAT32)
+def from_base64(text: str) -> bytes:
+    """Return the vector that a text stands for. Raises `ValueError`."""
+    vector = base64.b64decode(text, validate=True)
+    if len(vector) % LITTLE_FLOAT32.itemsize:
+        raise ValueError(f"{len(vector)} bytes are no whole numbers of float32")
+    return vector

@@ -4,14 +4,24 @@ import asyncio
 import io
 import logging
 import sys
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 from tqdm import tqdm
 
-from llmscale.progress import BAR_BEAT_S, HEARTBEAT_S, STALL_S, Progress, how_to_show
+from llmscale.progress import (
+    BAR_BEAT_S,
+    HEARTBEAT_S,
+    STALL_S,
+    Progress,
+    Reading,
+    how_to_show,
+)
 from llmscale.records import Failure, Outcome, Reply, Request, Row, Usage
 from llmscale.stats import Stats
+from tests.cli.tool import wait_until
 
 ROW = Row(index=0, request=Request(model="sim/a", messages=[]))
 
@@ -22,10 +32,15 @@ class Said(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.lines: list[tuple[float, str, str]] = []
+        self.heard = threading.Event()
 
     def emit(self, record: logging.LogRecord) -> None:
-        now_s = asyncio.get_running_loop().time()
+        try:
+            now_s = asyncio.get_running_loop().time()
+        except RuntimeError:  # in a thread, or before there is a loop
+            now_s = 0.0
         self.lines.append((now_s, record.levelname, record.getMessage()))
+        self.heard.set()
 
     def at(self, level: str) -> list[float]:
         return [now_s for now_s, name, _ in self.lines if name == level]
@@ -132,6 +147,47 @@ def test_what_is_left_of_a_budget_is_shown_from_the_start() -> None:
 
 def test_a_line_without_a_known_total_has_none() -> None:
     assert Progress(Stats(), None, 0, "log").line() == "0 rows, 0 failed, 0 cached, 0 tokens"
+
+
+def test_a_row_has_the_name_that_it_is_given_and_further_figures_come_first() -> None:
+    more = {"files": "3/7"}
+    progress = Progress(Stats(), 12, 2, "log", unit="chunk", more=lambda: more)
+    assert progress.line() == "2/12 chunks, 3/7 files, 0 failed, 0 cached, 0 tokens"
+    more["files"] = "4/7"
+    assert "4/7 files" in progress.line()
+
+
+def test_a_log_hears_how_far_files_are_read(said: Said) -> None:
+    with Reading("log", beat_s=0.001) as reading:
+        reading.files, reading.chunks = 3, 40
+        for _ in range(2):  # the first may have been on its way before the numbers were set
+            said.heard.clear()
+            assert said.heard.wait(20)
+    assert said.lines[-1][1:] == ("INFO", "reading: 3 files, 40 chunks")
+
+
+def test_a_terminal_sees_how_far_files_are_read_and_nothing_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = on_a_terminal(monkeypatch)
+    with Reading("bar", beat_s=0.001) as reading:
+        for reading.files, reading.chunks in ((3, 40), (7, 90)):
+            wait_until(lambda: f"{reading.chunks} chunks" in terminal.getvalue())
+    assert "3file" in terminal.getvalue()
+    assert "7file" in terminal.getvalue()
+    assert terminal.getvalue().endswith("\r")
+
+
+def test_files_that_are_read_at_once_are_not_worth_a_word(
+    said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = on_a_terminal(monkeypatch)
+    for show in ("bar", "log"):
+        with Reading(show, beat_s=60):
+            pass
+    with Reading("nothing", beat_s=0.001):
+        time.sleep(0.01)
+    assert (said.lines, terminal.getvalue()) == ([], "")
 
 
 @pytest.mark.looptime

@@ -559,6 +559,16 @@ def test_the_fields_of_a_line_of_vectors_are_those_of_the_table(
         assert list(line) == [field for row in rows for field in code(row[0])]
 
 
+def test_the_report_of_embed_holds_what_is_told_of_documents(tmp_path: Path) -> None:
+    options = ("--model", "sim/a", "-o", "v.jsonl")
+    ended = llmscale("embed", ROOT / "samples" / "docs", *options, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    documents = orjson.loads((tmp_path / "v.report.json").read_bytes())["documents"]
+    line = re.search(r"^`documents` holds (.+)", section("The report"), flags=re.MULTILINE)
+    assert line
+    assert code(line[1]) == list(documents)
+
+
 def test_the_fields_of_an_output_line_are_those_of_the_table(example: Path) -> None:
     rows = table(section("What comes out"))
     for line in read_rows(example / "prompts.out.jsonl"):

@@ -16,7 +16,8 @@ from msgspec.structs import replace
 
 from llmscale import exports
 from llmscale.assemble.answering import run_loop
-from llmscale.assemble.chunks import Found, rows_as_files
+from llmscale.assemble.chunks import rows_as_files
+from llmscale.assemble.file_counts import FileCounts
 from llmscale.assemble.inputs import identity_of
 from llmscale.assemble.job_run import STDOUT, JobRun
 from llmscale.assemble.models import Models
@@ -25,6 +26,7 @@ from llmscale.config import CHANGES_VECTORS, DEFAULT_EMBEDDING_MODEL, Config
 from llmscale.errors import ConfigError
 from llmscale.job.files import JobFiles, publish, stage
 from llmscale.job.job import Job
+from llmscale.progress import Reading, how_to_show
 from llmscale.reader.sources import Source
 from llmscale.reader.texts import TextParser
 from llmscale.records import Request
@@ -42,9 +44,12 @@ def embed(config: Config) -> int:
     output = None if config.output == STDOUT else _output_of(config)
     _check_exports(config, output)
     beside = Path.cwd() if output is None else output.parent
-    with rows_as_files(config, beside) as (sources, found):
-        _say_what_is_found(found)
-        run = JobRun(config, Models(config), sources, TextParser(config), "embedding")
+    reading = Reading(how_to_show(quiet=config.quiet, log_format=config.log_format))
+    with rows_as_files(config, beside, reading) as (sources, found):
+        if found is not None:
+            log.info("%s", found)
+        parser = TextParser(config, 0 if found is None else found.complete.rows)
+        run = JobRun(config, Models(config), sources, parser, "embedding", FileCounts(found))
         if output is None:
             return run.to_stdout()
         files = JobFiles(output)
@@ -110,17 +115,6 @@ def _output_of(config: Config) -> Path:
     if not output.parent.is_dir():
         raise ConfigError(f"there is no folder {output.parent} for the output")
     return output
-
-
-def _say_what_is_found(found: Found) -> None:
-    if found.files:
-        skipped = "".join(f", {count} {why}" for why, count in found.skipped.items())
-        log.info(
-            "%d files, %d chunks%s",
-            found.files,
-            found.chunks,
-            skipped and f"; left out{skipped[1:]}",
-        )
 
 
 def _export(config: Config, output: Path) -> None:

@@ -13,6 +13,7 @@ from itertools import chain, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmscale.assemble.file_counts import FileCounts
 from llmscale.assemble.models import Models
 from llmscale.assemble.money import budget_of, check_budget, with_rows_left
 from llmscale.bottleneck import Settings, verdict
@@ -53,12 +54,15 @@ class JobRun:
         sources: Sequence[Source],
         parser: Parses,
         task: Task,
+        files: FileCounts | None = None,
     ) -> None:
+        """`files`: those that the rows were made of; None: rows were rows."""
         self._config = config
         self._sources = sources
         self._models = models
         self._parser = parser
         self._task = task
+        self._files = files or FileCounts()
         self._stats = Stats()
         self._started = datetime.now(UTC)
         self._began_s = time.monotonic()
@@ -73,6 +77,8 @@ class JobRun:
         journal = job.journal
         kept = journal.answered
         _say_what_is_kept(job)
+        if kept:
+            self._files.keep(journal.has_answer)
         budget = budget_of(config, self._models, job.spending)
         failed: JobError | None = None
         try:
@@ -167,7 +173,8 @@ class JobRun:
 
         show = how_to_show(quiet=self._config.quiet, log_format=self._config.log_format)
         left_usd = None if budget is None else lambda: budget.left_usd
-        progress = Progress(self._stats, total, kept, show, left_usd)
+        unit, more = self._files.unit(total), self._files.figures
+        progress = Progress(self._stats, total, kept, show, left_usd, unit=unit, more=more)
         # the rows that were counted, though the file may have grown since
         limit = self._config.limit if total is None else total
 
@@ -182,7 +189,7 @@ class JobRun:
                 self._models,
                 opened,
                 feed_of(self._config, read, total),
-                sink,
+                self._files.counting(sink),
                 self._stats,
                 progress,
                 sync,
@@ -219,6 +226,7 @@ class JobRun:
             store=replies.summary() if replies is not None else None,
             endpoints={e.name: e.summary() for e in opened.endpoints.values()},
             verdict=verdict(self._stats.held_s, wall_s, _settings(self._config, opened)),
+            documents=self._files.summary(),
         )
         if path is not None:
             try:
@@ -229,7 +237,8 @@ class JobRun:
             return
         if sys.stderr.isatty() and self._config.log_format == "text":
             print_table(report)
-            log.info("answers in %s, report in %s", output, path or "no file")
+            made = "vectors" if self._task == "embedding" else "answers"
+            log.info("%s in %s, report in %s", made, output, path or "no file")
         else:
             log.info("%s -> %s", summary_line(report), output)
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from msgspec.structs import replace
 
 from llmscale import exports
@@ -17,7 +16,7 @@ from llmscale.errors import CallFailed, ConfigError, JobError
 from llmscale.exports.lines import Block, Chunk
 from llmscale.nearest import Hit, nearest
 from llmscale.reader.sources import STDIN, expand
-from llmscale.vectors import LITTLE_FLOAT32, Vector, fault_of
+from llmscale.vectors import Vector, fault_of, numbers_of
 
 
 class FoundChunk(NamedTuple):
@@ -120,9 +119,10 @@ def _embedded(config: Config, query: str, model: str, length: int) -> Vector:
     told = config.embed_dimensions
     for dimensions in [length] if told == length else [None, length]:
         settings = replace(config, embed_model=model, embed_dimensions=dimensions)
-        vector = np.frombuffer(_embed(settings, query), LITTLE_FLOAT32)
+        embedded = _embed(settings, query)
+        vector = numbers_of(embedded)
         if vector.size == length:
-            if fault := fault_of([vector], length):
+            if fault := fault_of([embedded], length):
                 raise JobError(f"the query could not be embedded: {fault}")
             return vector
     raise ConfigError(

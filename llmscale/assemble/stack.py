@@ -16,20 +16,20 @@ from llmscale.balance.pool import Pool
 from llmscale.balance.retrying import Balanced, RetryPolicy
 from llmscale.balance.strategies import strategy
 from llmscale.balance.window import Window
-from llmscale.batching.batcher import Batcher, LotCaps
+from llmscale.batching.batcher import Batcher
+from llmscale.batching.lots import LotCaps
 from llmscale.batching.one_by_one import OneByOne
 from llmscale.batching.shortening import Shortened
+from llmscale.batching.weights import Weights
 from llmscale.cache.cached import Cached
 from llmscale.cache.on_disk import DiskReplies
 from llmscale.config import Config, EndpointConfig
 from llmscale.contracts import Answers, Budget
 from llmscale.limits import Limits
 from llmscale.providers import Task, open_provider, split_model
-from llmscale.records import Request
 from llmscale.routing.fallback import Fallback
 from llmscale.schema import SchemaChecked
 from llmscale.stats import Stats
-from llmscale.tokens import TokenEstimate
 from llmscale.units import per_minute, size_bytes
 
 
@@ -158,8 +158,7 @@ def _bridge(
         size_bytes(config.embed_batch_bytes),
         config.embed_batch_wait,
     )
-    estimate = TokenEstimate()
-    batcher = Batcher(balanced, caps, lambda r: (estimate.of((r,)), _size_bytes(r)), stats)
+    batcher = Batcher(balanced, caps, Weights(), stats)
     return batcher, batcher.end
 
 
@@ -170,10 +169,6 @@ def _finished(config: Config, answers: Answers) -> Answers:
     if config.embed_truncate:
         answers = Shortened(answers)
     return Normalized(answers) if config.embed_normalize else answers
-
-
-def _size_bytes(request: Request) -> int:
-    return len((request.text or "").encode())
 
 
 def _open(config: Config, models: Models, endpoint: EndpointConfig, task: Task) -> Endpoint:

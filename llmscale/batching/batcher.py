@@ -1,4 +1,4 @@
-"""Many rows a call: rows gather in a lot until it is full, or until its first row has waited.
+"""Many rows a call: rows gather in lots until one is full, or until its first row has waited.
 
 The first row of a lot sends it for all of them, so there are no tasks but those of rows, and as
 many lots in flight as the layers below let out. A lot that is refused for what is in it is halved
@@ -6,9 +6,10 @@ until the bad row stands alone. Every row is settled, whatever becomes of its lo
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Protocol
 
+from llmscale.batching.lots import Item, Lot, LotCaps, OpenLots
 from llmscale.contracts import Sends
 from llmscale.errors import CallFailed, CallStopped, LlmscaleError
 from llmscale.records import Failure, FailureKind, Reply, Request
@@ -21,105 +22,49 @@ _DIVISIBLE: frozenset[FailureKind] = frozenset(
 )
 
 
-class LotCaps(NamedTuple):
-    """When a lot is full. A row that is above a cap by itself is a lot by itself."""
+class Weighs(Protocol):
+    """Says how large a row is."""
 
-    items: int = 50
-    tokens: int = 100_000
-    size_bytes: int = 1_000_000
-    wait_s: float = 1.0  # after the first row came
+    def of(self, request: Request) -> tuple[int, int]:
+        """Return tokens and bytes."""
+        ...
 
-
-class _Item(NamedTuple):
-    """A row in a lot."""
-
-    request: Request
-    tokens: int
-    size_bytes: int
-    settled: "asyncio.Future[Reply]"
-
-
-class _Lot:
-    """Rows that go out together."""
-
-    def __init__(self) -> None:
-        self.items: list[_Item] = []
-        self.tokens = 0
-        self.size_bytes = 0
-        self.closed = asyncio.Event()
-
-    def add(self, item: _Item) -> None:
-        self.items.append(item)
-        self.tokens += item.tokens
-        self.size_bytes += item.size_bytes
-
-    def takes(self, item: _Item, caps: LotCaps) -> bool:
-        return not self.items or (
-            len(self.items) < caps.items
-            and self.tokens + item.tokens <= caps.tokens
-            and self.size_bytes + item.size_bytes <= caps.size_bytes
-        )
-
-    def fill(self, caps: LotCaps) -> float:
-        """Return the share of the cap that it is closest to."""
-        return max(
-            len(self.items) / caps.items,
-            min(1.0, self.tokens / caps.tokens),
-            min(1.0, self.size_bytes / caps.size_bytes),
-        )
+    def learn(self, requests: Sequence[Request], replies: Sequence[Reply]) -> None:
+        """Take note of what a call has taken."""
+        ...
 
 
 class Batcher:
     """Answers rows by lots of one model each."""
 
-    def __init__(
-        self,
-        sends: Sends,
-        caps: LotCaps,
-        weigh: Callable[[Request], tuple[int, int]],
-        stats: Stats,
-    ) -> None:
-        """`weigh`: the tokens and the bytes of a request."""
+    def __init__(self, sends: Sends, caps: LotCaps, weights: Weighs, stats: Stats) -> None:
         self._sends = sends
         self._caps = caps
-        self._weigh = weigh
+        self._weights = weights
         self._stats = stats
-        self._open: dict[str, _Lot] = {}  # by model
+        self._open: dict[str, OpenLots] = {}  # by model
         self._wait_s = caps.wait_s
+        self._loop = asyncio.get_running_loop()  # a system call, so not for each row
 
     def end(self) -> None:
         """Note that the input has ended: what is there goes out, and nothing waits long."""
         self._wait_s = LAST_WAIT_S
-        for model in list(self._open):
-            self._close(model)
+        for lots in self._open.values():
+            lots.close_all()
 
     async def answer(self, request: Request) -> Reply:
         """Return the reply of one row. Raises what its lot has met, `CallStopped` at a stop."""
-        tokens, size_bytes = self._weigh(request)
-        settled: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        item = _Item(request, tokens, size_bytes, settled)
-        lot = self._lot_for(item)
-        lot.add(item)
-        if len(lot.items) == self._caps.items:
-            self._close(request.model)
+        lots = self._open.get(request.model)
+        if lots is None:
+            lots = self._open[request.model] = OpenLots(self._caps)
+        tokens, size_bytes = self._weights.of(request)
+        item = Item(request, tokens, size_bytes, self._loop.create_future())
+        lot = lots.put(item)
         if lot.items[0] is item:
-            await self._lead(lot)
-        return await settled
+            await self._lead(lot, lots)
+        return await item.settled
 
-    def _lot_for(self, item: _Item) -> _Lot:
-        model = item.request.model
-        lot = self._open.get(model)
-        if lot is not None and lot.takes(item, self._caps):
-            return lot
-        if lot is not None:
-            self._close(model)
-        lot = self._open[model] = _Lot()
-        return lot
-
-    def _close(self, model: str) -> None:
-        self._open.pop(model).closed.set()
-
-    async def _lead(self, lot: _Lot) -> None:
+    async def _lead(self, lot: Lot, lots: OpenLots) -> None:
         """Wait until the lot is closed and send it. Raises only when this row is given up."""
         try:
             if not lot.closed.is_set():
@@ -127,17 +72,18 @@ class Batcher:
                     async with asyncio.timeout(self._wait_s):
                         await lot.closed.wait()
                 except TimeoutError:
-                    self._close(lot.items[0].request.model)
-            self._stats.add_lot(len(lot.items), lot.fill(self._caps))
+                    lots.close(lot)
+            self._stats.add_lot(len(lot.items), lot.fill)
             await self._send(lot.items)
         finally:
-            if not lot.closed.is_set():
-                self._close(lot.items[0].request.model)
-            _settle(lot.items, CallStopped())  # who is left: this row was given up
+            lots.close(lot)
+            lot.items[0].settled.cancel()  # nobody will look at it, if this row was given up
+            _settle(lot.items, CallStopped())
 
-    async def _send(self, items: Sequence[_Item]) -> None:
+    async def _send(self, items: Sequence[Item]) -> None:
+        requests = [item.request for item in items]
         try:
-            replies = await self._sends.send([item.request for item in items])
+            replies = await self._sends.send(requests)
         except CallFailed as error:
             if len(items) > 1 and error.failure.kind in _DIVISIBLE:
                 half = len(items) // 2
@@ -151,12 +97,14 @@ class Batcher:
         else:
             if len(replies) != len(items):
                 _settle(items, CallFailed(_miscounted(len(items), len(replies))))
-            for item, reply in zip(items, replies, strict=False):
+                return
+            self._weights.learn(requests, replies)
+            for item, reply in zip(items, replies, strict=True):
                 if not item.settled.done():
                     item.settled.set_result(reply)
 
 
-def _settle(items: Sequence[_Item], error: LlmscaleError) -> None:
+def _settle(items: Sequence[Item], error: LlmscaleError) -> None:
     """Raise an error in each row that has no answer yet."""
     for item in items:
         if not item.settled.done():

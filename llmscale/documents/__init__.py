@@ -1,8 +1,9 @@
 """Folders and files to chunks of text, for `llmscale embed`.
 
 `walking` finds the files, `texts` reads one, `chunking` splits its text, and `blocks` puts the
-three together. `roots` says what the given paths stand for, `ignoring` what is left out, `kinds`
-what a name tells; `markup` and `packed` extract text. Sends nothing and writes nothing.
+three together; `complete` counts the files that are done. `roots` says what the given paths stand
+for, `ignoring` what is left out, `kinds` what a name tells; `markup` and `packed` extract text.
+Sends nothing and writes nothing.
 """
 
 from llmscale.documents.blocks import Block, blocks_of_chunks
@@ -13,6 +14,7 @@ from llmscale.documents.chunking import (
     CountTokens,
     estimated_tokens,
 )
+from llmscale.documents.complete import CompleteFiles
 from llmscale.documents.failures import FailureReason, FileFailure
 from llmscale.documents.kinds import FileKind, TextKind
 from llmscale.documents.texts import MAX_FILE_BYTES, Document, read_document
@@ -24,6 +26,7 @@ __all__ = [
     "Block",
     "Chunk",
     "Chunker",
+    "CompleteFiles",
     "CountTokens",
     "Document",
     "FailureReason",

@@ -13,39 +13,32 @@ BLOCK_CHUNKS = 256
 
 
 class Block(msgspec.Struct, frozen=True):
-    """Some chunks, and what else came up on the way to them."""
+    """Chunks of one file, or why there are none."""
 
     chunks: list[Chunk]
-    failures: list[FileFailure]
-    files: int  # that ended in this block and could be read
+    failure: FileFailure | None = None
+    ends_file: bool = True
 
 
 def blocks_of_chunks(
     walk: Walk, chunker: Chunker, block_chunks: int = BLOCK_CHUNKS
 ) -> Iterator[Block]:
-    """Yield the chunks of all files, about `block_chunks` at a time, in the order of the walk.
+    """Yield the chunks of all files in the order of the walk, at most `block_chunks` at a time.
 
     A file that the walk took for text, but that turns out further down not to be UTF-8, is counted
     in `walk.skipped` as the other binary ones are.
     """
-    chunks: list[Chunk] = []
-    failures: list[FileFailure] = []
-    files = 0
     for found in walk:
         read = found if isinstance(found, FileFailure) else read_document(found)
         if not isinstance(read, FileFailure):
+            chunks: list[Chunk] = []
             for chunk in chunker.chunks(read):
-                chunks.append(chunk)
                 if len(chunks) == block_chunks:
-                    yield Block(chunks, failures, files)
-                    chunks, failures, files = [], [], 0
-            files += 1
+                    yield Block(chunks, ends_file=False)
+                    chunks = []
+                chunks.append(chunk)
+            yield Block(chunks)
         elif read.reason != "not_text" or isinstance(found, FileFailure) or found.is_named:
-            failures.append(read)
+            yield Block([], read)
         else:
             walk.skipped["binary"] += 1
-        if len(failures) == block_chunks:
-            yield Block(chunks, failures, files)
-            chunks, failures, files = [], [], 0
-    if chunks or failures or files:
-        yield Block(chunks, failures, files)

@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 
 from llmscale.errors import StorageError
-from llmscale.vectors import LITTLE_FLOAT32, Vector, from_base64
+from llmscale.vectors import LITTLE_FLOAT32, Vector, from_base64, numbers_of
 
 GROUP_LINES = 8192
 GROUP_BYTES = 16 * 1024 * 1024  # of vectors and texts
@@ -137,7 +137,7 @@ def vector_of(line: Mapping[str, Any]) -> Vector | None:
     if value is None:
         return None
     try:
-        vector = from_base64(value) if isinstance(value, str) else _from_numbers(value)
+        vector = numbers_of(from_base64(value)) if isinstance(value, str) else _from_numbers(value)
     except ValueError:
         raise ValueError("has a vector that is neither numbers nor base64 of float32") from None
     if not vector.size:

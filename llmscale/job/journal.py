@@ -9,7 +9,8 @@ import hashlib
 import os
 from array import array
 from collections.abc import Iterator, Sequence
-from itertools import chain, pairwise
+from contextlib import ExitStack, closing
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,6 +22,8 @@ from llmscale.job.files import PRIVATE, JobFiles, stage, storage_error
 from llmscale.stats import Spend
 
 BLOCK_BYTES = 1024 * 1024
+BLOCK_LINES = 256
+READAHEAD_BYTES = 32 * 1024  # more would be read in vain where rows lie far apart
 
 _MISSING, _FAILED, _ANSWERED = 0, 1, 2
 
@@ -66,7 +69,7 @@ class Journal:
         """Take over the rows of OUT, which lie there in input order."""
         for index, (offset, raw) in enumerate(_lines(self._files.output)):
             if index < self.rows:
-                self._note(index, -offset - 1, orjson.loads(raw))
+                self._note(index, -offset - 1, answered=is_answered(orjson.loads(raw)))
 
     def load_partial(self) -> None:
         """Take over the rows that earlier runs appended, and cut a torn last line."""
@@ -80,7 +83,7 @@ class Journal:
             if line is None:
                 self.damaged_lines += 1
             else:
-                self._note(line["index"], offset + 1, line)
+                self._note(line["index"], offset + 1, answered=line["error"] is None)
                 self.kept_spend += _spend_of(line)
         try:
             os.ftruncate(self._descriptor, self._end)
@@ -102,7 +105,7 @@ class Journal:
             for line, raw in zip(lines, encoded, strict=True):
                 if self._end + len(raw) > end:
                     break
-                self._note(line["index"], self._end + 1, line)
+                self._note(line["index"], self._end + 1, answered=line["error"] is None)
                 self._end += len(raw)
                 self._lines_there += 1
                 self.added_usd += line["cost_usd"] or 0.0
@@ -122,9 +125,9 @@ class Journal:
         sha256 = hashlib.sha256()
 
         def write(file: IO[bytes]) -> None:
-            for encoded in self._as_it_is() if self._is_in_order() else self._ordered():
-                sha256.update(encoded)
-                file.write(encoded)
+            for block in self._as_it_is() if self._is_in_order() else _blocks(self._ordered()):
+                sha256.update(block)
+                file.write(block)
 
         return stage(self._files.output, write), sha256.hexdigest()
 
@@ -144,22 +147,18 @@ class Journal:
                 yield block
 
     def _ordered(self) -> Iterator[bytes]:
-        output = self._files.output
-        with self._files.partial.open("rb") as journal:
-            earlier = output.open("rb") if any(place < 0 for place in self._places) else None
-            try:
-                for place in self._places:
-                    yield self._encoded(place, journal, earlier)
-            finally:
-                if earlier is not None:
-                    earlier.close()
+        with ExitStack() as files:
+            journal = earlier = files.enter_context(closing(_LinesAt(self._files.partial)))
+            if any(place < 0 for place in self._places):
+                earlier = files.enter_context(closing(_LinesAt(self._files.output)))
+            for place in self._places:
+                if place < 0:
+                    yield earlier.read(-place - 1)
+                else:
+                    yield self._encoded(journal.read(place - 1))
 
-    def _encoded(self, place: int, journal: IO[bytes], earlier: IO[bytes] | None) -> bytes:
-        if place < 0 and earlier is not None:
-            earlier.seek(-place - 1)
-            return earlier.readline()
-        journal.seek(place - 1)
-        raw = journal.readline()
+    def _encoded(self, raw: bytes) -> bytes:
+        """Return a line of the journal as the output has it."""
         return encode(orjson.loads(raw), self._format) if self._format == "openai-batch" else raw
 
     def _journal_line(self, raw: bytes) -> dict[str, Any] | None:
@@ -172,12 +171,37 @@ class Journal:
         index = line["index"]
         return line if isinstance(index, int) and 0 <= index < self.rows else None
 
-    def _note(self, index: int, place: int, line: dict[str, Any]) -> None:
+    def _note(self, index: int, place: int, *, answered: bool) -> None:
         """Remember where a row lies. An answer is never replaced by a failure."""
-        answered = is_answered(line)
         if answered or self._states[index] != _ANSWERED:
             self._states[index] = _ANSWERED if answered else _FAILED
             self._places[index] = place
+
+
+class _LinesAt:
+    """Lines of a file by where they begin; those that follow one another need no seek."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb", buffering=READAHEAD_BYTES)
+        self._at = 0
+
+    def read(self, place: int) -> bytes:
+        """Return the line that begins there."""
+        if place != self._at:
+            self._file.seek(place)
+        raw = self._file.readline()
+        self._at = place + len(raw)
+        return raw
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _blocks(lines: Iterator[bytes]) -> Iterator[bytes]:
+    """Put lines together: a write and a digest of many cost little more than those of one."""
+    while block := list(islice(lines, BLOCK_LINES)):
+        yield b"".join(block)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -3,8 +3,6 @@
 Wire format: https://platform.openai.com/docs/api-reference/embeddings/create
 """
 
-import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +14,7 @@ from llmscale.providers.failures import bad_response
 from llmscale.providers.http import HttpEndpoint, HttpProvider
 from llmscale.providers.openai import BASE_URL, address_of, count, text_or_empty
 from llmscale.records import Reply, Request, Usage
-from llmscale.vectors import LITTLE_FLOAT32, fault_of
+from llmscale.vectors import LITTLE_FLOAT32, fault_of, from_base64
 
 MAX_DIMENSIONS = 65_536
 
@@ -62,7 +60,7 @@ def replies_of(answer: Mapping[str, Any], requests: Sequence[Request]) -> list[R
     try:
         places = [(item["index"], _vector(item["embedding"])) for item in answer["data"]]
         total = count((answer.get("usage") or {}).get("prompt_tokens"))
-    except (LookupError, TypeError, AttributeError, ValueError, binascii.Error) as error:
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise CallFailed(bad_response(f"not a list of embeddings ({reason})")) from None
     vectors = {index: vector for index, vector in places if type(index) is int}
@@ -79,22 +77,22 @@ def replies_of(answer: Mapping[str, Any], requests: Sequence[Request]) -> list[R
             finish_reason="stop",
             model=model,
             usage=Usage(input_tokens=tokens),
-            vector=vectors[index].tobytes(),
+            vector=vectors[index],
         )
         for index, tokens in enumerate(_shares(total, requests))
     ]
 
 
-def _vector(embedding: Any) -> "np.ndarray[Any, np.dtype[np.float32]]":
+def _vector(embedding: Any) -> bytes:
     if isinstance(embedding, str):
-        return np.frombuffer(base64.b64decode(embedding, validate=True), LITTLE_FLOAT32)
+        return from_base64(embedding)
     if not isinstance(embedding, list) or len(embedding) > MAX_DIMENSIONS:
         raise ValueError("an embedding is no list of numbers")
     numbers = np.array(embedding, np.float64)
     if numbers.ndim != 1:
         raise ValueError("an embedding is no list of numbers")
     with np.errstate(over="ignore"):  # what float32 can't hold is found out as infinite
-        return numbers.astype(LITTLE_FLOAT32)
+        return numbers.astype(LITTLE_FLOAT32).tobytes()
 
 
 def _shares(total: int, requests: Sequence[Request]) -> list[int]:

@@ -1,6 +1,7 @@
 """From a line to a `Row` that is to be embedded: `{"text": ...}`, with `id`, `user`, `metadata`.
 
-A chunk of a file comes in the same shape, and says where it was found.
+Chunks of files come first, in the same shape, and say where they were found. What rows that follow
+say under the same names is theirs.
 """
 
 from typing import Any
@@ -16,7 +17,9 @@ from llmscale.records import Failure, Place, Request, Row
 class TextParser:
     """Reads lines with a text each."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, chunks: int = 0) -> None:
+        """`chunks`: how many of the first rows are chunks of files, or files without any."""
+        self._chunks = chunks
         self._model = config.default_model
         self._dimensions = config.embed_dimensions
         self._extra = dict(config.param) or None
@@ -30,29 +33,28 @@ class TextParser:
             return bad_row(index, line, error)
 
     def _row(self, index: int, fields: dict[str, Any]) -> Row:
-        row = Row(
+        is_chunk = index < self._chunks
+        failure = _failure(fields) if is_chunk else None
+        return Row(
             index=index,
             id=id_of(fields),
+            request=self._request(fields) if failure is None else None,
+            failure=failure,
             user=user_of(fields),
             metadata=fields.get("metadata"),
-            place=_place(fields),
+            place=msgspec.convert(fields["place"], Place) if is_chunk else None,
         )
-        if isinstance(fields.get("fault"), str):  # a file that can't be read
-            failure = Failure(kind="bad_row", message=fields["fault"])
-            return msgspec.structs.replace(row, failure=failure)
+
+    def _request(self, fields: dict[str, Any]) -> Request:
         text = fields.get("text")
         if not isinstance(text, str):
             raise BadRow('has no "text", or one that is no text')
-        if not text.strip():
+        if not text or text.isspace():
             raise BadRow("text is empty")
-        request = Request(
-            model=self._model, text=text, dimensions=self._dimensions, extra=self._extra
-        )
-        return msgspec.structs.replace(row, request=request)
+        return Request(model=self._model, text=text, dimensions=self._dimensions, extra=self._extra)
 
 
-def _place(fields: dict[str, Any]) -> Place | None:
-    try:
-        return msgspec.convert(fields["place"], Place)
-    except (KeyError, msgspec.ValidationError):
-        return None
+def _failure(fields: dict[str, Any]) -> Failure | None:
+    """Return why a file can't be read."""
+    fault = fields.get("fault")
+    return None if fault is None else Failure(kind="bad_row", message=fault)

@@ -40,10 +40,12 @@ def build(
     store: dict[str, int] | None,
     endpoints: Mapping[str, Mapping[str, Any]],
     verdict: Mapping[str, Any],
+    documents: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the report as JSON. All numbers but those under `job` are of this run.
 
-    `endpoints`: what each says of itself; `verdict`: what held the run back.
+    `endpoints`: what each says of itself; `verdict`: what held the run back;
+    `documents`: what was read to be embedded, None where there were rows.
     """
     rows = stats.rows()
     by_model = stats.calls_by_model()
@@ -65,6 +67,7 @@ def build(
         "calls": stats.calls().summary(),
         "cache": _cache(stats, cache_mode, store),
         "lots": stats.lots.summary(),
+        "documents": None if documents is None else dict(documents),
         "models": {
             model: {"rows": counted.summary(), "calls": by_model.get(model, Calls()).summary()}
             for model, counted in stats.rows_by_model().items()

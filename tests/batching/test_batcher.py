@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from llmscale.batching.batcher import LAST_WAIT_S, Batcher, LotCaps
+from llmscale.batching.batcher import LAST_WAIT_S, Batcher
+from llmscale.batching.lots import LotCaps
 from llmscale.errors import CallFailed, CallStopped, LlmscaleError, ProviderRefused
 from llmscale.records import Failure, Reply, Request, Usage
 from llmscale.stats import Stats
@@ -58,12 +59,19 @@ class Recorded:
         return [reply_to(request) for request in requests]
 
 
-def batcher(sends: Recorded, caps: LotCaps | None = None, stats: Stats | None = None) -> Batcher:
-    def weigh(request: Request) -> tuple[int, int]:
+class ByLength:
+    """A token for each character, and two bytes."""
+
+    def of(self, request: Request) -> tuple[int, int]:
         size = len(request.text or "")
         return size, 2 * size
 
-    return Batcher(sends, caps or LotCaps(), weigh, stats or Stats())
+    def learn(self, requests: Sequence[Request], replies: Sequence[Reply]) -> None:
+        """Nothing: it is known."""
+
+
+def batcher(sends: Recorded, caps: LotCaps | None = None, stats: Stats | None = None) -> Batcher:
+    return Batcher(sends, caps or LotCaps(), ByLength(), stats or Stats())
 
 
 async def vectors(bridge: Batcher, requests: Sequence[Request]) -> list[bytes | None]:
@@ -108,7 +116,7 @@ async def test_a_lot_never_has_more_tokens_than_its_cap() -> None:
     asked = [text("x" * size) for size in (4, 4, 4, 10, 1, 1)]
     await vectors(batcher(sends, LotCaps(tokens=10)), asked)
     sizes = [[len(one or "") for one in lot] for lot in sends.lots]
-    assert sizes == [[4, 4], [4], [10], [1, 1]]
+    assert sizes == [[10], [4, 4, 1, 1], [4]]
 
 
 async def test_a_lot_never_has_more_bytes_than_its_cap() -> None:
@@ -120,7 +128,56 @@ async def test_a_lot_never_has_more_bytes_than_its_cap() -> None:
 async def test_a_row_above_a_cap_goes_alone() -> None:
     sends = Recorded()
     await vectors(batcher(sends, LotCaps(tokens=10)), [text("a"), text("x" * 99), text("b")])
-    assert [len(lot) for lot in sends.lots] == [1, 1, 1]
+    assert sends.lots == [["x" * 99], ["a", "b"]]
+
+
+async def test_a_long_row_does_not_send_away_a_lot_that_short_ones_will_fill() -> None:
+    sends = Recorded()
+    asked = [text("x" * size) for size in (6, 6, 6, 4, 4, 4)]
+    await vectors(batcher(sends, LotCaps(tokens=10)), asked)
+    assert [[len(one or "") for one in lot] for lot in sends.lots] == [[6, 4]] * 3
+    assert sends.sent_at_s == [0, 0, 0]
+
+
+async def test_lots_that_gather_hold_no_more_rows_than_one_full_lot() -> None:
+    """Else all rows in flight could wait for rows that can't come."""
+    sends = Recorded()
+    bridge = batcher(sends, LotCaps(items=4, tokens=10))
+    rows = [asyncio.create_task(bridge.answer(text("x" * size))) for size in (7, 6, 8, 6)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert [[len(one or "") for one in lot] for lot in sends.lots] == [[8]]
+    await asyncio.gather(*rows)
+
+
+async def test_each_lot_that_gathers_has_its_own_time() -> None:
+    sends = Recorded()
+    bridge = batcher(sends, LotCaps(tokens=10))
+    first = asyncio.create_task(bridge.answer(text("x" * 6)))
+    await asyncio.sleep(0.5)
+    second = asyncio.create_task(bridge.answer(text("y" * 6)))
+    await asyncio.gather(first, second)
+    assert sends.lots == [["x" * 6], ["y" * 6]]
+    assert sends.sent_at_s == [pytest.approx(1.0, abs=0.05), pytest.approx(1.5, abs=0.05)]
+
+
+@pytest.mark.parametrize("caps", [LotCaps(tokens=8_000), LotCaps(size_bytes=16_000)])
+async def test_mixed_lengths_fill_the_cap_that_binds(caps: LotCaps) -> None:
+    """Rows taken up as they are in a run: so many at once, the next when one is answered."""
+    dice, stats = random.Random(1), Stats()
+    sizes = [min(8_000, int(dice.lognormvariate(6, 1)) + 1) for _ in range(3_000)]
+    bridge = batcher(Recorded(latency_s=0.1), caps, stats)
+    rows = iter(text("x" * size) for size in sizes)
+
+    async def work() -> None:
+        for row in rows:
+            await bridge.answer(row)
+        bridge.end()
+
+    await asyncio.gather(*(work() for _ in range(17 * caps.items)))
+    assert stats.lots.rows == len(sizes)
+    assert stats.lots.fill / stats.lots.count >= 0.95
+    assert stats.lots.count <= 1.03 * sum(sizes) / 8_000 + 1
 
 
 async def test_models_do_not_share_a_lot() -> None:

@@ -78,6 +78,47 @@ def test_what_is_left_out_is_counted(folder: Path) -> None:
         assert part in said
 
 
+def test_the_report_counts_the_files_and_what_was_left_out(folder: Path) -> None:
+    (folder / "docs/broken.pdf").write_bytes(b"no pdf")
+    embed(folder, "docs", *SIM, "-o", "v.jsonl", code=1)
+    assert report(folder / "v.report.json")["documents"] == {
+        "files": 4,
+        "failed": 1,
+        "complete": 4,
+        "chunks": len(lines(folder / "v.jsonl")) - 1,
+        "skipped": {"hidden": 2, "ignored": 1, "binary": 1},
+    }
+
+
+def test_rows_are_no_documents_and_stay_rows_beside_some(folder: Path) -> None:
+    rows = [{"text": f"text {n}", "fault": "no fault of ours", "place": {}} for n in range(3)]
+    write_rows(folder / "rows.jsonl", rows)
+    embed(folder, "rows.jsonl", *SIM, "-o", "v.jsonl")
+    assert report(folder / "v.report.json")["documents"] is None
+    embed(folder, "docs", "rows.jsonl", *SIM, "-o", "w.jsonl")
+    assert report(folder / "w.report.json")["documents"]["files"] == 3
+    assert [line["text"] for line in lines(folder / "w.jsonl")[-3:]] == [
+        "text 0",
+        "text 1",
+        "text 2",
+    ]
+
+
+def test_a_run_that_goes_on_counts_the_files_of_the_run_before(folder: Path) -> None:
+    slow = ("docs", "--model", "sim/latency=0.4", "--batch-size", 2, "--concurrency", 1)
+    process = start("embed", *slow, "-o", "v.jsonl", cwd=folder)
+    partial = folder / "v.jsonl.partial"
+    wait_until(lambda: partial.exists() and partial.stat().st_size > 0)
+    assert stop(process, signal.SIGINT).returncode == 130
+    stopped = report(folder / "v.report.json")
+    assert stopped["documents"]["complete"] < 3
+    assert stopped["rows"]["answered"] > 0
+    embed(folder, *slow, "-o", "v.jsonl")
+    resumed = report(folder / "v.report.json")
+    assert resumed["rows"]["kept"] == stopped["rows"]["answered"]
+    assert resumed["documents"]["complete"] == resumed["documents"]["files"] == 3
+
+
 def test_include_exclude_and_chunk_sizes_are_obeyed(folder: Path) -> None:
     options = ("--include", "*.md", "--include", "*.txt", "--exclude", "b.*", "--no-chunk")
     embed(folder, "docs", *SIM, "-o", "v.jsonl", *options)

@@ -24,8 +24,8 @@ def totals(blocks: Iterator[Block]) -> tuple[list[Chunk], list[FileFailure], int
     files = 0
     for block in blocks:
         chunks += block.chunks
-        failures += block.failures
-        files += block.files
+        failures += [block.failure] if block.failure else []
+        files += block.ends_file and block.failure is None
     return chunks, failures, files
 
 
@@ -35,12 +35,32 @@ def test_blocks_bring_all_chunks_of_all_files_in_order(folder: Path) -> None:
         Path(f"docs/{number:02}.md").write_text(text)
     Path("docs/broken.pdf").write_bytes(b"no pdf")
     blocks = list(blocks_of_chunks(Walk(["docs"]), Chunker(chunk_tokens=6), block_chunks=16))
-    assert {len(block.chunks) for block in blocks[:-1]} == {16}
+    assert max(len(block.chunks) for block in blocks) == 16
+    assert all(len({chunk.source for chunk in block.chunks}) <= 1 for block in blocks)
     chunks, failures, files = totals(iter(blocks))
     assert files == 30
     assert [failure.reason for failure in failures] == ["damaged"]
     assert [chunk.text for chunk in chunks] == [
         f"File {number}, paragraph {n}." for number in range(30) for n in range(number)
+    ]
+
+
+def test_a_file_that_can_not_be_read_has_its_place_in_the_order(folder: Path) -> None:
+    Path("docs/a.md").write_text("first")
+    Path("docs/b.pdf").write_bytes(b"no pdf")
+    Path("docs/c.md").write_text("third")
+    blocks = [*blocks_of_chunks(Walk(["docs"]), Chunker())]
+    assert [bool(block.failure) for block in blocks] == [False, True, False]
+
+
+def test_a_file_of_several_blocks_ends_once_and_a_blank_one_too(folder: Path) -> None:
+    Path("docs/a.md").write_text("\n\n".join(f"Paragraph {n} of a." for n in range(8)))
+    Path("docs/b.md").write_text(" \n")
+    blocks = [*blocks_of_chunks(Walk(["docs"]), Chunker(chunk_tokens=6), block_chunks=4)]
+    assert [(len(block.chunks), block.ends_file) for block in blocks] == [
+        (4, False),
+        (4, True),
+        (0, True),
     ]
 
 

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llmscale.batching.batcher import Batcher, LotCaps
+from llmscale.batching.batcher import Batcher
+from llmscale.batching.lots import LotCaps
+from llmscale.batching.weights import Weights
 from llmscale.errors import CallFailed
 from llmscale.providers.openai_embeddings import OpenAIEmbeddings, replies_of
 from llmscale.records import Request, Usage
@@ -143,7 +145,7 @@ async def test_one_bad_text_in_fifty_is_found_in_thirteen_calls_and_the_others_a
     server: EmbeddingServer, provider: OpenAIEmbeddings
 ) -> None:
     server.refused = {TEXTS[17]: "invalid_input"}
-    bridge = Batcher(provider, LotCaps(wait_s=0.05), lambda r: (1, 1), Stats())
+    bridge = Batcher(provider, LotCaps(wait_s=0.05), Weights(), Stats())
 
     async def ask(text: str) -> bytes | None:
         try:

@@ -13,9 +13,9 @@ from llmscale.records import Place, Request
 CONFIG = Config(model="openai/v", embed_dimensions=8, param={"input_type": "query"})
 
 
-def parsed(row: Any, config: Config = CONFIG) -> Any:
+def parsed(row: Any, chunks: int = 0) -> Any:
     raw = row if isinstance(row, bytes) else orjson.dumps(row)
-    return TextParser(config).parse(3, Line("in.jsonl", 4, raw))
+    return TextParser(CONFIG, chunks).parse(3, Line("in.jsonl", 4, raw))
 
 
 def test_a_row_becomes_a_request_with_model_dimensions_and_further_fields() -> None:
@@ -26,20 +26,25 @@ def test_a_row_becomes_a_request_with_model_dimensions_and_further_fields() -> N
     assert (row.index, row.id, row.user, row.metadata, row.place) == (3, "a", "7", {"x": 1}, None)
 
 
+PLACE = {"source": "a.md", "start": 2, "end": 7}
+
+
 def test_a_chunk_says_where_it_was_found() -> None:
-    row = parsed({"text": "hello", "place": {"source": "a.md", "start": 2, "end": 7}})
-    assert row.place == Place("a.md", 2, 7)
-
-
-@pytest.mark.parametrize("place", [None, "a.md", {"source": "a.md"}, {"source": 1, "start": 2}])
-def test_a_place_of_another_shape_is_none(place: Any) -> None:
-    assert parsed({"text": "hello", "place": place}).place is None
+    assert parsed({"text": "hello", "place": PLACE}, chunks=4).place == Place("a.md", 2, 7)
 
 
 def test_a_file_that_could_not_be_read_is_a_row_with_that_failure() -> None:
-    row = parsed({"id": "b.bin", "fault": "b.bin is binary"})
+    row = parsed({"id": "b.bin", "fault": "b.bin is binary", "place": PLACE}, chunks=4)
     assert row.request is None
     assert row.failure.message == "b.bin is binary"
+    assert row.place == Place("a.md", 2, 7)
+
+
+@pytest.mark.parametrize("place", [PLACE, None, "a.md", {"source": 1}])
+def test_a_row_of_somebody_else_means_other_things_by_the_same_names(place: Any) -> None:
+    row = parsed({"text": "hello", "fault": "a broken wire", "place": place}, chunks=3)
+    assert row.request.text == "hello"
+    assert (row.failure, row.place) == (None, None)
 
 
 @pytest.mark.parametrize(

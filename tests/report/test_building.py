@@ -24,6 +24,7 @@ TOP_KEYS = {
     "calls",
     "cache",
     "lots",
+    "documents",
     "models",
     "endpoints",
     "users",
