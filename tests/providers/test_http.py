@@ -151,8 +151,10 @@ async def test_a_redirect_is_not_followed_and_the_key_is_not_sent_on(
         (Step(status=500, body={"error": {"message": "x" * 490 + KEY}}), True),
         (Step(status=500, body={"key": KEY}), True),
         (Step(headers={f"x {KEY}": "1"}), True),
+        *((Step(headers={f"x {'y' * n}{KEY}": "1"}), True) for n in (425, 430, 435)),
     ],
-    ids=["message", "html", "in a success", "at the cut", "no message", "broken header"],
+    ids=["message", "html", "in a success", "at the cut", "no message", "broken header"]
+    + ["broken header at the cut"] * 3,
 )
 async def test_a_key_that_the_server_repeats_is_masked(
     server: ChatServer, endpoint: HttpEndpoint, step: Step, retryable: bool
@@ -169,6 +171,13 @@ async def test_a_key_in_json_escapes_is_masked_too(
     escaped = KEY.replace("-", "\\u002d")
     server.script([Step(status=400, body=b'{"message": "%s"}' % escaped.encode())])
     assert (await failure_of(endpoint)).message == "HTTP 400: ***"
+
+
+async def test_a_key_that_the_server_puts_into_an_answer_is_masked(
+    server: ChatServer, endpoint: HttpEndpoint
+) -> None:
+    server.script([Step(body={"text": f"You sent {KEY}."})])
+    assert await endpoint.post(BODY) == {"text": "You sent ***."}
 
 
 @pytest.mark.parametrize(
