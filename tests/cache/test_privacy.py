@@ -71,7 +71,7 @@ def test_what_belongs_to_somebody_else_is_refused_but_to_root(
 
 
 def test_a_link_in_the_place_of_the_file_is_not_followed(folder: Path, tmp_path: Path) -> None:
-    folder.mkdir(parents=True)
+    folder.mkdir(mode=0o700, parents=True)
     target = tmp_path / "target"
     (folder / NAME).symlink_to(target)
     with pytest.raises(OSError, match="symbolic link"):
@@ -82,7 +82,7 @@ def test_a_link_in_the_place_of_the_file_is_not_followed(folder: Path, tmp_path:
 def test_a_link_to_a_folder_is_followed_for_the_user_has_set_it(
     folder: Path, tmp_path: Path
 ) -> None:
-    folder.mkdir(parents=True)
+    folder.mkdir(mode=0o700, parents=True)
     link = tmp_path / "link"
     link.symlink_to(folder)
     make_private(link, NAME)

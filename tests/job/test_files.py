@@ -110,7 +110,7 @@ def test_what_is_no_regular_file_is_not_replaced(kind: str, tmp_path: Path) -> N
         if pipe != path:
             path.symlink_to(pipe)
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(StorageError, match="can't write .*/a: "):
+    with pytest.raises(StorageError, match=r"can't write .*/a: "):
         replace_file(path, b"new")
     assert sorted(tmp_path.iterdir()) == before
 

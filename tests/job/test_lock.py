@@ -148,7 +148,7 @@ def test_a_link_or_a_pipe_in_the_place_of_a_lock_is_left_alone(path: Path) -> No
         if content:
             target.write_bytes(content)
         path.symlink_to(target)
-        with pytest.raises(StorageError, match=r"out\.jsonl\.lock: Too many levels of symbolic links"):
+        with pytest.raises(StorageError, match="Too many levels of symbolic links"):
             JobLock(path)
         assert path.is_symlink()
         assert not target.exists() or target.read_bytes() == content
