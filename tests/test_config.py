@@ -455,13 +455,13 @@ SECRET = "sk-canary-0123"
 def test_an_address_is_shown_and_so_holds_no_secret(url: str, toml: WriteToml) -> None:
     """It is told in reports and tables; this is refused before anything tells it."""
     in_table = toml(f'[[endpoint]]\nmodel = "sim/a"\nbase_url = "{url}"')
-    for origin, given in {
+    for origin, settings in {
         "--base-url": ({"base_url": url}, {}, None),
         "LLMSCALE_BASE_URL": ({}, {"LLMSCALE_BASE_URL": url}, None),
         in_table: ({}, {}, in_table),
     }.items():
         with pytest.raises(ConfigError, match="base_url must hold no name, password") as raised:
-            load(*given)
+            load(*settings)
         assert str(raised.value).startswith(f"{origin}: ")
         assert SECRET not in str(raised.value)
 
@@ -472,7 +472,9 @@ def test_a_key_in_the_place_of_a_variables_name_is_refused_and_not_shown(
 ) -> None:
     in_table = toml(f'[[endpoint]]\nmodel = "sim/a"\napi_key_env = "{name}"')
     for flags, file in (({"api_key_env": name}, None), ({}, in_table)):
-        with pytest.raises(ConfigError, match="api_key_env takes the name of .*variable") as raised:
+        with pytest.raises(
+            ConfigError, match=r"api_key_env takes the name of .*variable"
+        ) as raised:
             load(flags, {}, file)
         assert SECRET not in str(raised.value)
 
