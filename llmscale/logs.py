@@ -1,14 +1,14 @@
 """What is said on stderr while a run goes on: plain lines or JSON, never a control character.
 
 Text that a model or a server wrote can end up in a message; on its way to a terminal everything
-that could steer one is taken out.
+that could steer one is taken out, or in JSON written as an escape.
 """
 
 import logging
 import re
 import sys
 import time
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
 
 import orjson
 
@@ -21,6 +21,24 @@ _UNPRINTABLE = re.compile(
 def printable(text: str) -> str:
     """Return the text with everything that could steer a terminal shown as U+FFFD."""
     return _UNPRINTABLE.sub("\ufffd", text)
+
+
+def printable_json(value: Any) -> str:
+    """Return a value as JSON that may be shown on a terminal, with all that is in it."""
+    return escaped(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
+def escaped(json: str) -> str:
+    """Return the same JSON with everything that could steer a terminal as an escape."""
+    return _UNPRINTABLE.sub(_escape, json)
+
+
+def _escape(found: re.Match[str]) -> str:
+    character = found.group()
+    if character == "\n":  # between values, never in one
+        return character
+    units = character.encode("utf-16-be")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
 class TextFormatter(logging.Formatter):
@@ -68,10 +86,14 @@ class StderrHandler(logging.StreamHandler[TextIO]):
 def set_up(
     *, quiet: bool = False, verbose: bool = False, log_format: Literal["text", "json"] = "text"
 ) -> None:
-    """Send the log of this package to stderr, and of no other."""
+    """Send the log of this package to stderr, with the event loop's complaints, and of no other."""
     handler = StderrHandler()
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     log = logging.getLogger("llmscale")
     log.handlers[:] = [handler]
     log.propagate = False
     log.setLevel(logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO)
+    # what nobody waited for may say what a server said
+    logging.getLogger("asyncio").handlers[:] = [handler]
+    # or Python itself would print warnings of other packages, as they are
+    logging.lastResort = logging.NullHandler()

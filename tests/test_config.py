@@ -440,6 +440,45 @@ def test_a_host_is_allowed_by_being_typed_as_a_flag_and_not_by_a_file(toml: Writ
     assert load({}, {}, toml(f'base_url = "{url}"')).allow_host == ()
 
 
+SECRET = "sk-canary-0123"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"http://user:{SECRET}@h/v1",
+        f"https://{SECRET}@h/v1",
+        f"http://h/v1?key={SECRET}",
+        f"http://h/v1#{SECRET}",
+    ],
+)
+def test_an_address_is_shown_and_so_holds_no_secret(url: str, toml: WriteToml) -> None:
+    """It is told in reports and tables; this is refused before anything tells it."""
+    in_table = toml(f'[[endpoint]]\nmodel = "sim/a"\nbase_url = "{url}"')
+    for origin, settings in {
+        "--base-url": ({"base_url": url}, {}, None),
+        "LLMSCALE_BASE_URL": ({}, {"LLMSCALE_BASE_URL": url}, None),
+        in_table: ({}, {}, in_table),
+    }.items():
+        with pytest.raises(ConfigError, match="base_url must hold no name, password") as raised:
+            load(*settings)
+        assert str(raised.value).startswith(f"{origin}: ")
+        assert SECRET not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", [SECRET, "", "A B", "A=1", "$KEY", "1KEY", "schlüssel"])
+def test_a_key_in_the_place_of_a_variables_name_is_refused_and_not_shown(
+    name: str, toml: WriteToml
+) -> None:
+    in_table = toml(f'[[endpoint]]\nmodel = "sim/a"\napi_key_env = "{name}"')
+    for flags, file in (({"api_key_env": name}, None), ({}, in_table)):
+        with pytest.raises(
+            ConfigError, match=r"api_key_env takes the name of .*variable"
+        ) as raised:
+            load(flags, {}, file)
+        assert SECRET not in str(raised.value)
+
+
 def test_a_base_url_that_is_none_allows_no_host_and_raises_nothing_here() -> None:
     assert load({"base_url": "http://[::1"}, {}).allow_host == ("",)
 

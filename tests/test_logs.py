@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tqdm import tqdm
 
-from llmscale.logs import printable, set_up
+from llmscale.logs import escaped, printable, printable_json, set_up
 
 log = logging.getLogger("llmscale.test")
 
@@ -21,11 +21,13 @@ log = logging.getLogger("llmscale.test")
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
     """Leave the package's logger as it was."""
-    package = logging.getLogger("llmscale")
-    before = package.handlers[:], package.propagate, package.level
+    package, loop = logging.getLogger("llmscale"), logging.getLogger("asyncio")
+    before = package.handlers[:], loop.handlers[:], package.propagate, package.level
+    last_resort = logging.lastResort
     yield
-    package.handlers[:], package.propagate = before[:2]
-    package.setLevel(before[2])
+    package.handlers[:], loop.handlers[:], package.propagate = before[:3]
+    package.setLevel(before[3])
+    logging.lastResort = last_resort
 
 
 @pytest.mark.parametrize(
@@ -73,6 +75,20 @@ def test_nothing_printable_has_a_control_character(text: str) -> None:
     shown = printable(text)
     assert len(shown) == len(text)
     assert not [c for c in shown if ord(c) < 32 or 127 <= ord(c) < 160 or c in "\u2028\u202e"]
+
+
+@given(st.text(st.characters(max_codepoint=0xE01FF)))
+def test_json_says_the_same_with_nothing_in_it_that_could_steer_a_terminal(text: str) -> None:
+    value = {"a": [text, 1.5]}
+    for shown in (printable_json(value), escaped(json.dumps(value, ensure_ascii=False))):
+        assert json.loads(shown) == value
+        assert "".join(shown.split("\n")) == printable("".join(shown.split("\n")))
+
+
+def test_json_on_lines_stays_on_its_lines() -> None:
+    assert escaped('{"a":"\x7f\x9b\U000e0041 \\u001b"}\n{}\n') == (
+        '{"a":"\\u007f\\u009b\\udb40\\udc41 \\u001b"}\n{}\n'
+    )
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -157,6 +173,26 @@ def test_other_packages_are_not_heard_and_hear_nothing(
     log.info("ours")
     assert [line.split(" ", 1)[1] for line in said(capsys)] == ["ours"]
     assert "ours" not in [record.message for record in caplog.records if record.name == log.name]
+
+
+def test_what_python_would_print_of_others_is_not_heard(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    set_up()
+    other = logging.getLogger("aiohttp.client")
+    other.propagate = False  # as it is without pytest: nobody else listens
+    other.error("Illegal cookie \x9b2J")
+    other.propagate = True
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_nobody_waited_for_is_said_without_control_characters(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    set_up()
+    logging.getLogger("asyncio").error("Task exception was never retrieved: \x1b[2J")
+    (line,) = said(capsys)
+    assert line.endswith("error: Task exception was never retrieved: \ufffd[2J")
 
 
 def test_setting_up_again_replaces_what_was_set_up(capsys: pytest.CaptureFixture[str]) -> None:

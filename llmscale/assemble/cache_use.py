@@ -3,6 +3,7 @@
 import fnmatch
 import logging
 import os
+import stat
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -217,7 +218,10 @@ def _opened_to_write(path: str) -> AbstractContextManager[BinaryIO]:
     if path == "-":
         return nullcontext(sys.stdout.buffer)
     try:
-        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):  # one that was there keeps its mode
+            os.fchmod(descriptor, 0o600)
+        return os.fdopen(descriptor, "wb")
     except OSError as error:
         raise StorageError(f"can't write {path}: {error.strerror}") from None
 

@@ -18,7 +18,7 @@ from llmscale import exports
 from llmscale.assemble.answering import run_loop
 from llmscale.assemble.chunks import rows_as_files
 from llmscale.assemble.file_counts import FileCounts
-from llmscale.assemble.inputs import identity_of
+from llmscale.assemble.inputs import check_output, identity_of
 from llmscale.assemble.job_run import STDOUT, JobRun
 from llmscale.assemble.models import Models
 from llmscale.assemble.stack import open_all, stacked
@@ -110,10 +110,7 @@ def _output_of(config: Config) -> Path:
         output = Path(f"{name}.vectors.jsonl")
     else:
         raise ConfigError("these inputs need one output: say where with -o FILE")
-    if output.is_dir():
-        raise ConfigError(f"{output} is a folder; name a file with -o")
-    if not output.parent.is_dir():
-        raise ConfigError(f"there is no folder {output.parent} for the output")
+    check_output(output)
     return output
 
 

@@ -18,13 +18,20 @@ from llmscale.reader.sources import STDIN, Source, digest
 def files_of(config: Config, sources: Sequence[Source]) -> JobFiles:
     """Return the files of the job. Raises `ConfigError` where they can't be what is asked."""
     output = Path(config.output) if config.output else _default_output(sources)
-    if output.is_dir():
-        raise ConfigError(f"{output} is a folder; name a file with -o")
-    if not output.parent.is_dir():
-        raise ConfigError(f"there is no folder {output.parent} for the output")
+    check_output(output)
     if any(Path(source.path).resolve() == output.resolve() for source in sources):
         raise ConfigError(f"{output} is both input and output; say where else with -o")
     return JobFiles(output)
+
+
+def check_output(output: Path) -> None:
+    """Raise `ConfigError` where no file can be put in the place of an output."""
+    if output.is_dir():
+        raise ConfigError(f"{output} is a folder; name a file with -o")
+    if output.exists() and not output.is_file():
+        raise ConfigError(f"{output} is a device or a pipe; name a file with -o, or - for a stream")
+    if not output.parent.is_dir():
+        raise ConfigError(f"there is no folder {output.parent} for the output")
 
 
 def identity_of(config: Config, sources: Sequence[Source], names: Sequence[str]) -> Identity:

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 FILE = "runs.jsonl"
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
 
 
 class Use(msgspec.Struct, frozen=True):
@@ -53,7 +54,7 @@ class RunUse(msgspec.Struct, frozen=True):
 def append(folder: Path, run: RunUse) -> None:
     """Add a run. Raises `OSError`."""
     line = msgspec.json.encode(run) + b"\n"
-    descriptor = os.open(folder / FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    descriptor = os.open(folder / FILE, _FLAGS, 0o600)
     try:
         os.write(descriptor, line)
     finally:

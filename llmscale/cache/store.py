@@ -6,7 +6,6 @@ Several processes share a folder. Times are seconds since 1970.
 """
 
 import fnmatch
-import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -14,10 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import diskcache
-from diskcache.core import EVICTION_POLICY, MODE_BINARY
+from diskcache.core import DBNAME, EVICTION_POLICY, MODE_BINARY
 
 from llmscale.cache.disk import ClosedCache
 from llmscale.cache.entry import Entry, RefusedValue, seal, unseal
+from llmscale.cache.privacy import make_private
 
 LOCK_TIMEOUT_S = 60.0
 _GROUP = 500  # entries in a statement, of ten parameters or so each
@@ -67,7 +67,7 @@ class Store:
     def __init__(self, folder: Path, size_limit_bytes: int, ttl_s: float | None = None) -> None:
         self.folder = folder
         self._ttl_s = ttl_s
-        _make_private(folder)
+        make_private(folder, DBNAME)
         self._cache = ClosedCache(
             str(folder),
             LOCK_TIMEOUT_S,
@@ -260,9 +260,3 @@ _REPLACE = "DO UPDATE SET " + ", ".join(
         "value",
     )
 )
-
-
-def _make_private(folder: Path) -> None:
-    """Make the folder and its file before SQLite does, so that only their owner reads them."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(folder / diskcache.core.DBNAME, os.O_CREAT | os.O_RDWR, 0o600))

@@ -203,6 +203,6 @@ def _sentence(miss: Any) -> str:
 
 
 def _print_json(value: Any) -> None:
-    import orjson
+    from llmscale.logs import printable_json
 
-    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+    typer.echo(printable_json(value))

@@ -36,9 +36,9 @@ def _limits(config_file: str | None, flags: dict[str, object], *, as_json: bool)
 
     found = budgets(config.load(flags, file=config_file))
     if as_json:
-        import orjson
+        from llmscale.logs import printable_json
 
-        typer.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+        typer.echo(printable_json(found))
     else:
         from llmscale.limits_table import print_limits
 

@@ -92,7 +92,7 @@ def _excerpt(text: str) -> str:
 
 
 def _print_json(query: str, found: Any) -> None:
-    import orjson
+    from llmscale.logs import printable_json
 
     hits = [
         {"rank": rank, "score": round(score, 6), "file": file}
@@ -100,4 +100,4 @@ def _print_json(query: str, found: Any) -> None:
         for rank, (file, score, chunk) in enumerate(found.chunks, 1)
     ]
     shown = {"query": query, "model": found.model, "hits": hits}
-    typer.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode())
+    typer.echo(printable_json(shown))

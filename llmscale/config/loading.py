@@ -10,11 +10,11 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
-from urllib.parse import urlsplit
 
 import msgspec
 import orjson
 
+from llmscale.config.addresses import check_address, host_of
 from llmscale.config.settings import FILE_ONLY, FLAG_ONLY, Config, EndpointConfig, UserLimit
 from llmscale.errors import ConfigError
 from llmscale.units import duration_s, per_minute, size_bytes
@@ -51,6 +51,7 @@ def load(
         raise ConfigError(_complaint(str(error), settings)) from None
     for name, setting in settings.items():
         _check_writable(name, setting)
+    _check_addresses(config, settings)
     _check_units(config, settings)
     _check_limits(config, settings)
     _check_fallback(config, settings)
@@ -70,16 +71,9 @@ def load(
             "same settings; raise its capacity"
         )
     if flags.get("base_url"):  # a host typed on the command line is allowed by being typed
-        host = _host_of(flags["base_url"])
+        host = host_of(flags["base_url"])
         config = msgspec.structs.replace(config, allow_host=(*config.allow_host, host))
     return config
-
-
-def _host_of(base_url: str) -> str:
-    try:
-        return urlsplit(base_url).hostname or ""
-    except ValueError:  # the provider refuses it, and says why
-        return ""
 
 
 def _from_flags(flags: Mapping[str, Any]) -> dict[str, _Setting]:
@@ -116,6 +110,16 @@ def _check_params(param: Mapping[str, Any], origin: str) -> None:
     own = sorted(_OWN_FIELDS & param.keys())
     if own:
         raise ConfigError(f"{origin}: param can't set {own[0]}: the row or another setting does")
+
+
+def _check_addresses(config: Config, settings: Mapping[str, _Setting]) -> None:
+    tables = [("base_url", config.base_url, None), ("api_key_env", None, config.api_key_env)]
+    tables += (("endpoint", e.base_url, e.api_key_env) for e in config.endpoint)
+    for name, base_url, api_key_env in tables:
+        try:
+            check_address(base_url, api_key_env)
+        except ValueError as error:
+            raise ConfigError(f"{settings[name].origin}: {error}") from None
 
 
 def _check_units(config: Config, settings: Mapping[str, _Setting]) -> None:

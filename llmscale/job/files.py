@@ -1,5 +1,10 @@
-"""The names of a job's files, and how a file is written so that it is whole or not there."""
+"""The names of a job's files, and how a file is written so that it is whole or not there.
 
+In a folder where others may write, a link may lie where a file is to be made: none is followed.
+"""
+
+import contextlib
+import errno
 import hashlib
 import os
 from collections.abc import Callable
@@ -43,16 +48,20 @@ def replace_file(path: Path, content: bytes) -> None:
 def stage(path: Path, write: Callable[[IO[bytes]], object]) -> Path:
     """Write and sync a file beside `path`, ready to be renamed over it.
 
-    Raises `StorageError`; nothing is left behind then.
+    Raises `StorageError`; nothing is left behind then. A device or a pipe is never replaced.
     """
     temporary = path.with_name(path.name + ".tmp")
     try:
-        with open(temporary, "wb", opener=_private) as file:
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "it is no regular file")
+        temporary.unlink(missing_ok=True)  # left by a process that died, or a trap
+        with open(temporary, "xb", opener=open_private) as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise storage_error(path, error) from None
     return temporary
 
@@ -83,8 +92,9 @@ def storage_error(path: Path, error: OSError) -> StorageError:
     )
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, PRIVATE)
+def open_private(path: str | Path, flags: int) -> int:
+    """Open a file that only its owner may read; a link in its place is an `OSError`."""
+    return os.open(path, flags | os.O_NOFOLLOW, PRIVATE)
 
 
 def sha256_of(path: Path) -> str | None:

@@ -18,7 +18,7 @@ import orjson
 
 from llmscale.errors import StorageError
 from llmscale.formats import OutputFormat, encode, is_answered, is_own_line
-from llmscale.job.files import PRIVATE, JobFiles, stage, storage_error
+from llmscale.job.files import JobFiles, open_private, stage, storage_error
 from llmscale.stats import Spend
 
 BLOCK_BYTES = 1024 * 1024
@@ -40,7 +40,8 @@ class Journal:
         self.added_usd = 0.0  # the cost of the rows that were appended since
         self.damaged_lines = 0  # found in the journal, and to be asked again
         try:
-            self._descriptor = os.open(files.partial, os.O_RDWR | os.O_CREAT | os.O_APPEND, PRIVATE)
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+            self._descriptor = open_private(files.partial, flags)
         except OSError as error:
             raise storage_error(files.partial, error) from None
         self._end = 0

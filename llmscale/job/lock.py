@@ -8,11 +8,13 @@ import fcntl
 import math
 import mmap
 import os
+import stat
 from pathlib import Path
 
-from llmscale.errors import LockedError
-from llmscale.job.files import PRIVATE, storage_error
+from llmscale.errors import ConfigError, LockedError
+from llmscale.job.files import open_private, storage_error
 
+_OURS = b"in_flight="
 _COUNT = slice(10, 20)  # of "in_flight=0000000000 usd=-------------------- pid=..."
 _USD = slice(25, 45)
 _NO_USD = b"-" * 20
@@ -20,7 +22,10 @@ _SIZE = 64
 
 
 class JobLock:
-    """Held from the constructor to `release`. Raises `LockedError` naming the holder."""
+    """Held from the constructor to `release`.
+
+    Raises `LockedError` naming the holder, `ConfigError` where the file is no lock of ours.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -30,7 +35,7 @@ class JobLock:
             raise LockedError(f"{_holder(path)} runs this job; wait for it, or stop it") from None
         except OSError as error:
             raise storage_error(path, error) from None
-        found = os.read(self._descriptor, _SIZE)
+        found = self._read()
         self.left_in_flight = int(found[_COUNT]) if found[_COUNT].isdigit() else 0
         """Rows that were in flight when the last process died; it asked and did not store."""
         self.left_usd = _usd(found)
@@ -46,6 +51,18 @@ class JobLock:
         except OSError as error:
             os.close(self._descriptor)
             raise storage_error(path, error) from None
+
+    def _read(self) -> bytes:
+        """Return what the last holder left. What is no lock is not written over."""
+        is_file = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
+        found = os.read(self._descriptor, _SIZE) if is_file else b"no file"
+        if found.strip(b"\0") and not found.startswith(_OURS):  # zeros: after a power loss
+            os.close(self._descriptor)
+            raise ConfigError(
+                f"{self._path} is there already and no lock of ours; write elsewhere with -o, or "
+                "move it away"
+            )
+        return found
 
     def begin(self) -> None:
         """Count a row that is about to be asked."""
@@ -92,10 +109,10 @@ def _usd(found: bytes) -> float | None:
 def _locked(path: Path) -> int:
     """Open and lock; again if the file was removed by its last holder in between."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE)
+        descriptor = open_private(path, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(descriptor), path.stat()):
+            if os.path.samestat(os.fstat(descriptor), path.lstat()):
                 return descriptor
         except FileNotFoundError:
             pass

@@ -1,4 +1,7 @@
-"""Outcomes to standard output, as they come: nothing is kept, so nothing can be resumed."""
+"""Outcomes to standard output, as they come: nothing is kept, so nothing can be resumed.
+
+On a terminal, what could steer it is written as an escape: the same JSON.
+"""
 
 import os
 import signal
@@ -7,6 +10,7 @@ from collections.abc import Sequence
 
 from llmscale.errors import Interrupted, StorageError
 from llmscale.formats import OutputFormat, encode, line_of
+from llmscale.logs import escaped
 from llmscale.records import Outcome
 
 
@@ -16,6 +20,7 @@ class StdoutSink:
     def __init__(self, output_format: OutputFormat) -> None:
         self._format = output_format
         self._descriptor = sys.stdout.fileno()
+        self._is_terminal = os.isatty(self._descriptor)
 
     def take_up(self) -> None:
         """Nothing is noted."""
@@ -25,6 +30,8 @@ class StdoutSink:
         unwritten = b"".join(
             [encode(line_of(outcome, self._format), self._format) for outcome in outcomes]
         )
+        if self._is_terminal:
+            unwritten = escaped(unwritten.decode()).encode()
         try:
             while unwritten:
                 unwritten = unwritten[os.write(self._descriptor, unwritten) :]

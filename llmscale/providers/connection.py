@@ -12,6 +12,7 @@ from yarl import URL
 
 from llmscale.errors import CallFailed
 from llmscale.providers.failures import bad_response, one_line
+from llmscale.providers.redaction import Redaction
 from llmscale.records import Failure
 
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
@@ -20,9 +21,10 @@ MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 class Connection:
     """Posts bytes to one address, over as many sockets as there are calls."""
 
-    def __init__(self, url: URL, headers: Mapping[str, str]) -> None:
+    def __init__(self, url: URL, headers: Mapping[str, str], redaction: Redaction) -> None:
         self._url = url
         self._headers = headers
+        self._redaction = redaction
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
             # the caller sets the deadline; aiohttp rounds its own up to whole seconds
@@ -49,7 +51,8 @@ class Connection:
             message = f"the certificate of {self._url.host} can't be verified"
             return Failure(kind="connection", message=message, unsent=True)
         unsent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
-        reason = one_line(str(error)) or type(error).__name__
+        # before it is cut, so that no half of a key stays at its end
+        reason = one_line(self._redaction.of_text(str(error))) or type(error).__name__
         message = f"no answer from {self._url.host}: {reason}"
         return Failure(kind="connection", message=message, retryable=True, unsent=unsent)
 

@@ -1,13 +1,12 @@
 """One endpoint over HTTP: a key, JSON out, and a JSON object or a classified failure back.
 
-Never retries, and never lets the key into a message.
+Never retries, and never lets the key into a message or an answer.
 """
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from msgspec.structs import replace
 from yarl import URL
 
 from llmscale import __version__
@@ -15,6 +14,7 @@ from llmscale.errors import CallFailed
 from llmscale.nesting import MAX_LEVELS, is_too_deep
 from llmscale.providers.failures import bad_response, failure_in_success, failure_of_response
 from llmscale.providers.quota import quota_of
+from llmscale.providers.redaction import Redaction
 from llmscale.records import Failure, Quota
 
 if TYPE_CHECKING:
@@ -38,11 +38,11 @@ class HttpProvider:
 
 
 class HttpEndpoint:
-    """Posts JSON to one address. `secret` is kept out of every message that leaves here."""
+    """Posts JSON to one address. `secret` is kept out of all that leaves here."""
 
     def __init__(self, url: str, headers: Mapping[str, str], secret: str | None = None) -> None:
         self._url = URL(url)
-        self._secret = secret
+        self._redaction = Redaction(secret)
         self._headers = {
             "Content-Type": "application/json",
             "User-Agent": f"llmscale/{__version__}",
@@ -62,18 +62,13 @@ class HttpEndpoint:
         except orjson.JSONEncodeError as error:
             failure = Failure(kind="invalid_request", message=f"request is not JSON: {error}")
             raise CallFailed(failure) from None
-        try:
-            status, headers, raw = await self._opened().exchange(payload)
-        except CallFailed as error:
-            raise CallFailed(self._masked(error.failure)) from None
+        status, headers, raw = await self._opened().exchange(payload)
         self.quota = quota_of(headers) or self.quota
         if status != 200:
-            failure = failure_of_response(status, headers, self._without_secret(raw))
-            raise CallFailed(self._masked(failure))
-        answer = _json_object(raw)
+            raise CallFailed(failure_of_response(status, headers, self._redaction.of_error(raw)))
+        answer = _json_object(self._redaction.of_answer(raw))
         if answer.get("error"):
-            failure = failure_in_success(answer["error"], self._without_secret(raw))
-            raise CallFailed(self._masked(failure))
+            raise CallFailed(failure_in_success(answer["error"], self._redaction.of_error(raw)))
         return answer
 
     async def aclose(self) -> None:
@@ -87,18 +82,8 @@ class HttpEndpoint:
             # not before there is a call: a run that finds all in the cache never needs it
             from llmscale.providers.connection import Connection
 
-            self._connection = Connection(self._url, self._headers)
+            self._connection = Connection(self._url, self._headers, self._redaction)
         return self._connection
-
-    def _without_secret(self, raw: bytes) -> bytes:
-        """Before a message is cut, so that no half of a key stays at its end."""
-        return raw.replace(self._secret.encode(), b"***") if self._secret else raw
-
-    def _masked(self, failure: Failure) -> Failure:
-        """Servers like to repeat a key that they refuse."""
-        if not self._secret or self._secret not in failure.message:
-            return failure
-        return replace(failure, message=failure.message.replace(self._secret, "***"))
 
 
 def _json_object(raw: bytes) -> dict[str, Any]:

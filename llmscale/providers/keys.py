@@ -29,25 +29,26 @@ def key_for(
     """
     variable = endpoint.api_key_env or default_env
     key = environ.get(variable, "").strip() or None
+    named = _shown(variable)
     host = check_base_url(base_url)
     if key is None:
         if host == own_host or endpoint.api_key_env is not None:
             raise ConfigError(
-                f"{endpoint.model} needs a key: set the environment variable {variable}, "
+                f"{endpoint.model} needs a key: set the environment variable {named}, "
                 "or name another one with --api-key-env"
             )
         return None
     if not key.isascii() or not key.isprintable():
-        raise ConfigError(f"the key in {variable} has characters that no key has; set it anew")
+        raise ConfigError(f"the key in {named} has characters that no key has; set it anew")
     if host in allow_hosts or _is_loopback(host):
         return key
     if host != own_host:
         raise ConfigError(
-            f"the key in {variable} is not sent to {host}, which is not {own_host}; "
+            f"the key in {named} is not sent to {host}, which is not {own_host}; "
             f"if it is meant for there, say --allow-host {host}"
         )
     if not base_url.lower().startswith("https:"):
-        raise ConfigError(f"the key in {variable} is not sent to {host} in the clear; say https://")
+        raise ConfigError(f"the key in {named} is not sent to {host} in the clear; say https://")
     return key
 
 
@@ -65,6 +66,12 @@ def check_base_url(base_url: str) -> str:
     if url.user or url.password:
         raise ConfigError("base_url must not hold a name or a password; use --api-key-env")
     return host
+
+
+def _shown(variable: str) -> str:
+    """Return the name of a variable; not one that may be a key itself, put in the wrong place."""
+    is_like_a_key = any(c.islower() for c in variable) and any(c.isdigit() for c in variable)
+    return "***" if is_like_a_key else variable
 
 
 def _is_loopback(host: str) -> bool:

@@ -323,8 +323,13 @@ def test_an_export_takes_only_the_models_that_are_asked_for(folder: Path, tmp_pa
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022])
-def test_nobody_else_can_read_an_export(folder: Path, tmp_path: Path, umask: int) -> None:
+@pytest.mark.parametrize("was_there", [False, True])
+def test_nobody_else_can_read_an_export(
+    folder: Path, tmp_path: Path, umask: int, was_there: bool
+) -> None:
     fill(folder, questions(1))
+    if was_there:
+        (tmp_path / "moved.jsonl").touch(0o666)
     before = os.umask(umask)
     try:
         cache_use.export(config(folder), str(tmp_path / "moved.jsonl"), "*")

@@ -2,10 +2,7 @@
 
 import asyncio
 import gzip
-import os
-import pty
 import subprocess
-import termios
 from pathlib import Path
 
 import orjson
@@ -16,6 +13,7 @@ from tests.cli.tool import (
     environment,
     lines_in,
     llmscale,
+    on_a_terminal,
     prompts,
     read_rows,
     wait_until,
@@ -231,26 +229,12 @@ def test_quiet_says_nothing_and_json_logs_are_json(tmp_path: Path) -> None:
 
 def test_a_terminal_gets_a_bar_and_a_table(tmp_path: Path) -> None:
     write_rows(tmp_path / "in.jsonl", prompts(8))
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (30, 120))
-    process = subprocess.Popen(
-        command("run", "in.jsonl", "--model", "sim/latency=0.1", "--concurrency", 2),
-        cwd=tmp_path,
-        env=environment(TERM="xterm"),
-        stderr=theirs,
-    )
-    os.close(theirs)
-    seen = b""
-    try:
-        while chunk := os.read(ours, 65536):
-            seen += chunk
-    except OSError:  # the other end is closed
-        pass
-    os.close(ours)
-    assert process.wait(20) == 0
-    assert b"8/8" in seen
-    assert b"answered" in seen
-    assert b"p99 s" in seen
+    slow = ("--model", "sim/latency=0.1", "--concurrency", 2)
+    code, seen = on_a_terminal("run", "in.jsonl", *slow, cwd=tmp_path)
+    assert code == 0
+    assert "8/8" in seen
+    assert "answered" in seen
+    assert "p99 s" in seen
 
 
 @pytest.mark.parametrize("shape", ["llmscale", "openai-batch"])

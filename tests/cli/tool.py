@@ -1,9 +1,11 @@
 """The tool as a user has it: a process of its own, started from the command line."""
 
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -45,6 +47,29 @@ def llmscale(*args: object, cwd: Path, stdin: str | None = None, **env: str) -> 
         timeout=60,
         check=False,
     )
+
+
+def on_a_terminal(*args: object, cwd: Path, **env: str) -> tuple[int, str]:
+    """Run the tool to its end on a terminal; return the exit code and what the terminal got."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (30, 120))
+    with subprocess.Popen(
+        command(*args),
+        cwd=cwd,
+        env=environment(**({"TERM": "xterm"} | env)),
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        seen = b""
+        try:
+            while chunk := os.read(ours, 65536):
+                seen += chunk
+        except OSError:  # the other end is closed
+            pass
+        os.close(ours)
+    return process.returncode, seen.decode(errors="surrogateescape")
 
 
 def start(*args: object, cwd: Path) -> subprocess.Popen[str]:

@@ -73,6 +73,48 @@ def test_a_folder_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
         replace_file(tmp_path / "none" / "a", b"")
 
 
+@pytest.mark.parametrize("name", ["a", "a.tmp"])
+def test_a_link_is_replaced_and_not_followed(name: str, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_bytes(b"somebody's")
+    target.chmod(0o644)
+    (tmp_path / name).symlink_to(target)
+    replace_file(tmp_path / "a", b"new")
+    assert content_of(tmp_path) == {"a": b"new", "target": b"somebody's"}
+    assert not (tmp_path / "a").is_symlink()
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o600
+
+
+def test_a_file_that_lies_where_one_is_staged_lends_it_neither_content_nor_mode(
+    tmp_path: Path,
+) -> None:
+    left = tmp_path / "a.tmp"
+    left.write_bytes(b"left by a process that died")
+    left.chmod(0o666)
+    with left.open("rb") as opened:  # by somebody who waits for what will be written
+        replace_file(tmp_path / "a", b"new")
+        assert opened.read() == b"left by a process that died"
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to a pipe", "folder", "folder beside it"])
+def test_what_is_no_regular_file_is_not_replaced(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    if kind == "folder beside it":
+        (tmp_path / "a.tmp").mkdir()
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        pipe = tmp_path / "pipe" if kind != "pipe" else path
+        os.mkfifo(pipe)
+        if pipe != path:
+            path.symlink_to(pipe)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(StorageError, match=r"can't write .*/a: "):
+        replace_file(path, b"new")
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_the_sentence_says_what_where_and_what_to_do() -> None:
     error = storage_error(Path("out.jsonl"), OSError(errno.EROFS, "Read-only file system"))
     assert str(error) == (

@@ -50,6 +50,16 @@ def states(journal: Journal) -> str:
     return "".join("A" if journal.has_answer(index) else "-" for index in range(journal.rows))
 
 
+def test_a_link_in_its_place_is_neither_believed_nor_written_through(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(encode(line_of(outcome(0)), "llmscale"))
+    before = elsewhere.read_bytes()
+    (tmp_path / "out.jsonl.partial").symlink_to(elsewhere)
+    with pytest.raises(StorageError, match="Too many levels of symbolic links"), opened(tmp_path):
+        pass
+    assert elsewhere.read_bytes() == before
+
+
 def test_what_is_appended_is_found_by_the_next_run(tmp_path: Path) -> None:
     with opened(tmp_path) as journal:
         assert (journal.answered, journal.failed, states(journal)) == (0, 0, "-----")

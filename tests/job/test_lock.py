@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from llmscale.errors import LockedError, StorageError
+from llmscale.errors import ConfigError, LockedError, StorageError
 from llmscale.job.lock import JobLock
 
 HOLDER = """
@@ -124,14 +124,39 @@ def test_a_new_count_begins_once_the_old_one_is_noted(path: Path) -> None:
     lock.release()
 
 
-@pytest.mark.parametrize("content", [b"", b"in_flight=", b"\xff" * 64, b"pid=5\n", b"x" * 1000])
-def test_a_file_that_is_no_lock_of_ours_counts_nothing(content: bytes, path: Path) -> None:
+@pytest.mark.parametrize("content", [b"", b"in_flight=", b"in_flight=x" * 100, b"\0" * 64])
+def test_a_damaged_lock_counts_nothing(content: bytes, path: Path) -> None:
     path.write_bytes(content)
     lock = JobLock(path)
     assert lock.left_in_flight == 0
     with pytest.raises(LockedError, match=f"process {os.getpid()} runs this job"):
         JobLock(path)
     lock.release()
+
+
+@pytest.mark.parametrize("content", [b"\xff" * 64, b"pid=5\n", b"[[package]]\n" * 100])
+def test_a_file_that_is_no_lock_of_ours_is_left_alone(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"out\.jsonl\.lock is there already and no lock of ours"):
+        JobLock(path)
+    assert path.read_bytes() == content
+
+
+def test_a_link_or_a_pipe_in_the_place_of_a_lock_is_left_alone(path: Path) -> None:
+    target = path.with_name("target")
+    for content in (b"in_flight=0000000003", None):
+        if content:
+            target.write_bytes(content)
+        path.symlink_to(target)
+        with pytest.raises(StorageError, match="Too many levels of symbolic links"):
+            JobLock(path)
+        assert path.is_symlink()
+        assert not target.exists() or target.read_bytes() == content
+        path.unlink()
+        target.unlink(missing_ok=True)
+    os.mkfifo(path)
+    with pytest.raises(ConfigError, match="no lock of ours"):
+        JobLock(path)
 
 
 def test_a_lock_that_is_removed_while_it_is_taken_is_taken_anew(

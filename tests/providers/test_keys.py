@@ -101,6 +101,14 @@ def test_a_variable_that_is_named_has_to_be_set() -> None:
     assert key_of("http://localhost/v1", api_key_env="MY_KEY") == KEY
 
 
+@pytest.mark.parametrize(
+    ("variable", "shown"), [("MY_KEY_2", "MY_KEY_2"), ("sk_live_01", r"\*\*\*")]
+)
+def test_a_variable_that_looks_like_a_key_is_not_shown(variable: str, shown: str) -> None:
+    with pytest.raises(ConfigError, match=f"set the environment variable {shown},"):
+        key_of("http://localhost/v1", key=None, api_key_env=variable)
+
+
 @pytest.mark.parametrize("base_url", ["http://localhost/v1", "https://example.com/v1"])
 @pytest.mark.parametrize("key", [None, "", "  \n"])
 def test_another_host_may_do_without_a_key(base_url: str, key: str | None) -> None:

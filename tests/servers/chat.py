@@ -12,6 +12,7 @@ import hashlib
 import os
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -187,6 +188,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are none by inheritance.
         self._transport = cast("asyncio.Transport", transport)
+        self._server.opened(self)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -309,6 +311,7 @@ class ChatServer:
         seed: int = 0,
         ledger: Path | None = None,
         keep_requests: bool = True,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.requests: list[Received] = []
         self._port = port
@@ -318,6 +321,7 @@ class ChatServer:
         self._random = Random(seed)
         self._ledger = None if ledger is None else Ledger(ledger)
         self._keep_requests = keep_requests
+        self._tls = tls
         self._script: deque[Step] = deque()
         self._connections: set[_Connection] = set()
         self._connection_count = 0
@@ -329,6 +333,11 @@ class ChatServer:
         self._script.extend(steps)
 
     @property
+    def connections(self) -> int:
+        """How many connections there have been; with TLS, those that a client broke off too."""
+        return self._connection_count
+
+    @property
     def open_connections(self) -> int:
         """How many clients are connected now."""
         return len(self._connections)
@@ -336,11 +345,11 @@ class ChatServer:
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            self._open, "127.0.0.1", self._port, backlog=BACKLOG
+            self._open, "127.0.0.1", self._port, backlog=BACKLOG, ssl=self._tls
         )
         self._idle.set()
         port = self._server.sockets[0].getsockname()[1]
-        self.base_url = f"http://127.0.0.1:{port}/v1"
+        self.base_url = f"{'https' if self._tls else 'http'}://127.0.0.1:{port}/v1"
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -397,6 +406,11 @@ class ChatServer:
         if self._ledger is not None:
             self._ledger.ended(call.number, call.key, connection.number, answered=answered)
 
+    def opened(self, connection: _Connection) -> None:
+        """Note a connection that is there; with TLS, one whose client has accepted us."""
+        self._connections.add(connection)
+        self._idle.clear()
+
     def closed(self, connection: _Connection) -> None:
         """Forget a connection."""
         self._connections.discard(connection)
@@ -405,10 +419,7 @@ class ChatServer:
 
     def _open(self) -> _Connection:
         self._connection_count += 1
-        connection = _Connection(self, self._connection_count)
-        self._connections.add(connection)
-        self._idle.clear()
-        return connection
+        return _Connection(self, self._connection_count)
 
     def _next_step(self, *, answerable: bool) -> Step:
         if self._script:
