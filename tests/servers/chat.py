@@ -144,10 +144,12 @@ class ChatServer:
             closes=received.headers.get("connection", "").lower() == "close",
         )
 
-    def end(self, connection: Connection, call: Call, *, answered: bool) -> None:
+    def end(self, connection: Connection, call: Call, *, answered: bool, client_gone: bool) -> None:
         """Note that a call has its answer, or that its client is gone."""
         if self._ledger is not None:
-            self._ledger.ended(call.number, call.key, connection.number, answered=answered)
+            self._ledger.ended(
+                call.number, call.key, connection.number, answered=answered, client_gone=client_gone
+            )
 
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""

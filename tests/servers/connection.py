@@ -51,6 +51,7 @@ class Connection(asyncio.Protocol):
         self._buffer = bytearray()
         self._call: Call | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._is_closed_here = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are none by inheritance.
@@ -64,10 +65,11 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         if self._call is not None:
-            self._end(self._call, answered=False)
+            self._end(self._call, answered=False, client_gone=not self._is_closed_here)
         self._server.closed(self)
 
     def abort(self) -> None:
+        self._is_closed_here = True
         self._transport.abort()
 
     def _advance(self) -> None:
@@ -114,6 +116,7 @@ class Connection(asyncio.Protocol):
         if call.step.cut_after is None:
             self._end(call, answered=call.step.is_answer)
         if call.closes or (call.step.cut_after is not None and not call.step.hang):
+            self._is_closed_here = True
             self._transport.close()
 
     def _reset(self) -> None:
@@ -121,11 +124,11 @@ class Connection(asyncio.Protocol):
         lingering = struct.pack("ii", 1, 0)
         connection = self._transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, lingering)
-        self._transport.abort()
+        self.abort()
 
-    def _end(self, call: Call, *, answered: bool) -> None:
+    def _end(self, call: Call, *, answered: bool, client_gone: bool = False) -> None:
         self._call = None
-        self._server.end(self, call, answered=answered)
+        self._server.end(self, call, answered=answered, client_gone=client_gone)
 
 
 def _take_request(buffer: bytearray) -> Received | None:

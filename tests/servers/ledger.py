@@ -31,9 +31,18 @@ class Ledger:
             authorization="authorization" in received.headers or "x-api-key" in received.headers,
         )
 
-    def ended(self, call: int, key: str, connection: int, *, answered: bool) -> None:
+    def ended(
+        self, call: int, key: str, connection: int, *, answered: bool, client_gone: bool
+    ) -> None:
         """Note the end of a call; it is answered when the right answer went out whole."""
-        self._write(event="ended", call=call, key=key, connection=connection, answered=answered)
+        self._write(
+            event="ended",
+            call=call,
+            key=key,
+            connection=connection,
+            answered=answered,
+            client_gone=client_gone,
+        )
 
     def close(self) -> None:
         os.close(self._fd)
