@@ -229,9 +229,11 @@ class Balanced:
         if endpoint.failed(failure, began_s, now_s) and not was_known:
             rpm = endpoint.rate.per_s(now_s) * 60
             log.warning("%s refuses calls; it gets about %.0f a minute", endpoint.name, rpm)
-        if not (endpoint.health.has_answered or pool.has_alternatives):
-            return
         alternatives = pool.has_alternatives
+        if not (endpoint.health.has_answered or alternatives):
+            return
+        if failure.reply is not None and not (failure.retryable and alternatives):
+            return  # it has answered, and after a rest it would say no more
         rest_s = endpoint.fell_ill(failure.kind, began_s, now_s, has_alternatives=alternatives)
         if rest_s is not None:
             pool.rest(endpoint, rest_s)

@@ -5,7 +5,9 @@ verified) but in number: how many calls are in flight is decided above. Loading 
 takes a tenth of a second, so this module is imported at the first call and not before.
 """
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 
 import aiohttp
 from yarl import URL
@@ -16,6 +18,8 @@ from llmscale.providers.redaction import Redaction
 from llmscale.records import Failure
 
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+LARGE_BYTES = 4 * 1024 * 1024
+LARGE_AT_ONCE = 4  # what is larger is read in turns, or all calls in flight could fill the memory
 
 
 class Connection:
@@ -31,6 +35,7 @@ class Connection:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=30),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
+        self._turns = asyncio.Semaphore(LARGE_AT_ONCE)
 
     async def exchange(self, payload: bytes) -> tuple[int, Mapping[str, str], bytes]:
         """Return status, headers and body of the answer. Raises `CallFailed` where none comes."""
@@ -38,9 +43,28 @@ class Connection:
             async with self._session.post(
                 self._url, data=payload, headers=self._headers, allow_redirects=False
             ) as response:
-                return response.status, response.headers, await _read_bounded(response)
+                return response.status, response.headers, await self._read(response)
         except aiohttp.ClientError as error:
             raise CallFailed(self._no_answer(error)) from None
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        length = response.content_length  # before decompression
+        if length is not None and length > MAX_RESPONSE_BYTES:
+            raise _too_large(response)
+        is_packed = bool(response.headers.get("Content-Encoding"))
+        if length is not None and length <= LARGE_BYTES and not is_packed:
+            return await response.read()
+        chunks = []
+        total_bytes = 0
+        async with AsyncExitStack() as turn:
+            async for chunk in response.content.iter_any():
+                chunks.append(chunk)
+                total_bytes += len(chunk)
+                if total_bytes > MAX_RESPONSE_BYTES:
+                    raise _too_large(response)
+                if total_bytes > LARGE_BYTES >= total_bytes - len(chunk):
+                    await turn.enter_async_context(self._turns)
+        return b"".join(chunks)
 
     async def aclose(self) -> None:
         """Close every socket."""
@@ -57,21 +81,8 @@ class Connection:
         return Failure(kind="connection", message=message, retryable=True, unsent=unsent)
 
 
-async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
-    length = response.content_length
-    if (
-        length is not None
-        and length <= MAX_RESPONSE_BYTES
-        and not response.headers.get("Content-Encoding")
-    ):
-        return await response.read()
-    chunks = []
-    total_bytes = 0
-    async for chunk in response.content.iter_any():
-        total_bytes += len(chunk)
-        if total_bytes > MAX_RESPONSE_BYTES:
-            response.close()
-            limit_mb = MAX_RESPONSE_BYTES // 1024**2
-            raise CallFailed(bad_response(f"answer of over {limit_mb} MB", retryable=False))
-        chunks.append(chunk)
-    return b"".join(chunks)
+def _too_large(response: aiohttp.ClientResponse) -> CallFailed:
+    """Let go of the connection, on which more would come, and say so."""
+    response.close()
+    limit_mb = MAX_RESPONSE_BYTES // 1024**2
+    return CallFailed(bad_response(f"answer of over {limit_mb} MB", retryable=False))

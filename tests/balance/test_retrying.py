@@ -501,6 +501,25 @@ async def test_rows_that_are_refused_do_not_make_an_endpoint_ill() -> None:
     assert bench.pool.rest_left_s() == 0
 
 
+EMPTY = failed("bad_response", reply=REPLY)
+CUT = failed("bad_response", reply=REPLY, retryable=False)
+
+
+@pytest.mark.parametrize(
+    ("answer", "endpoints", "rests"),
+    [(EMPTY, 1, False), (CUT, 1, False), (CUT, 2, False), (EMPTY, 2, True)],
+)
+async def test_answers_that_say_nothing_are_no_illness_unless_others_may_say_more(
+    answer: Failure, endpoints: int, rests: bool
+) -> None:
+    """Or the last rows of a job, which are those that fail, would wait for rest after rest."""
+    providers = [Scripted(0.0, then=answer) for _ in range(endpoints)]
+    bench = Bench(*providers, capacity=20)
+    calls = [bench.sending() for _ in range(20 * endpoints)]
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert (bench.pool.ejections > 0) == rests
+
+
 async def test_the_only_endpoint_is_not_given_a_rest_before_it_ever_answered() -> None:
     """So that a wrong address is told after the attempts of a row and not after many rests."""
     provider = Scripted(then=failed("connection"))

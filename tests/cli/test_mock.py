@@ -5,14 +5,13 @@ import socket
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from tests.cli.mock_server import mock
 from tests.cli.tool import (
     Run,
     command,
@@ -20,37 +19,11 @@ from tests.cli.tool import (
     llmscale,
     prompts,
     read_rows,
-    start,
-    stop,
     write_rows,
 )
 from tests.servers.chat import expected_answer
 
 CANARY = "sk-canary-0123456789abcdef"
-
-
-class Mock:
-    """A running `llmscale mock`; `ended` is there after its end."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None
-        self._process = process
-        self.base_url = process.stdout.readline().strip()
-        self.ended: Run | None = None
-
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> Run:
-        self.ended = self.ended or stop(self._process, number)
-        return self.ended
-
-
-@contextmanager
-def mock(*options: object, cwd: Path) -> Iterator[Mock]:
-    """Start it; it is stopped with the block."""
-    running = Mock(start("mock", *options, cwd=cwd))
-    try:
-        yield running
-    finally:
-        running.stop()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -11,7 +11,6 @@ from typing import Any
 
 import orjson
 import pytest
-import trustme
 
 from llmscale.balance.endpoint import Endpoint
 from llmscale.balance.pool import Pool
@@ -23,6 +22,7 @@ from llmscale.providers.http import HttpEndpoint
 from llmscale.providers.openai import OpenAIChat
 from llmscale.records import Failure, FailureKind, Request
 from llmscale.stats import Stats
+from tests.servers.certificates import self_signed
 from tests.servers.chat import ChatServer, Step
 
 KEY = "sk-canary-0123456789abcdef"
@@ -220,6 +220,32 @@ async def test_an_answer_of_unknown_length_is_bounded_too(
     assert (failure.kind, failure.retryable) == ("bad_response", False)
 
 
+async def test_an_answer_that_is_announced_as_too_large_is_not_read_at_all(
+    server: ChatServer, endpoint: HttpEndpoint
+) -> None:
+    server.script([Step(headers={"content-length": str(2**30)}, body=b"{", hang=True, cut_after=1)])
+    async with asyncio.timeout(2):
+        failure = await failure_of(endpoint)
+        await none_connected(server)
+    assert (failure.kind, failure.retryable) == ("bad_response", False)
+
+
+async def test_large_answers_are_read_in_turns_and_all_are_read(
+    server: ChatServer, endpoint: HttpEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that stops half-way holds its own turn and no other."""
+    monkeypatch.setattr("llmscale.providers.connection.LARGE_BYTES", 100_000)
+    server.script([Step(body=BIG, hang=True, cut_after=500_000), *[Step(body=BIG)] * 20])
+    stuck = asyncio.create_task(endpoint.post(BODY))
+    while not server.requests:
+        await asyncio.sleep(0.002)
+    async with asyncio.timeout(5):
+        answers = await asyncio.gather(*(endpoint.post(BODY) for _ in range(20)))
+    assert answers == [orjson.loads(BIG)] * 20
+    stuck.cancel()
+    await asyncio.gather(stuck, return_exceptions=True)
+
+
 async def test_an_answer_up_to_the_cap_is_taken(
     server: ChatServer, endpoint: HttpEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,9 +319,7 @@ async def test_nobody_listening_is_a_connection_failure_worth_a_retry() -> None:
 
 async def test_a_certificate_that_nobody_signed_is_refused_for_good() -> None:
     """P13. Nothing is sent, and a second try would fare no better."""
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
-    async with raw_server(b"HTTP/1.1 200 OK\r\n\r\n{}", tls) as base_url:
+    async with raw_server(b"HTTP/1.1 200 OK\r\n\r\n{}", self_signed()) as base_url:
         endpoint = HttpEndpoint(base_url, {"Authorization": f"Bearer {KEY}"}, KEY)
         failure = await failure_of(endpoint)
         await endpoint.aclose()

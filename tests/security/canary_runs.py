@@ -5,7 +5,6 @@ import base64
 import json
 import signal
 import sqlite3
-import ssl
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -14,11 +13,11 @@ from typing import Any
 from urllib.parse import quote
 
 import orjson
-import trustme
 
 from tests.cli.tool import environment, lines_in, read_rows, start, stop, write_rows
 from tests.security.canary import SECRET
 from tests.security.tool import Place, to
+from tests.servers.certificates import self_signed
 from tests.servers.chat import ChatServer, Step
 from tests.servers.embeddings import EmbeddingServer
 
@@ -127,9 +126,7 @@ async def _nobody_listens(place: Place) -> None:
 
 async def _bad_certificate(place: Place) -> None:
     place.rows(1)
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
-    async with ChatServer(tls=tls) as server:
+    async with ChatServer(tls=self_signed()) as server:
         ended = await place.run("run", "in.jsonl", "-o", "o.jsonl", *to(server.base_url), "-v")
         assert server.requests == []
     assert "the certificate of 127.0.0.1 can't be verified" in ended.stderr

@@ -133,8 +133,10 @@ async def test_broken_answers_break_as_scripted(
                 await ask(client, server)
         status, _ = await ask(client, server)
         assert status == 200
-    answered = {entry["call"]: entry.get("answered") for entry in entries(ledger)}
-    assert answered == {1: False, 2: True}
+    ended = [entry for entry in entries(ledger) if entry["event"] == "ended"]
+    assert [(e["call"], e["answered"]) for e in ended] == [(1, False), (2, True)]
+    gone = error is TimeoutError
+    assert [entry["client_gone"] for entry in ended] == [gone, False]
 
 
 async def test_a_trickle_ends_with_the_whole_answer(

@@ -1,0 +1,47 @@
+"""Servers that accept a call and then say nothing, or hardly anything (P05)."""
+
+from collections.abc import Callable
+from functools import partial
+
+from tests.benchmarks.jobs import write_prompts
+from tests.reliability.against_servers import (
+    DecidingServer,
+    new_folder,
+    run,
+    to_servers,
+    unclassified,
+    while_serving,
+)
+from tests.reliability.calls import calls_in
+from tests.reliability.figures import Figure
+from tests.servers.chat import Step
+
+GRACE_S = 0.25
+SILENCES = {
+    "no answer": Step(hang=True),
+    "headers, then silence": Step(hang=True, cut_after=0),
+    "a byte a second": Step(trickle_s=1.0),
+}
+
+
+def p05(kind: str, rows: int = 40, timeout_s: float = 1.0) -> Figure:
+    """Silent in one of three ways; the ledger says when the client let go of its connection."""
+    with new_folder() as folder:
+        write_prompts(folder / "prompts.jsonl", rows)
+        server = DecidingServer(lambda *_: SILENCES[kind], ledger=folder / "ledger")
+
+        def ask() -> None:
+            to_servers(folder, [server.base_url])
+            run(folder, "--timeout", timeout_s, "--max-attempts", 1, "--concurrency", 20)
+
+        while_serving([server], ask)
+        missing = unclassified(folder, rows)
+        calls = calls_in(folder / "ledger")
+    lasted_s = [call.lasted_s for call in calls if call.client_gone]
+    late = sum(seconds > timeout_s + GRACE_S for seconds in lasted_s) + rows - len(lasted_s)
+    value = f"longest {max(lasted_s, default=0.0) - timeout_s:+.3f} s of the deadline"
+    met = late == 0 and missing == 0
+    return Figure("P05", kind, rows, late, value, f"<= +{GRACE_S:.3f} s", met)
+
+
+CASES: dict[str, list[Callable[[], Figure]]] = {"P05": [partial(p05, kind) for kind in SILENCES]}
