@@ -228,6 +228,25 @@ def test_exports_are_made_from_the_finished_lines(folder: Path) -> None:
     assert "none of .npy" in embed(folder, "docs", *SIM, "--export", "x.csv", code=2).stderr
 
 
+def test_an_export_does_not_replace_what_is_not_of_the_job(folder: Path) -> None:
+    (folder / "v.npy").write_text("mine")
+    options = ("docs", *SIM, "-o", "v.jsonl", "--export", "v.npy")
+    assert "v.npy is there already" in embed(folder, *options, code=2).stderr
+    assert (folder / "v.npy").read_text() == "mine"
+    embed(folder, *options, "--overwrite")
+    embed(folder, *options)
+    assert np.load(folder / "v.npy").shape[1] == 64
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "*.jsonl", "sub/../rows.jsonl"])
+def test_what_is_read_is_never_written_over(folder: Path, name: str) -> None:
+    (folder / "sub").mkdir()
+    write_rows(folder / "rows.jsonl", [{"text": "mine"}])
+    run = embed(folder, name, *SIM, "-o", "rows.jsonl", "--overwrite", code=2)
+    assert "rows.jsonl is both input and output" in run.stderr
+    assert lines(folder / "rows.jsonl") == [{"text": "mine"}]
+
+
 def test_a_file_that_can_not_be_read_is_a_row_that_says_so(folder: Path) -> None:
     (folder / "binary.bin").write_bytes(b"\0\1\2")
     embed(folder, "docs/a.md", "binary.bin", *SIM, "-o", "v.jsonl", code=1)
