@@ -1,7 +1,6 @@
 """`llmscale embed` as a user has it: folders, files and rows in, vectors out, and nothing twice."""
 
 import base64
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,6 @@ import orjson
 import pytest
 
 from tests.cli.tool import Run, llmscale, start, stop, wait_until, write_rows
-from tests.servers.chat import ROOT
 from tests.servers.embeddings import embedding_process, expected_vector
 
 SIM = ("--model", "sim/fast")
@@ -312,33 +310,3 @@ def test_a_wrong_use_is_one_sentence_and_exit_code_two(
     assert complaint in run.stderr
     assert "Traceback" not in run.stderr
     assert not (folder / "v.jsonl").exists()
-
-
-QUESTIONS = {
-    "How do I lubricate a bike?": "bicycle-chain.md",
-    "When does the honey get harvested?": "beekeeping.md",
-    "descaling the espresso machine": "coffee-machine.rst",
-    "Is 1900 a leap year?": "leap_year.py",
-    "How long may I borrow a book?": "library-rules.txt",
-    "who lit the lamp for ships at sea": "lighthouse.html",
-    "constellations and planets to see": "night-sky.txt",
-    "price to send a parcel by weight": "parcel_postage.py",
-    "baking bread with a starter": "sourdough.md",
-    "Why does the sea rise twice a day?": "tides.md",
-}
-
-
-def test_for_ten_questions_the_right_sample_is_among_the_nearest_three(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "samples" / "docs", tmp_path / "docs")
-    write_rows(tmp_path / "q.jsonl", [{"text": question} for question in QUESTIONS])
-    embed(tmp_path, "docs", "-o", "v.jsonl", "--normalize")
-    embed(tmp_path, "q.jsonl", "-o", "q.vectors.jsonl", "--normalize")
-    chunks = lines(tmp_path / "v.jsonl")
-    matrix = np.array([line["vector"] for line in chunks])
-    misses = []
-    for line, right in zip(lines(tmp_path / "q.vectors.jsonl"), QUESTIONS.values(), strict=True):
-        order = np.argsort(-(matrix @ np.array(line["vector"])))
-        nearest = [*dict.fromkeys(Path(chunks[i]["source"]).name for i in order)][:3]
-        if right not in nearest:
-            misses.append((line["text"], nearest))
-    assert misses == []
