@@ -6,7 +6,9 @@ itself: what has not changed comes from the cache, and what is gone drops out.
 """
 
 import asyncio
+import glob
 import logging
+import os
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -42,7 +44,7 @@ def embed(config: Config) -> int:
     """
     config = for_vectors(config)
     output = None if config.output == STDOUT else _output_of(config)
-    _check_exports(config, output)
+    _check_files(config, output)
     beside = Path.cwd() if output is None else output.parent
     reading = Reading(how_to_show(quiet=config.quiet, log_format=config.log_format))
     with rows_as_files(config, beside, reading) as (sources, found):
@@ -126,14 +128,28 @@ def _export(config: Config, output: Path) -> None:
         log.info("vectors also in %s", path)
 
 
-def _check_exports(config: Config, output: Path | None) -> None:
-    """Refuse what could not be written, before anything is embedded."""
-    if output is None and config.export:
-        raise ConfigError("--export needs an output in a file; say where with -o FILE")
-    seen = {output.resolve()} if output is not None else set()
-    for name in config.export:
-        path = Path(name)
+def _check_files(config: Config, output: Path | None) -> None:
+    """Refuse what can't be written, is read at the same time or belongs to somebody else.
+
+    That is before anything is embedded.
+    """
+    if output is None:
+        if config.export:
+            raise ConfigError("--export needs an output in a file; say where with -o FILE")
+        return
+    is_ours = config.overwrite or JobFiles(output).manifest.exists()
+    written = {output.resolve()}
+    for path in map(Path, config.export):
         exports.check(path)
-        if path.resolve() in seen:
+        if path.resolve() in written:
             raise ConfigError(f"{path} would be written twice; give each file its own name")
-        seen.add(path.resolve())
+        if path.exists() and not is_ours:
+            raise ConfigError(
+                f"{path} is there already, and {output} is no job yet; name another file, or "
+                "replace it with --overwrite"
+            )
+        written.add(path.resolve())
+    for name in config.inputs:
+        for found in [name] if os.path.lexists(name) else glob.glob(name):  # noqa: PTH207
+            if Path(found).resolve() in written:
+                raise ConfigError(f"{found} is both input and output; say where else with -o")

@@ -1,7 +1,6 @@
 """`llmscale embed` as a user has it: folders, files and rows in, vectors out, and nothing twice."""
 
 import base64
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,6 @@ import orjson
 import pytest
 
 from tests.cli.tool import Run, llmscale, start, stop, wait_until, write_rows
-from tests.servers.chat import ROOT
 from tests.servers.embeddings import embedding_process, expected_vector
 
 SIM = ("--model", "sim/fast")
@@ -228,6 +226,25 @@ def test_exports_are_made_from_the_finished_lines(folder: Path) -> None:
     assert "none of .npy" in embed(folder, "docs", *SIM, "--export", "x.csv", code=2).stderr
 
 
+def test_an_export_does_not_replace_what_is_not_of_the_job(folder: Path) -> None:
+    (folder / "v.npy").write_text("mine")
+    options = ("docs", *SIM, "-o", "v.jsonl", "--export", "v.npy")
+    assert "v.npy is there already" in embed(folder, *options, code=2).stderr
+    assert (folder / "v.npy").read_text() == "mine"
+    embed(folder, *options, "--overwrite")
+    embed(folder, *options)
+    assert np.load(folder / "v.npy").shape[1] == 64
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "*.jsonl", "sub/../rows.jsonl"])
+def test_what_is_read_is_never_written_over(folder: Path, name: str) -> None:
+    (folder / "sub").mkdir()
+    write_rows(folder / "rows.jsonl", [{"text": "mine"}])
+    run = embed(folder, name, *SIM, "-o", "rows.jsonl", "--overwrite", code=2)
+    assert "rows.jsonl is both input and output" in run.stderr
+    assert lines(folder / "rows.jsonl") == [{"text": "mine"}]
+
+
 def test_a_file_that_can_not_be_read_is_a_row_that_says_so(folder: Path) -> None:
     (folder / "binary.bin").write_bytes(b"\0\1\2")
     embed(folder, "docs/a.md", "binary.bin", *SIM, "-o", "v.jsonl", code=1)
@@ -293,33 +310,3 @@ def test_a_wrong_use_is_one_sentence_and_exit_code_two(
     assert complaint in run.stderr
     assert "Traceback" not in run.stderr
     assert not (folder / "v.jsonl").exists()
-
-
-QUESTIONS = {
-    "How do I lubricate a bike?": "bicycle-chain.md",
-    "When does the honey get harvested?": "beekeeping.md",
-    "descaling the espresso machine": "coffee-machine.rst",
-    "Is 1900 a leap year?": "leap_year.py",
-    "How long may I borrow a book?": "library-rules.txt",
-    "who lit the lamp for ships at sea": "lighthouse.html",
-    "constellations and planets to see": "night-sky.txt",
-    "price to send a parcel by weight": "parcel_postage.py",
-    "baking bread with a starter": "sourdough.md",
-    "Why does the sea rise twice a day?": "tides.md",
-}
-
-
-def test_for_ten_questions_the_right_sample_is_among_the_nearest_three(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "samples" / "docs", tmp_path / "docs")
-    write_rows(tmp_path / "q.jsonl", [{"text": question} for question in QUESTIONS])
-    embed(tmp_path, "docs", "-o", "v.jsonl", "--normalize")
-    embed(tmp_path, "q.jsonl", "-o", "q.vectors.jsonl", "--normalize")
-    chunks = lines(tmp_path / "v.jsonl")
-    matrix = np.array([line["vector"] for line in chunks])
-    misses = []
-    for line, right in zip(lines(tmp_path / "q.vectors.jsonl"), QUESTIONS.values(), strict=True):
-        order = np.argsort(-(matrix @ np.array(line["vector"])))
-        nearest = [*dict.fromkeys(Path(chunks[i]["source"]).name for i in order)][:3]
-        if right not in nearest:
-            misses.append((line["text"], nearest))
-    assert misses == []
