@@ -10,7 +10,7 @@ from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from llmscale.assemble.preview import preview
@@ -20,7 +20,7 @@ from llmscale.errors import JobError
 from tests.benchmarks.jobs import write_prompts
 from tests.reliability.against_servers import new_folder
 from tests.reliability.figures import Figure
-from tests.reliability.mutations import mutated
+from tests.reliability.mutations import mutated, repeatable
 
 MODELS = ["sim/a", "sim/latency=1,seed=2", "sim/latency=-1", "openai/m", "anthropic/m", "no/m", "m"]
 TEXTS = ["", "http://127.0.0.1:9/v1", "https://[::1", "5/s", "7d", "2GB", "{prompt} {x}", "cost"]
@@ -107,13 +107,7 @@ def i05_settings(count: int = 10_000) -> Figure:
     """Mutated settings from file, environment and flags; Hypothesis shows what fails, if any."""
     usable = 0
 
-    @settings(
-        max_examples=count,
-        database=None,
-        derandomize=True,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
+    @repeatable(count)
     @given(files(), _now_and_then(VARIABLES), _now_and_then(FLAG_NAMES), st.sampled_from(MODELS))
     def look(file: bytes, environ: dict[str, Any], flags: dict[str, Any], model: str) -> None:
         nonlocal usable

@@ -63,17 +63,22 @@ def mutated(draw: st.DrawFn, right: bytes) -> bytes:
     return right[:start] + draw(st.binary(max_size=8)) + right[end:]
 
 
-def all_of(strategy: st.SearchStrategy[bytes], count: int) -> list[bytes]:
-    """Return so many that Hypothesis makes, the same ones every time."""
-    found: list[bytes] = []
-
-    @settings(
+def repeatable(count: int) -> settings:
+    """Return how so many examples are made, the same ones every time."""
+    return settings(
         max_examples=count,
         database=None,
         derandomize=True,
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
+
+
+def all_of(strategy: st.SearchStrategy[bytes], count: int) -> list[bytes]:
+    """Return so many that Hypothesis makes."""
+    found: list[bytes] = []
+
+    @repeatable(count)
     @given(strategy)
     def collect(one: bytes) -> None:
         found.append(one)
