@@ -9,6 +9,7 @@ import pty
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import termios
@@ -138,9 +139,18 @@ def test_ci_runs_the_second_set_up_line_and_the_checks_of_the_development_sectio
 # ---- commands ----------------------------------------------------------------------------------
 
 
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
+
+
 def as_tested(command: str, chat_url: str, embeddings_url: str) -> str:
     """Return a command with the server on loopback in the place of a hosted one."""
     words = shlex.split(command)
+    if words[1] == "mock":
+        return command.replace(words[words.index("--port") + 1], str(free_port()))
     model = words[words.index("--model") + 1] if "--model" in words else ""
     if not model.startswith(("openai/", "anthropic/")):
         return command
@@ -216,6 +226,14 @@ def test_the_searches_find_what_they_ask_for(followed: dict[str, Run]) -> None:
 def test_a_folder_without_a_change_makes_no_call(followed: dict[str, Run]) -> None:
     _, again = (c for c in COMMANDS if re.match(r"llmscale embed samples/docs($| --export)", c))
     assert "nothing has changed; nothing to do" in followed[again].stderr
+
+
+def test_the_rehearsal_beats_the_faults_that_it_tells_of(followed: dict[str, Run]) -> None:
+    (rehearsal,) = (command for command in COMMANDS if command.startswith("llmscale mock"))
+    (counted,) = (text for text in code(section("Rehearsal")) if " faults" in text)
+    said = followed[rehearsal].stderr
+    assert counted in said
+    assert "20 of 20 rows answered, 0 failed" in said
 
 
 # ---- the picture -------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from tests.benchmarks.jobs import MODEL, judge, read_lines
 from tests.cli.tool import Run, command, environment
-from tests.servers.chat import ChatServer, Received, Step
+from tests.servers.chat import ChatServer, Step
 
 PATIENCE_S = 600.0
 JOB = ("run", "prompts.jsonl", "-o", "out.jsonl", "--quiet")
@@ -36,12 +36,6 @@ class DecidingServer(ChatServer):
         return super()._next_step(answerable=answerable) if decided is None else decided
 
 
-def prompt_of(received: Received) -> str:
-    """Return what was asked last in a request."""
-    content: str = received.body["messages"][-1]["content"]
-    return content
-
-
 @contextmanager
 def new_folder() -> Iterator[Path]:
     """Yield a folder that is gone at the end."""
@@ -49,13 +43,20 @@ def new_folder() -> Iterator[Path]:
         yield Path(name).resolve()
 
 
-def run(folder: Path, *options: object, job: Sequence[object] = JOB, **env: str) -> Run:
+def run(
+    folder: Path,
+    *options: object,
+    job: Sequence[object] = JOB,
+    stdin: str | None = None,
+    **env: str,
+) -> Run:
     """Run a job to its end."""
     return subprocess.run(
         command(*job, *options),
         cwd=folder,
         env=environment(**env),
-        stdin=subprocess.DEVNULL,
+        input=stdin,
+        stdin=subprocess.DEVNULL if stdin is None else None,
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,

@@ -48,7 +48,7 @@ def p14(caps: int = 25, rows: int = 600, *, faults: str = "") -> Figure:
     shares = [_spent(dice, rows, faults) for _ in range(caps)]
     bad = sum(not 0 < share <= 1 for share in shares)
     value = f"spent {min(shares):.1%} to {max(shares):.2%} of the cap"
-    what = f"{caps} caps, 64 in flight{', faults' if faults else ''}"
+    what = f"caps with 64 in flight{', and faults' if faults else ''}"
     return Figure("P14", what, caps, bad, value, "<= 100 %, never 0", bad == 0)
 
 

@@ -12,6 +12,7 @@ from tests.reliability import (
     caps,
     hostile,
     outages,
+    paces,
     pauses,
     refusals,
     silences,
@@ -23,6 +24,7 @@ CASES: dict[str, list[Callable[[], Figure]]] = defaultdict(list)
 for module in (
     virtual_faults,
     outages,
+    paces,
     pauses,
     silences,
     refusals,

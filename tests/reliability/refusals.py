@@ -52,7 +52,7 @@ def p06(what: str, rows: int = 2_000, width: int = 64) -> Figure:
     in_flight, after = _around_the_first_refusal(calls)
     codes = (ended.returncode, resumed.returncode)
     met = bad == 0 and after <= in_flight and is_open and codes == (3, 0)
-    value = f"{after} calls after it, {in_flight} in flight; exit {codes[0]}, then {codes[1]}"
+    value = f"{after} after it, {in_flight} in flight; exit {codes[0]}, then {codes[1]}"
     return Figure("P06", what, rows, bad, value, "<= in flight; 3, 0", met)
 
 

@@ -16,7 +16,8 @@ from tests.reliability.caps import DOUBTFUL, p14
 from tests.reliability.figures import Figure, Shows
 from tests.reliability.hostile import FLOODS, false_certificate, flood, redirects
 from tests.reliability.outages import p01, p08
-from tests.reliability.pauses import p03, p04, p04_too_long
+from tests.reliability.paces import p03
+from tests.reliability.pauses import p04, p04_too_long
 from tests.reliability.refusals import OF_THE_JOB, p06, p07
 from tests.reliability.silences import SILENCES, p05
 
