@@ -35,7 +35,7 @@ from llmscale.stats import Stats
 from tests.benchmarks.jobs import MODEL, judge, read_lines, write_prompts
 from tests.cli.tool import Run, llmscale
 from tests.reliability.figures import Figure, run_cases
-from tests.reliability.kills import Entry, LedgerReader
+from tests.reliability.ledger import Entry, LedgerReader
 from tests.servers.chat import ChatServer, Step, chat_process
 from tests.virtual_time import now_s, virtually
 
