@@ -29,6 +29,7 @@ class Campaign:
     def __init__(self, job: WatchedJob) -> None:
         self._job = job
         self.kills: list[InFlight] = []
+        self.last: list[Entry] = []  # of the last run
 
     def kill_after(self, calls: int, pause_s: float) -> bool:
         """Run until so many calls have arrived and a moment more; kill. False: it ended before."""
@@ -46,6 +47,7 @@ class Campaign:
         run += self._job.news()
         if was_running:
             self.kills.append(in_flight(run))
+        self.last = run
         return was_running
 
     def finish(self) -> None:
@@ -53,7 +55,7 @@ class Campaign:
         code, said = self._job.run()
         if code:
             self._job.complaints.append(f"the last run ended with exit code {code}: {said}")
-        self._job.news()
+        self.last = self._job.news()
 
 
 def moments(kills: int, rows: int, latency_s: float, random: Random) -> Iterator[tuple[int, float]]:
@@ -71,6 +73,7 @@ def c01(
     latency_s: float = 0.02,
     seed: int = 1,
     root: Path | None = None,
+    cache: str = "on",
 ) -> Figure:
     """Kill, resume, kill; then let it end."""
     keep = contextlib.nullcontext(root)
@@ -78,7 +81,8 @@ def c01(
         folder = Path(name or "").resolve()
         pace = ("--latency", latency_s, "--jitter", latency_s, "--seed", seed)
         with serving(folder, *pace) as served:
-            job = WatchedJob(folder / "job", rows, served, ("--concurrency", width))
+            options = ("--cache", cache, "--cache-dir", "cache", "--concurrency", width)
+            job = WatchedJob(folder / "job", rows, served, options)
             campaign = Campaign(job)
             for calls, pause_s in moments(kills, rows, latency_s, Random(seed)):
                 if not campaign.kill_after(calls, pause_s):
@@ -86,18 +90,19 @@ def c01(
             campaign.finish()
         wrong = job.wrong()
         own_count = 0 if job.complaints else job.paid_again_at_most()
-    return judged(campaign.kills, Bill.of(job.entries), wrong, own_count, rows, width)
+    what = f"{rows:,} rows, {width} in flight, cache {cache}"
+    most = 2 * width  # in a turn all that are in flight may be answered and others taken up
+    return judged(what, campaign.kills, Bill.of(job.entries), wrong, own_count, most)
 
 
 def judged(
-    kills: Sequence[InFlight], bill: Bill, wrong: int, own_count: int, rows: int, width: int
+    what: str, kills: Sequence[InFlight], bill: Bill, wrong: int, own_count: int, most: int
 ) -> Figure:
     """Hold what was asked again against what was in flight, by the ledger and by the tool."""
     flying = sum(kill.calls for kill in kills)
     bad = wrong + max(0, bill.asked_again - min(flying, own_count))
     value = f"{bill.asked_again} asked again, {flying} in flight, tool: {own_count}"
-    met = bad == 0 and own_count <= len(kills) * width
-    what = f"kills, {rows:,} rows, {width} in flight"
+    met = bad == 0 and own_count <= len(kills) * most
     return Figure("C01", what, len(kills), bad, value, "0, again <= in flight", met)
 
 

@@ -13,3 +13,8 @@ def test_five_kills_lose_duplicate_and_change_nothing(shows: Shows) -> None:
 @pytest.mark.campaign
 def test_two_hundred_kills_lose_duplicate_and_change_nothing(shows: Shows) -> None:
     shows(c01())
+
+
+@pytest.mark.campaign
+def test_nor_do_kills_without_a_cache(shows: Shows) -> None:
+    shows(c01(kills=50, rows=1_000, cache="off", seed=2))

@@ -4,14 +4,16 @@ Every run is a process of its own. After each end it is looked for child process
 for a traceback; at the end of the job for files that should be gone or that others may read.
 """
 
+import itertools
 import os
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +21,7 @@ import orjson
 
 from tests.benchmarks.jobs import MODEL, Verdict, judge, write_prompts
 from tests.cli.tool import environment
-from tests.reliability.ledger import Entry, Served
+from tests.reliability.ledger import Entry, Served, serving
 from tests.servers.chat import ROOT
 
 PATIENCE_S = 120.0
@@ -166,6 +168,18 @@ class WatchedJob:
         for complaint in self.complaints:
             print(f"{self.folder.name}: {complaint}", file=sys.stderr)
         return verdict.lost + verdict.duplicated + verdict.wrong + len(self.complaints)
+
+
+@contextmanager
+def jobs_at_a_server(*options: object) -> Iterator[Callable[..., WatchedJob]]:
+    """Yield what makes a job of so many rows with options of the tool; all ask one server."""
+    with tempfile.TemporaryDirectory() as name, serving(Path(name), *options) as served:
+        folder, numbers = Path(name).resolve(), itertools.count(1)
+
+        def make(rows: int, *tool_options: object) -> WatchedJob:
+            return WatchedJob(folder / f"job {next(numbers)}", rows, served, tool_options)
+
+        yield make
 
 
 def misplaced(folder: Path) -> list[str]:
