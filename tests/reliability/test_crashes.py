@@ -10,17 +10,12 @@ from tests.reliability.crashes import CASES, c02, c03, finished_in, stored_in
 from tests.reliability.failpoints import POINTS, Countdown
 from tests.reliability.figures import Figure, Shows
 from tests.reliability.ledger import key_of_row
+from tests.reliability.test_faults import named
 
 QUICK: list[Callable[[], Figure]] = [
     *(partial(c02, point, 1) for point in POINTS),
     partial(c03, jobs=1, depth=5, rows=80),
 ]
-
-
-def named(case: Callable[[], Figure]) -> str:
-    """Return a name for the list of tests."""
-    parts = [case.func.__name__, *map(str, case.args)] if isinstance(case, partial) else [str(case)]
-    return " ".join(parts)
 
 
 @pytest.mark.parametrize("case", QUICK, ids=named)
