@@ -40,7 +40,7 @@ class Pipeline:
         self.workers = 0  # that may take up a row
         self.has_ended = False  # there is no further row to take up
         self.waiting_for_rows = 0  # of them
-        self.waiting_for_room = 0  # of them: what was answered is not written yet
+        self.waiting_for_room = 0  # of them: what was answered is not stored yet
 
     async def run(self) -> None:
         """Work until the input ends or `stop` is called.

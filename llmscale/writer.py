@@ -1,19 +1,18 @@
-"""Outcomes on their way out: many in one write, and each only when its answer is safe elsewhere.
+"""Outcomes on their way out: many in one write, and not too far ahead of the store of answers.
 
-What the rows of one turn of the event loop have come to is written at once. Where answers are
-stored for other runs too, a row waits for that: a job that is killed then never pays again for an
-answer that it has. Rows that wait here hold no place among those in flight.
+What the rows of one turn of the event loop have come to is written at once, since what is written
+is never asked again. Where answers are stored for other runs too, a row keeps its room here until
+that is done, but no place among those in flight.
 """
 
 import asyncio
-import itertools
 from collections.abc import Callable, Sequence
 
 from llmscale.contracts import OutcomeSink
 from llmscale.records import Outcome
 from llmscale.stats import Stats
 
-MAX_UNWRITTEN = 1_024  # outcomes; then no further row is taken up, so that memory stays flat
+MAX_UNSTORED = 1_024  # outcomes; then no further row is taken up, so that memory stays flat
 
 WhenSafe = Callable[[Callable[[], None]], None]
 """Calls back once every answer that was handed to the store until now is safe, or given up."""
@@ -27,23 +26,21 @@ class Writer:
         sink: OutcomeSink,
         stats: Stats,
         when_safe: WhenSafe | None = None,
-        max_unwritten: int = MAX_UNWRITTEN,
+        max_unstored: int = MAX_UNSTORED,
     ) -> None:
         self._sink = sink
         self._stats = stats
         self._when_safe = when_safe
-        self._max_unwritten = max_unwritten
+        self._max_unstored = max_unstored
         self._gathering: list[Outcome] = []
-        self._held: dict[int, list[Outcome]] = {}  # until their answers are safe
-        self._numbers = itertools.count()
-        self._unwritten = 0
+        self._unstored = 0
         self._error: Exception | None = None
         self._progress = asyncio.Event()
 
     @property
     def is_full(self) -> bool:
         """Tell whether no further row should be taken up before `room` returns."""
-        return self._unwritten >= self._max_unwritten
+        return self._unstored >= self._max_unstored
 
     def put(self, outcome: Outcome) -> None:
         """Take over the outcome of a row. Raises what an earlier write has met."""
@@ -52,35 +49,32 @@ class Writer:
         if not self._gathering:
             asyncio.get_running_loop().call_soon(self._end_turn)
         self._gathering.append(outcome)
-        self._unwritten += 1
+        self._unstored += 1
 
     async def room(self) -> None:
         """Return when there is room for another row. Raises what a write has met."""
         await self._until(lambda: not self.is_full)
 
     async def flush(self) -> None:
-        """Return when all outcomes are written. Raises what a write has met."""
-        await self._until(lambda: not self._unwritten)
+        """Return when all is written and stored. Raises what a write has met."""
+        await self._until(lambda: not self._unstored)
 
     async def fail(self) -> None:
         """Never return. Raises what a write has met, as soon as it has."""
         await self._until(lambda: False)
 
     def write_rest(self) -> None:
-        """Write what is left at once, be it safe elsewhere or not: the job is coming to an end."""
-        groups = [*self._held.values(), self._gathering]
-        self._held, self._gathering = {}, []
-        for group in groups:
-            self._write(group)
+        """Write what is left of this turn: the job is coming to an end."""
+        group, self._gathering = self._gathering, []
+        self._write(group)
 
     def _end_turn(self) -> None:
         group, self._gathering = self._gathering, []
+        self._write(group)
         if self._when_safe is None:
-            self._write(group)
-            return
-        number = next(self._numbers)
-        self._held[number] = group
-        self._when_safe(lambda: self._write(self._held.pop(number, ())))
+            self._make_room(len(group))
+        else:
+            self._when_safe(lambda: self._make_room(len(group)))
 
     def _write(self, group: Sequence[Outcome]) -> None:
         if not group:
@@ -88,11 +82,14 @@ class Writer:
         try:
             self._sink.put(group)
         except Exception as error:  # a fault of ours too, or who waits would wait for ever
-            self._error = self._error or error
+            self._error = error
+            self._progress.set()
         else:
             for outcome in group:
                 self._stats.add_outcome(outcome)
-        self._unwritten -= len(group)
+
+    def _make_room(self, rows: int) -> None:
+        self._unstored -= rows
         self._progress.set()
 
     async def _until(self, is_so: Callable[[], bool]) -> None:

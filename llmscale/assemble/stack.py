@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from llmscale.assemble.caching import open_replies
-from llmscale.assemble.models import Models, capacity_of
+from llmscale.assemble.connections import capacities
+from llmscale.assemble.models import Models
 from llmscale.assemble.money import prices_at
 from llmscale.balance.endpoint import Endpoint
 from llmscale.balance.pool import Pool
@@ -26,7 +27,7 @@ from llmscale.cache.on_disk import DiskReplies
 from llmscale.config import Config, EndpointConfig
 from llmscale.contracts import Answers, Budget
 from llmscale.limits import Limits
-from llmscale.providers import Task, open_provider, split_model
+from llmscale.providers import ON_THE_NETWORK, Task, open_provider, split_model
 from llmscale.routing.fallback import Fallback
 from llmscale.schema import SchemaChecked
 from llmscale.stats import Stats
@@ -120,7 +121,10 @@ def open_all(config: Config, models: Models, task: Task = "chat") -> Opened:
     wanted: Iterable[EndpointConfig] = models.endpoints
     if task == "embedding":
         wanted = models.endpoints_of(config.default_model)
-    endpoints = {endpoint: _open(config, models, endpoint, task) for endpoint in wanted}
+    endpoints = {
+        endpoint: _open(config, models, endpoint, capacity, task)
+        for endpoint, capacity in capacities(config, wanted, task).items()
+    }
     stand_ins = models.stand_ins() if task == "chat" else {}  # vectors of two models never mix
     return Opened(endpoints, open_replies(config), task, stand_ins)
 
@@ -171,8 +175,9 @@ def _finished(config: Config, answers: Answers) -> Answers:
     return Normalized(answers) if config.embed_normalize else answers
 
 
-def _open(config: Config, models: Models, endpoint: EndpointConfig, task: Task) -> Endpoint:
-    capacity = capacity_of(config, endpoint, task)
+def _open(
+    config: Config, models: Models, endpoint: EndpointConfig, capacity: int, task: Task
+) -> Endpoint:
     provider = open_provider(endpoint, capacity, frozenset(config.allow_host), task)
     prices = prices_at(config, endpoint)
     return Endpoint(
@@ -196,7 +201,7 @@ def _window(config: Config, endpoint: EndpointConfig, capacity: int) -> Window |
 def _limits(endpoint: EndpointConfig) -> Limits | None:
     """The limits that are set; of an endpoint on the network also those that it will tell."""
     rpm, tpm = (None if r is None else per_minute(r) for r in (endpoint.rpm, endpoint.tpm))
-    is_remote = split_model(endpoint.model)[0] in ("openai", "anthropic")
+    is_remote = split_model(endpoint.model)[0] in ON_THE_NETWORK
     if not is_remote and (rpm, tpm, endpoint.rpd, endpoint.tpd) == (None,) * 4:
         return None
     return Limits(

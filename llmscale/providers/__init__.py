@@ -18,6 +18,8 @@ PROVIDERS = ("openai", "anthropic", "local", "sim")
 
 EMBEDDING_PROVIDERS = ("openai", "local", "sim")
 
+ON_THE_NETWORK = ("openai", "anthropic")
+
 ANY_MODEL = frozenset({"openai", "anthropic", "sim"})
 """Providers whose one address serves models by name; `local` has just the weights it loaded."""
 

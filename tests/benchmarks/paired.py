@@ -6,7 +6,6 @@ A ratio is the median of the ratios of neighbouring runs, not a ratio of two med
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+_LAUNCH = Path(__file__).with_name("launch.py")
 _MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024  # the unit of ru_maxrss
 
 
@@ -41,19 +41,18 @@ class Pairs(Generic[T]):
 
 
 def run_command(command: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> Sample:
-    """Run a command to its end; raises `CalledProcessError` when it fails.
-
-    The peak is never below that of this process, which the command begins as a copy of: keep
-    this process small.
-    """
-    started_s = time.perf_counter()
-    process = subprocess.Popen(command, cwd=cwd, env=env, stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    wall_s = time.perf_counter() - started_s
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise subprocess.CalledProcessError(process.returncode, command)
-    return Sample(wall_s, used.ru_utime + used.ru_stime, used.ru_maxrss * _MAXRSS_BYTES)
+    """Run a command to its end; raises `CalledProcessError` when it fails."""
+    reader, writer = os.pipe()
+    launch = [sys.executable, "-I", "-S", str(_LAUNCH), str(writer), *command]
+    process = subprocess.Popen(
+        launch, cwd=cwd, env=env, stdout=subprocess.DEVNULL, pass_fds=(writer,)
+    )
+    os.close(writer)
+    with os.fdopen(reader) as told:
+        words = told.read().split()
+    if process.wait() != 0 or words[0] != "0":
+        raise subprocess.CalledProcessError(int(words[0]) if words else 1, command)
+    return Sample(float(words[1]), float(words[2]), int(words[3]) * _MAXRSS_BYTES)
 
 
 def alternate(first: Callable[[], T], second: Callable[[], T], runs: int) -> Pairs[T]:

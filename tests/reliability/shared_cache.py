@@ -1,4 +1,4 @@
-"""Several processes on one cache folder: nothing lost, nothing wrong, no error for anybody.
+"""Several processes on one cache folder (S02): nothing lost or wrong, no error for anybody.
 
 Each makes so many operations on a new folder, all at once: look-ups of random questions, and
 groups of entries added. An answer is a function of its key, so that a wrong one is detected. What
@@ -11,7 +11,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -24,7 +23,7 @@ from llmscale.cache.keys import fingerprint, key_of
 from llmscale.cache.store import Store, ToStore
 from llmscale.records import Reply, Request, Usage
 from tests.benchmarks.machine import print_machine
-from tests.reliability.kills import print_count
+from tests.reliability.figures import Figure, print_table
 from tests.servers.chat import ROOT
 
 QUESTIONS = 20_000  # few enough that processes meet at the same ones
@@ -117,16 +116,16 @@ def work(folder: Path, seed: int, operations: int) -> None:
     sys.stdout.buffer.write(msgspec.json.encode(worker.findings))
 
 
-def run_all(folder: Path, options: argparse.Namespace) -> tuple[list[Findings], float]:
+def run_all(
+    folder: Path, processes: int, operations: int, seed: int
+) -> tuple[list[Findings], float]:
     """Let all of them loose at once on a folder that is not there yet."""
     base = [sys.executable, "-m", "tests.reliability.shared_cache", "--folder", str(folder)]
-    base += ["--operations", str(options.operations)]
+    base += ["--operations", str(operations)]
     pipe = subprocess.PIPE
     workers = [
-        subprocess.Popen(
-            [*base, "--worker", str(options.seed + number)], cwd=ROOT, stdin=pipe, stdout=pipe
-        )
-        for number in range(options.processes)
+        subprocess.Popen([*base, "--worker", str(seed + number)], cwd=ROOT, stdin=pipe, stdout=pipe)
+        for number in range(processes)
     ]
     time.sleep(1)  # until all have imported what they need
     began_s = time.perf_counter()
@@ -154,26 +153,26 @@ def judge(folder: Path, added: set[int]) -> tuple[int, int]:
     return lost, wrong
 
 
-def print_findings(found: Sequence[Findings], lost: int, wrong: int, seconds: float) -> bool:
-    """Print everything, and return whether the promise was kept."""
-    operations = sum(one.operations for one in found)
-    added = sum(len(one.added) for one in found)
+def shared(processes: int = 8, operations: int = 10_000, seed: int = 1) -> Figure:
+    """Let them work, and judge what each has seen and what is there at the end."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "cache"
+        found, seconds = run_all(folder, processes, operations, seed)
+        lost, wrong = judge(folder, {number for one in found for number in one.added})
     errors = sum((Counter(one.errors) for one in found), Counter[str]())
-    lookups = sum(one.hits for one in found)
-    entries = len({number for one in found for number in one.added})
-    print_count("errors", errors.total(), operations, "operations")
-    print_count("wrong", wrong, lookups + entries, "answers read")
-    print_count("lost", lost, added, "entries added")
     for error, count in errors.most_common():
-        print(f"            {count} x {error}")
-    rate = operations / seconds
-    print(f"seconds     {seconds:.1f}, {rate:,.0f} operations/s, {added / seconds:,.0f} entries/s")
-    print(f"slowest add {max(one.slowest_add_s for one in found):.3f} s")
-    return not (errors or wrong or lost)
+        print(f"{count} x {error}", file=sys.stderr)
+    lost += sum(one.lost for one in found)
+    wrong += sum(one.wrong for one in found)
+    done = sum(one.operations for one in found)
+    slowest_s = max(one.slowest_add_s for one in found)
+    value = f"{lost} lost, {wrong} wrong, {done / seconds:,.0f}/s, slowest {slowest_s:.2f} s"
+    bad = errors.total() + wrong + lost
+    return Figure("S02", f"{processes} processes on a cache", done, bad, value, "0", bad == 0)
 
 
 def main() -> None:
-    """Run the campaign; exit 1 when something is lost, wrong or an error."""
+    """Be a worker, or run all; exit 1 when something is lost, wrong or an error."""
     parser = argparse.ArgumentParser(prog="python -m tests.reliability.shared_cache")
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--operations", type=int, default=10_000, help="of each process")
@@ -185,14 +184,10 @@ def main() -> None:
         work(options.folder, options.worker, options.operations)
         return
     print_machine()
-    print(f"seed        {options.seed}")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "cache"
-        found, seconds = run_all(folder, options)
-        lost, wrong = judge(folder, {number for one in found for number in one.added})
-    lost += sum(one.lost for one in found)
-    wrong += sum(one.wrong for one in found)
-    sys.exit(0 if print_findings(found, lost, wrong, seconds) else 1)
+    print(f"seed      {options.seed}")
+    figure = shared(options.processes, options.operations, options.seed)
+    print_table([figure])
+    sys.exit(0 if figure.met else 1)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,48 @@
+"""How many connections this process may have: each is an open file, and those are numbered.
+
+Raises the soft limit as far as is needed and the hard limit allows; never lowers it.
+"""
+
+import resource
+from pathlib import Path
+from typing import NamedTuple
+
+SPARE_FILES = 32  # journal, report, cache and its helpers; a second address tried, names looked up
+_OPEN_BEFORE = 16  # where nobody tells
+
+
+class Room(NamedTuple):
+    """What there is room for."""
+
+    connections: int  # at once, 1 at least
+    max_files: int  # that may be open, of which the above is what is left
+
+
+def room_for(connections: int) -> Room:
+    """Return how many of so many connections can be had, after asking for what they need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = _open_now() + SPARE_FILES
+    wanted = taken + connections
+    if soft == resource.RLIM_INFINITY:
+        return Room(connections, wanted)
+    if soft < wanted:
+        soft = _raised(soft, wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
+    return Room(max(1, min(connections, soft - taken)), soft)
+
+
+def _raised(soft: int, wanted: int, hard: int) -> int:
+    """Return the soft limit after raising it, or as it was where that is not to be had."""
+    if wanted <= soft:
+        return soft
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (ValueError, OSError):  # macOS has a further bound below its hard limit
+        return soft
+    return wanted
+
+
+def _open_now() -> int:
+    try:
+        return sum(1 for _ in Path("/dev/fd").iterdir())
+    except OSError:
+        return _OPEN_BEFORE
