@@ -14,9 +14,20 @@ import llmscale
 PACKAGE = Path(llmscale.__file__).parent
 
 RANKS = {
-    0: {"contracts", "errors", "records", "units", "vectors"},
-    1: {"config", "cost", "formats", "logs", "nesting", "stats", "token_bounds", "tokens"},
+    0: {"contracts", "errors", "records", "rules", "units", "vectors"},
+    1: {
+        "config",
+        "cost",
+        "formats",
+        "logs",
+        "nesting",
+        "stats",
+        "summary",
+        "token_bounds",
+        "tokens",
+    },
     2: {
+        "alarms",
         "balance",
         "batching",
         "bottleneck",
@@ -27,8 +38,10 @@ RANKS = {
         "exports",
         "feed",
         "job",
+        "junit",
         "limits",
         "limits_table",
+        "metrics",
         "mock",
         "nearest",
         "progress",
@@ -37,6 +50,7 @@ RANKS = {
         "report",
         "routing",
         "schema",
+        "tracing",
         "users",
         "writer",
     },

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from llmscale import report as reports
 from llmscale.assemble.models import Models
 from llmscale.assemble.money import budget_of, check_budget, with_rows_left
+from llmscale.assemble.observers import Observers
 from llmscale.config import Config
 from llmscale.contracts import OutcomeSink
 from llmscale.errors import JobError
@@ -51,7 +52,9 @@ class JobRun:
         sources: Sequence[Source],
         parser: Parses,
         task: Task,
+        observers: Observers,
     ) -> None:
+        self._observers = observers
         self._config = config
         self._sources = sources
         self._models = models
@@ -94,7 +97,7 @@ class JobRun:
             unseen_usd=job.spending.unseen_usd,
         )
         path = config.report or str(reports.default_path(job.files.output))
-        self._report(exit_code, str(job.files.output), facts, path, opened)
+        exit_code = self._report(exit_code, str(job.files.output), facts, path, opened, failed)
         if failed is not None:
             raise failed
         return exit_code
@@ -125,7 +128,7 @@ class JobRun:
             max_cost_usd=config.max_cost,
             unseen_usd=budget.unseen_usd if budget is not None else 0.0,
         )
-        self._report(exit_code, STDOUT, facts, config.report, opened)
+        exit_code = self._report(exit_code, STDOUT, facts, config.report, opened, failed)
         if failed is not None:
             raise failed
         return exit_code
@@ -179,12 +182,13 @@ class JobRun:
                 self._models,
                 opened,
                 feed_of(self._config, read, total),
-                sink,
+                self._observers.through(sink),
                 self._stats,
                 progress,
                 sync,
                 self._reading_stopped,
                 budget,
+                self._observers.watching(self._stats, total, kept, opened.endpoints, budget),
             )
         )
         ignored = sorted(self._parser.ignored_fields)
@@ -196,37 +200,49 @@ class JobRun:
             )
 
     def _report(
-        self, exit_code: int, output: str, facts: JobFacts, path: str | None, opened: "Opened"
-    ) -> None:
+        self,
+        exit_code: int,
+        output: str,
+        facts: JobFacts,
+        path: str | None,
+        opened: "Opened",
+        failed: JobError | None,
+    ) -> int:
+        """Tell of the run in every way that is wanted; return its exit code."""
         replies = opened.replies
         if replies is not None:
             from llmscale.assemble.caching import note_use  # loaded with the cache by now
 
             note_use(self._config, replies, self._stats, self._started, output)
+        wall_s = time.monotonic() - self._began_s
+        exit_code = self._observers.judge(exit_code, self._stats, wall_s)
         report = reports.build(
             self._stats,
             facts,
             inputs=[source.name for source in self._sources],
             output=output,
             started=self._started,
-            wall_s=time.monotonic() - self._began_s,
+            wall_s=wall_s,
             exit_code=exit_code,
             cache_mode=self._config.cache_mode,
             store=replies.summary() if replies is not None else None,
             limits={endpoint.name: endpoint.limits() for endpoint in opened.endpoints.values()},
+            alarms=self._observers.alarms(),
         )
         if path is not None:
             try:
                 replace_file(Path(path), reports.encode(report))
             except JobError as error:  # the answers matter more
                 log.error("%s", error)
+        self._observers.finish(report, failed)
         if self._config.quiet:
-            return
+            return exit_code
         if sys.stderr.isatty() and self._config.log_format == "text":
             reports.print_table(report)
             log.info("answers in %s, report in %s", output, path or "no file")
         else:
             log.info("%s -> %s", reports.summary_line(report), output)
+        return exit_code
 
 
 def _close(opened: "Opened") -> None:

@@ -203,7 +203,7 @@ class Balanced:
             latency_s = ended_s - began_s
             answered = [stamped(r, endpoint, call.model, attempt, latency_s) for r in replies]
             self._stats.add_attempt(
-                endpoint.name, call.model, latency_s, answered, waited=place.waited
+                endpoint.name, call.model, latency_s, answered, waited=place.waited, attempt=attempt
             )
             endpoint.answered(began_s, ended_s, sum(r.usage.output_tokens for r in replies))
             call.settle(endpoint, replies)
@@ -215,7 +215,9 @@ class Balanced:
             paid = stamped(failure.reply, endpoint, call.model, attempt, latency_s)
             failure = replace(failure, reply=paid)
         replies = [failure.reply] if failure.reply is not None else []
-        self._stats.add_attempt(endpoint.name, call.model, latency_s, replies, failure.kind)
+        self._stats.add_attempt(
+            endpoint.name, call.model, latency_s, replies, failure.kind, attempt=attempt
+        )
         raise CallFailed(failure, attempt)
 
     def _note_illness(

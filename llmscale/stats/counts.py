@@ -164,6 +164,7 @@ class Calls:
 
     def __init__(self) -> None:
         self.attempts = 0
+        self.retries = 0  # of those: not the first for its rows
         self.failures: Counter[FailureKind] = Counter()
         self.usage = Usage()
         self.cost_usd = 0.0
@@ -180,9 +181,11 @@ class Calls:
         replies: Sequence[Reply],
         failure: FailureKind | None,
         waited: Waited = NOT_WAITED,
+        attempt: int = 1,
     ) -> None:
         """Count one attempt. A failed one has a reply too where it was paid for."""
         self.attempts += 1
+        self.retries += attempt > 1
         if failure is None:
             self.queued.add(waited.queued_s)
             self.limited.add(waited.limited_s)
@@ -200,6 +203,7 @@ class Calls:
     def merge(self, other: "Calls") -> None:
         """Take in another count."""
         self.attempts += other.attempts
+        self.retries += other.retries
         self.failures.update(other.failures)
         self.usage += other.usage
         self.cost_usd += other.cost_usd

@@ -43,12 +43,13 @@ class Stats:
         replies: Sequence[Reply],
         failure: FailureKind | None = None,
         waited: Waited = NOT_WAITED,
+        attempt: int = 1,
     ) -> None:
-        """Count one call to an endpoint."""
+        """Count one call to an endpoint; `attempt`: how often its rows were sent by now."""
         calls = self._calls.get((endpoint, model))
         if calls is None:
             calls = self._calls[endpoint, model] = Calls()
-        calls.add(latency_s, replies, failure, waited)
+        calls.add(latency_s, replies, failure, waited, attempt)
 
     def add_lookup(self, model: str, *, hit: bool) -> None:
         """Count one question to the cache."""
@@ -122,6 +123,10 @@ class Stats:
     def rows_by_model(self) -> dict[str, Rows]:
         """Return the counts of the rows that were requests."""
         return {model: rows for model, rows in sorted(self._rows.items()) if model}
+
+    def calls_by_endpoint_and_model(self) -> dict[tuple[str, str], Calls]:
+        """Return the counts of the calls to each endpoint for each model."""
+        return dict(sorted(self._calls.items()))
 
     def calls_by_model(self) -> dict[str, Calls]:
         """Return the counts of the calls for each model."""
