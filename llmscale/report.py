@@ -3,7 +3,6 @@
 Schema of `report.json`, version 1: README, "The report". Fields are added, never renamed.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,12 +40,10 @@ def build(
     cache_mode: str,
     store: dict[str, int] | None,
     limits: dict[str, dict[str, float | None]] | None = None,
-    alarms: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     """Return the report as JSON. All numbers but those under `job` are of this run.
 
     `limits`: of each endpoint, as set, as the provider says, and as learned from its refusals.
-    `alarms`: the rules that have tripped.
     """
     rows = stats.rows()
     by_model = stats.calls_by_model()
@@ -76,7 +73,6 @@ def build(
             name: calls.summary() | {"limits": (limits or {}).get(name)}
             for name, calls in stats.calls_by_endpoint().items()
         },
-        "alarms": list(alarms),
         "paid_again_at_most": facts.paid_again_at_most,
         "job": _job(facts),
     }

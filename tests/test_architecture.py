@@ -14,18 +14,8 @@ import llmscale
 PACKAGE = Path(llmscale.__file__).parent
 
 RANKS = {
-    0: {"contracts", "errors", "records", "rules", "units", "vectors"},
-    1: {
-        "config",
-        "cost",
-        "formats",
-        "logs",
-        "nesting",
-        "stats",
-        "summary",
-        "token_bounds",
-        "tokens",
-    },
+    0: {"contracts", "errors", "records", "units", "vectors"},
+    1: {"config", "cost", "formats", "logs", "nesting", "stats", "token_bounds", "tokens"},
     2: {
         "alarms",
         "balance",
@@ -50,6 +40,7 @@ RANKS = {
         "report",
         "routing",
         "schema",
+        "summary",
         "tracing",
         "users",
         "writer",

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import NamedTuple
 
-from llmscale.rules import Rule
+from llmscale.config import Rule
 from llmscale.stats import QUANTILES, Calls, Latency, Lookups, Rows, Stats
 
 FEWEST_ROWS = 20  # before which a share or a distribution says little

@@ -13,8 +13,8 @@ from typing import Any
 import orjson
 
 from llmscale.alarms.numbers import Numbers, Spent
+from llmscale.config import Rule
 from llmscale.logs import printable
-from llmscale.rules import Rule
 from llmscale.stats import Stats
 
 log = logging.getLogger(__name__)

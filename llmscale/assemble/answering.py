@@ -36,11 +36,11 @@ async def answer_rows(
     sync: Callable[[], None],
     reading_stopped: threading.Event,
     budget: "CostBudget | None" = None,
-    watching: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
+    beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
 ) -> None:
     """Take all rows to `sink`, calling `sync` now and then in a thread.
 
-    `watching` is run beside that, until the last row is done.
+    `beside` is run until the last row is done.
     Raises the `JobError` that ended the job, `Interrupted` after a signal, `BudgetReached` when
     the calls that were under way then have ended.
     """
@@ -60,8 +60,8 @@ async def answer_rows(
             budget.when_reached = stop
         try:
             async with asyncio.TaskGroup() as group:
-                beside = (progress.watch(), _sync_often(sync), *(watch() for watch in watching))
-                aside = [group.create_task(c) for c in beside]
+                watching = (progress.watch(), _sync_often(sync), *(watch() for watch in beside))
+                aside = [group.create_task(c) for c in watching]
                 try:
                     await run_stoppable(pipeline.run(), stop)
                 finally:

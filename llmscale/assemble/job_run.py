@@ -227,8 +227,8 @@ class JobRun:
             cache_mode=self._config.cache_mode,
             store=replies.summary() if replies is not None else None,
             limits={endpoint.name: endpoint.limits() for endpoint in opened.endpoints.values()},
-            alarms=self._observers.alarms(),
         )
+        report["alarms"] = self._observers.alarms()
         if path is not None:
             try:
                 replace_file(Path(path), reports.encode(report))

@@ -10,15 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmscale import report as reports
-from llmscale.config import Config, EndpointConfig
+from llmscale import __version__
+from llmscale.config import Config, EndpointConfig, parse_rules
 from llmscale.contracts import OutcomeSink
 from llmscale.errors import ConfigError, JobError
 from llmscale.job.files import JobFiles, replace_file
 from llmscale.job.manifest import Manifest
-from llmscale.report import JobFacts
-from llmscale.rules import parse_rules
-from llmscale.stats import Stats
+from llmscale.stats import Calls, Rows, Stats
 from llmscale.summary import Told
 
 if TYPE_CHECKING:
@@ -109,17 +107,16 @@ class Observers:
 
     def finish_unasked(self, job: Manifest) -> None:
         """Tell of a job that was finished before; nothing was asked, so no rule is judged."""
-        report = reports.build(
-            Stats(),
-            JobFacts(job.rows, job.spend, job.rows, job.runs, job.paid_again_at_most),
-            inputs=[source.path for source in job.inputs],
-            output=self._job,
-            started=datetime.now(UTC),
-            wall_s=0.0,
-            exit_code=0,
-            cache_mode="off",
-            store=None,
-        )
+        rows = {"total": job.rows, "kept": job.rows, **Rows().summary(), "pending": 0}
+        report = {
+            "llmscale": __version__,
+            "output": self._job,
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "wall_s": 0.0,
+            "exit_code": 0,
+            "rows": rows,
+            "calls": Calls().summary(),
+        }
         self.finish(report)
 
     def _alarms_on(self, stats: Stats, budget: "CostBudget | None") -> "Alarms":

@@ -203,7 +203,7 @@ class Balanced:
             latency_s = ended_s - began_s
             answered = [stamped(r, endpoint, call.model, attempt, latency_s) for r in replies]
             self._stats.add_attempt(
-                endpoint.name, call.model, latency_s, answered, waited=place.waited, attempt=attempt
+                endpoint.name, call.model, latency_s, answered, None, place.waited, attempt
             )
             endpoint.answered(began_s, ended_s, sum(r.usage.output_tokens for r in replies))
             call.settle(endpoint, replies)

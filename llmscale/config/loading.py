@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import msgspec
 import orjson
 
+from llmscale.config.rules import parse_rules
 from llmscale.config.settings import FILE_ONLY, FLAG_ONLY, Config, EndpointConfig, UserLimit
 from llmscale.errors import ConfigError
-from llmscale.rules import parse_rules
 from llmscale.units import duration_s, per_minute, size_bytes
 
 CONFIG_FILE = "llmscale.toml"

@@ -164,7 +164,7 @@ class Calls:
 
     def __init__(self) -> None:
         self.attempts = 0
-        self.retries = 0  # of those: not the first for its rows
+        self.retries = 0  # of those: not the first of a call
         self.failures: Counter[FailureKind] = Counter()
         self.usage = Usage()
         self.cost_usd = 0.0

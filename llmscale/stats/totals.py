@@ -45,7 +45,7 @@ class Stats:
         waited: Waited = NOT_WAITED,
         attempt: int = 1,
     ) -> None:
-        """Count one call to an endpoint; `attempt`: how often its rows were sent by now."""
+        """Count one call to an endpoint."""
         calls = self._calls.get((endpoint, model))
         if calls is None:
             calls = self._calls[endpoint, model] = Calls()
