@@ -170,6 +170,7 @@ def _target(text: str) -> "Target":
 def _check_files(config: Config, inputs: Iterable[str], output: Path | None) -> None:
     """Refuse files that can't be written, or that are something else already."""
     taken = {Path(name).resolve(): "an input" for name in inputs}
+    taken |= {Path(name).resolve(): "--export" for name in config.export}
     if output is not None:
         files = JobFiles(output)
         taken |= {
@@ -181,8 +182,8 @@ def _check_files(config: Config, inputs: Iterable[str], output: Path | None) -> 
         if given is None:
             continue
         path = Path(given)
-        if path.is_dir():
-            raise ConfigError(f"--{name} {path} is a folder; name a file")
+        if path.exists() and not path.is_file():  # it would be replaced: a folder, a device
+            raise ConfigError(f"--{name} {path} is no file that can be replaced; name another")
         if not path.parent.is_dir():
             raise ConfigError(f"there is no folder {path.parent} for --{name} {path.name}")
         if path.resolve() in taken:

@@ -197,7 +197,8 @@ def test_alarms_can_be_switched_off(folder: Path) -> None:
         (("--report", "out.jsonl.partial"), "--report out.jsonl.partial is the output too"),
         (("--junit", "x", "--metrics", "x"), "--metrics x is --junit too"),
         (("--junit", "nowhere/x.xml"), "no folder nowhere for --junit x.xml"),
-        (("--metrics", "."), "--metrics . is a folder"),
+        (("--metrics", "."), "--metrics . is no file that can be replaced"),
+        (("--report", "/dev/null"), "--report /dev/null is no file that can be replaced"),
     ],
 )
 def test_what_can_not_be_told_or_written_is_refused_at_the_start(
