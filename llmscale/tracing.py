@@ -46,7 +46,7 @@ class Tracing:
             from opentelemetry.sdk.trace import TracerProvider
         except ImportError:
             raise ConfigError(_INSTALL) from None
-        _listen_to_sdk()
+        self._sdk_log = _listen_to_sdk()
         named = {} if "OTEL_SERVICE_NAME" in os.environ else {"service.name": "llmscale"}
         try:
             # closed by `aclose`, in bounded time; the SDK would do it unbounded at the very end
@@ -85,6 +85,7 @@ class Tracing:
             async with asyncio.timeout(FLUSH_S):
                 await done.wait()
         except TimeoutError:
+            self._sdk_log.was_said = True  # nothing is said after the end
             log.warning("the last spans could not be sent within %g s", FLUSH_S)
 
 
@@ -198,13 +199,13 @@ class _SaidOnce(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._was_said = False
+        self.was_said = False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Say it."""
-        if self._was_said:
+        if self.was_said:
             return
-        self._was_said = True
+        self.was_said = True
         args = record.args if isinstance(record.args, tuple) else ()
         facts = [f"HTTP {a}" if isinstance(a, int) else type(a).__name__ for a in args if _tells(a)]
         why = f" ({', '.join(facts)})" if facts else ""
@@ -215,10 +216,11 @@ def _tells(arg: object) -> bool:
     return isinstance(arg, int | Exception)
 
 
-def _listen_to_sdk() -> None:
+def _listen_to_sdk() -> _SaidOnce:
     """Or its log would go to stderr as it is."""
     once = _SaidOnce()
     for name in ("opentelemetry", "urllib3"):
         sdk = logging.getLogger(name)
         sdk.handlers[:] = [once]
         sdk.propagate = False
+    return once

@@ -22,6 +22,7 @@ class Telling:
         self._waiting: SimpleQueue[bytes | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._complained_of: set[str] = set()
+        self._is_over = False  # nobody waits any more: nothing is said after the end
 
     def tell(self, payload: bytes) -> None:
         """Send an alarm on its way; returns at once."""
@@ -40,6 +41,7 @@ class Telling:
         self._waiting.put(None)
         self._thread.join(LAST_S)
         if self._thread.is_alive():
+            self._is_over = True
             log.warning("not all alarms could be delivered within %g s", LAST_S)
 
     def _work(self) -> None:
@@ -67,6 +69,6 @@ class Telling:
             why = f"can't be told ({type(error).__name__})"
         else:
             return
-        if target.name not in self._complained_of:
+        if target.name not in self._complained_of and not self._is_over:
             self._complained_of.add(target.name)
             log.warning("%s %s; an alarm was not delivered", target.name, why)

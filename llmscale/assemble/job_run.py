@@ -228,7 +228,7 @@ class JobRun:
             store=replies.summary() if replies is not None else None,
             limits={endpoint.name: endpoint.limits() for endpoint in opened.endpoints.values()},
         )
-        report["alarms"] = self._observers.alarms()
+        report["alarms"] = self._observers.alarms()  # once they are judged
         if path is not None:
             try:
                 replace_file(Path(path), reports.encode(report))
