@@ -18,8 +18,6 @@ from llmscale.token_bounds import Unbounded, most_input_tokens, most_output_toke
 
 log = logging.getLogger(__name__)
 
-WARN_SHARES = (0.8, 1.0)
-
 
 class CallBounds:
     """The most that calls can cost, by the prices and the bounds of their models."""
@@ -115,8 +113,6 @@ class CostBudget:
         self._waiting: deque[_Waiting] = deque()
         self._stopped = False
         self._margins: dict[str, float] = {}  # of models that have cost more than the most
-        self._to_warn = list(WARN_SHARES)
-        self._warn()
 
     @property
     def left_usd(self) -> float:
@@ -186,7 +182,6 @@ class CostBudget:
             if cost_usd > held_usd:
                 self._widen(model, cost_usd / held_usd)
         self._note(self._committed_usd, self.unseen_usd)
-        self._warn()
         self._serve()
 
     def _widen(self, model: str, factor: float) -> None:
@@ -219,11 +214,6 @@ class CostBudget:
         self.reached = BudgetReached(f"{self._used()}, and the next call may cost ${next_usd:.4f}")
         self.stop()
         self.when_reached()
-
-    def _warn(self) -> None:
-        used_usd = self.spent_usd + self.unseen_usd
-        while self._to_warn and used_usd >= self._to_warn[0] * self.max_usd:
-            log.warning("%.0f %% of the budget: %s", self._to_warn.pop(0) * 100, self._used())
 
     def _used(self) -> str:
         text = f"${self.spent_usd:.4f} of --max-cost {self.max_usd:g} is spent"

@@ -16,7 +16,6 @@ log = logging.getLogger(__name__)
 
 BAR_BEAT_S = 0.2
 HEARTBEAT_S = 10.0
-STALL_S = 60.0
 
 Show = Literal["bar", "log", "nothing"]
 
@@ -101,7 +100,7 @@ class Progress:
         self._more = more
 
     async def watch(self) -> None:
-        """Show the numbers until cancelled, and warn when nothing has moved for a minute."""
+        """Show the numbers until cancelled."""
         if self._show == "bar":
             await self._watch_bar()
         elif self._show == "log":
@@ -140,16 +139,8 @@ class Progress:
     async def _watch(self, beat_s: float, beat: Callable[[], None]) -> None:
         import asyncio  # not before a loop runs: a finished job needs none
 
-        loop = asyncio.get_running_loop()
-        moved_s, done = loop.time(), self._stats.done
         while True:
             await asyncio.sleep(beat_s)
-            now_s = loop.time()
-            if self._stats.done != done:
-                moved_s, done = now_s, self._stats.done
-            elif now_s - moved_s >= STALL_S:
-                log.warning("no %s has completed for %.0f s", self._unit, now_s - moved_s)
-                moved_s = now_s
             beat()
 
     def _figures(self) -> dict[str, str]:

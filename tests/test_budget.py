@@ -265,31 +265,6 @@ def test_a_server_that_keeps_to_no_bound_passes_the_cap_with_one_round_of_calls_
 
 
 @pytest.mark.looptime
-async def test_it_warns_once_at_80_and_once_at_100_percent(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    purse = budget(10.0)
-    said = []
-    for _ in range(10):
-        await attempt(purse, 1.0, 1.0, 1)
-        said.append([record.getMessage() for record in caplog.records])
-        caplog.clear()
-    assert said == [
-        *[[]] * 7,
-        ["80 % of the budget: $8.0000 of --max-cost 10 is spent"],
-        [],
-        ["100 % of the budget: $10.0000 of --max-cost 10 is spent"],
-    ]
-
-
-def test_a_run_that_begins_above_80_percent_is_told_at_once(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    budget(10.0, spent_usd=8.5)
-    assert len(caplog.records) == 1
-
-
-@pytest.mark.looptime
 async def test_a_server_that_keeps_to_no_bound_is_told_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -65,6 +65,14 @@ MAY_CHANGE_BETWEEN_RUNS = frozenset(
         "report",
         "limit",
         "overwrite",
+        # who hears of it
+        "fail_on",
+        "alarm_on",
+        "alarm",
+        "metrics",
+        "junit",
+        "json_summary",
+        "otel",
         # what is said on the way
         "quiet",
         "verbose",

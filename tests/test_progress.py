@@ -1,4 +1,4 @@
-"""A bar on a terminal, a line now and then in a log, a warning when nothing moves, or nothing."""
+"""A bar on a terminal, a line now and then in a log, or nothing."""
 
 import asyncio
 import io
@@ -11,14 +11,7 @@ from collections.abc import Iterator
 import pytest
 from tqdm import tqdm
 
-from llmscale.progress import (
-    BAR_BEAT_S,
-    HEARTBEAT_S,
-    STALL_S,
-    Progress,
-    Reading,
-    how_to_show,
-)
+from llmscale.progress import BAR_BEAT_S, HEARTBEAT_S, Progress, Reading, how_to_show
 from llmscale.records import Failure, Outcome, Reply, Request, Row, Usage
 from llmscale.stats import Stats
 from tests.cli.tool import wait_until
@@ -203,34 +196,6 @@ async def test_a_log_hears_of_the_rows_every_ten_seconds(said: Said) -> None:
 
 
 @pytest.mark.looptime
-async def test_a_log_is_warned_after_a_minute_without_a_row_and_again_after_the_next(
-    said: Said,
-) -> None:
-    await watch(Progress(Stats(), 100, 0, "log"), 185)
-    assert STALL_S == 60
-    assert said.at("WARNING") == [60, 120, 180]
-    warnings = {line for _, level, line in said.lines if level == "WARNING"}
-    assert warnings == {"no row has completed for 60 s"}
-
-
-@pytest.mark.looptime
-async def test_a_row_sets_the_minute_back(said: Said) -> None:
-    stats = Stats()
-    asyncio.get_running_loop().call_later(45, add_answer, stats)
-    await watch(Progress(stats, 100, 0, "log"), 125)
-    assert said.at("WARNING") == [110]  # a minute after the beat that saw the row, at 50 s
-
-
-@pytest.mark.looptime
-async def test_rows_that_fail_are_no_stall(said: Said) -> None:
-    stats = Stats()
-    for second in range(50, 250, 50):
-        asyncio.get_running_loop().call_later(second, add_failure, stats)
-    await watch(Progress(stats, 100, 0, "log"), 205)
-    assert said.at("WARNING") == []
-
-
-@pytest.mark.looptime
 async def test_quiet_says_nothing(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = on_a_terminal(monkeypatch)
     await watch(Progress(Stats(), 100, 0, "nothing"), 200)
@@ -277,13 +242,3 @@ async def test_a_bar_without_a_total_counts(monkeypatch: pytest.MonkeyPatch) -> 
     add_answer(stats)
     await watch(Progress(stats, None, 0, "bar"), 1)
     assert "1row" in terminal.getvalue()
-
-
-@pytest.mark.looptime
-async def test_a_terminal_is_warned_of_a_stall_too(
-    said: Said, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    on_a_terminal(monkeypatch)
-    await watch(Progress(Stats(), 100, 0, "bar"), 61)
-    (at_s,) = said.at("WARNING")
-    assert STALL_S <= at_s <= STALL_S + 2 * BAR_BEAT_S

@@ -130,6 +130,22 @@ def test_a_quantile_is_right_to_one_percent(seconds: list[float]) -> None:
     assert summary["mean"] == pytest.approx(sum(seconds) / len(seconds), rel=1e-9, abs=1e-6)
 
 
+@given(st.lists(st.floats(min_value=0, max_value=10_000), max_size=200))
+def test_what_is_not_above_a_bound_is_counted_and_bounds_are_right_to_one_percent(
+    seconds: list[float],
+) -> None:
+    latency, bounds_s = Latency(), (0.01, 0.1, 1.0, 60.0, 5_000.0)
+    for duration_s in seconds:
+        latency.add(duration_s)
+    counts = latency.counts_up_to(bounds_s)
+    for bound_s, count in zip(bounds_s, counts, strict=True):
+        at_least = sum(s <= bound_s * 0.9899 for s in seconds)
+        assert at_least <= count <= sum(s <= bound_s * 1.0102 for s in seconds)
+    assert counts == sorted(counts)
+    assert latency.count == len(seconds)
+    assert latency.sum_s == pytest.approx(sum(seconds), rel=1e-9, abs=1e-6)
+
+
 def test_a_latency_of_zero_counts() -> None:
     latency = Latency()
     latency.add(0.0)
@@ -172,6 +188,17 @@ def test_only_answered_attempts_have_a_latency() -> None:
     calls.add(0.1, [paid(0.0)], None)
     calls.add(60.0, [], "timeout")
     assert calls.latency.summary()["max"] == 0.1
+
+
+def test_an_attempt_after_the_first_is_a_retry() -> None:
+    stats = Stats()
+    for attempt in (1, 2, 3):
+        stats.add_attempt("x", "sim/a", 0.1, [], "timeout", attempt=attempt)
+    whole = Stats()
+    whole.merge(stats)
+    whole.merge(stats)
+    (counted,) = whole.calls_by_endpoint_and_model().values()
+    assert (counted.attempts, counted.retries) == (6, 4)
 
 
 def test_an_unknown_price_makes_the_cost_unknown_only_where_all_are() -> None:
@@ -234,6 +261,9 @@ def test_calls_are_told_apart_by_endpoint_and_by_model() -> None:
         stats.add_attempt(endpoint, model, 0.1, [paid(1.0)])
     assert {n: c.attempts for n, c in stats.calls_by_endpoint().items()} == {"x": 2, "y": 1}
     assert {m: c.cost_usd for m, c in stats.calls_by_model().items()} == {"sim/a": 1, "sim/b": 2}
+    both = stats.calls_by_endpoint_and_model()
+    assert list(both) == [("x", "sim/a"), ("x", "sim/b"), ("y", "sim/b")]
+    assert {c.attempts for c in both.values()} == {1}
     assert stats.spend() == Spend(3, 30, 6, 3.0, 0)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmscale.assemble.meter import Meter
@@ -37,9 +37,11 @@ async def answer_rows(
     sync: Callable[[], None],
     reading_stopped: threading.Event,
     budget: "CostBudget | None" = None,
+    beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
 ) -> None:
     """Take all rows to `sink`, calling `sync` now and then in a thread.
 
+    `beside` is run until the last row is done.
     Raises the `JobError` that ended the job, `Interrupted` after a signal, `BudgetReached` when
     the calls that were under way then have ended.
     """
@@ -61,7 +63,8 @@ async def answer_rows(
             budget.when_reached = stop
         try:
             async with asyncio.TaskGroup() as group:
-                watching = (progress.watch(), meter.watch(), _sync_often(sync))
+                besides = (watch() for watch in beside)
+                watching = (progress.watch(), meter.watch(), _sync_often(sync), *besides)
                 aside = [group.create_task(c) for c in watching]
                 try:
                     await run_stoppable(pipeline.run(), stop)

@@ -23,6 +23,7 @@ from llmscale.assemble.file_counts import FileCounts
 from llmscale.assemble.inputs import check_output, identity_of
 from llmscale.assemble.job_run import STDOUT, JobRun
 from llmscale.assemble.models import Models
+from llmscale.assemble.observers import Observers
 from llmscale.assemble.stack import open_all, stacked
 from llmscale.config import CHANGES_VECTORS, DEFAULT_EMBEDDING_MODEL, Config
 from llmscale.errors import ConfigError
@@ -33,31 +34,35 @@ from llmscale.reader.sources import Source
 from llmscale.reader.texts import TextParser
 from llmscale.records import Request
 from llmscale.stats import Stats
+from llmscale.summary import Told
 
 log = logging.getLogger(__name__)
 
 
-def embed(config: Config) -> int:
+def embed(config: Config, told: Told | None = None) -> int:
     """Embed every chunk and row; return the exit code: 0 all embedded, 1 some failed.
 
-    Raises `JobError`; the vectors made until then are safe.
+    `told` is given the report. Raises `JobError`; the vectors made until then are safe.
     """
     config = for_vectors(config)
     output = None if config.output == STDOUT else _output_of(config)
     _check_files(config, output)
+    observers = Observers(config, config.inputs, output, told)
     beside = Path.cwd() if output is None else output.parent
     reading = Reading(how_to_show(quiet=config.quiet, log_format=config.log_format))
     with rows_as_files(config, beside, reading) as (sources, found):
         if found is not None:
             log.info("%s", found)
         parser = TextParser(config, 0 if found is None else found.complete.rows)
-        run = JobRun(config, Models(config), sources, parser, "embedding", FileCounts(found))
+        counts = FileCounts(found)
+        run = JobRun(config, Models(config), sources, parser, "embedding", observers, counts)
         if output is None:
             return run.to_stdout()
         files = JobFiles(output)
         with closing(_job(config, files, sources)) as job:
             if job.is_finished:
                 log.info("%s is finished and nothing has changed; nothing to do", output)
+                observers.finish_unasked(job.manifest)
                 exit_code = 0
             else:
                 exit_code = run.to_file(job)

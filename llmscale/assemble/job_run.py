@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from llmscale.assemble.file_counts import FileCounts
 from llmscale.assemble.models import Models
 from llmscale.assemble.money import budget_of, check_budget, with_rows_left
+from llmscale.assemble.observers import Observers
 from llmscale.bottleneck import Settings, verdict
 from llmscale.config import Config
 from llmscale.contracts import OutcomeSink
@@ -54,9 +55,11 @@ class JobRun:
         sources: Sequence[Source],
         parser: Parses,
         task: Task,
+        observers: Observers,
         files: FileCounts | None = None,
     ) -> None:
         """`files`: those that the rows were made of; None: rows were rows."""
+        self._observers = observers
         self._config = config
         self._sources = sources
         self._models = models
@@ -102,7 +105,7 @@ class JobRun:
             unseen_usd=job.spending.unseen_usd,
         )
         path = config.report or str(default_path(job.files.output))
-        self._report(exit_code, str(job.files.output), facts, path, opened)
+        exit_code = self._report(exit_code, str(job.files.output), facts, path, opened, failed)
         if failed is not None:
             raise failed
         return exit_code
@@ -133,7 +136,7 @@ class JobRun:
             max_cost_usd=config.max_cost,
             unseen_usd=budget.unseen_usd if budget is not None else 0.0,
         )
-        self._report(exit_code, STDOUT, facts, config.report, opened)
+        exit_code = self._report(exit_code, STDOUT, facts, config.report, opened, failed)
         if failed is not None:
             raise failed
         return exit_code
@@ -189,12 +192,13 @@ class JobRun:
                 self._models,
                 opened,
                 feed_of(self._config, read, total),
-                self._files.counting(sink),
+                self._files.counting(self._observers.through(sink)),
                 self._stats,
                 progress,
                 sync,
                 self._reading_stopped,
                 budget,
+                self._observers.watching(self._stats, total, kept, opened.endpoints, budget),
             )
         )
         ignored = sorted(self._parser.ignored_fields)
@@ -206,14 +210,22 @@ class JobRun:
             )
 
     def _report(
-        self, exit_code: int, output: str, facts: JobFacts, path: str | None, opened: "Opened"
-    ) -> None:
+        self,
+        exit_code: int,
+        output: str,
+        facts: JobFacts,
+        path: str | None,
+        opened: "Opened",
+        failed: JobError | None,
+    ) -> int:
+        """Tell of the run in every way that is wanted; return its exit code."""
         replies = opened.replies
         if replies is not None:
             from llmscale.assemble.caching import note_use  # loaded with the cache by now
 
             note_use(self._config, replies, self._stats, self._started, output)
         wall_s = time.monotonic() - self._began_s
+        exit_code = self._observers.judge(exit_code, self._stats, wall_s)
         report = build(
             self._stats,
             facts,
@@ -227,20 +239,23 @@ class JobRun:
             endpoints={e.name: e.summary() for e in opened.endpoints.values()},
             verdict=verdict(self._stats.held_s, wall_s, _settings(self._config, opened)),
             documents=self._files.summary(),
+            alarms=self._observers.alarms(),  # as they are judged above
         )
         if path is not None:
             try:
                 replace_file(Path(path), encode(report))
             except JobError as error:  # the answers matter more
                 log.error("%s", error)
+        self._observers.finish(report, failed)
         if self._config.quiet:
-            return
+            return exit_code
         if sys.stderr.isatty() and self._config.log_format == "text":
             print_table(report)
             made = "vectors" if self._task == "embedding" else "answers"
             log.info("%s in %s, report in %s", made, output, path or "no file")
         else:
             log.info("%s -> %s", summary_line(report), output)
+        return exit_code
 
 
 def _settings(config: Config, opened: "Opened") -> Settings:

@@ -7,38 +7,43 @@ from contextlib import closing
 from llmscale.assemble.inputs import files_of, identity_of, readable_twice
 from llmscale.assemble.job_run import STDOUT, JobRun
 from llmscale.assemble.models import Models
+from llmscale.assemble.observers import Observers
 from llmscale.config import CHANGES_ANSWERS, Config
 from llmscale.job.job import Job
 from llmscale.reader.rows import RowParser
 from llmscale.reader.sources import Source, expand
 from llmscale.schema import load_response_format
+from llmscale.summary import Told
 
 log = logging.getLogger(__name__)
 
 
-def run(config: Config) -> int:
+def run(config: Config, told: Told | None = None) -> int:
     """Answer every row of the input and return the exit code: 0 all answered, 1 some failed.
 
-    Raises `JobError`; the rows answered until then are safe.
+    `told` is given the report. Raises `JobError`; the rows answered until then are safe.
     """
     sources = expand(config.inputs)
+    inputs = [source.path for source in sources]
     if config.output == STDOUT:
-        return _chat(config, sources).to_stdout()
+        return _chat(config, sources, Observers(config, inputs, None, told)).to_stdout()
     files = files_of(config, sources)
+    observers = Observers(config, inputs, files.output, told)
     with readable_twice(sources, files) as sources:
-        job_run = _chat(config, sources)
+        job_run = _chat(config, sources, observers)
         identity = identity_of(config, sources, CHANGES_ANSWERS)
         with closing(Job(files, identity, overwrite=config.overwrite)) as job:
             if not job.is_finished:
                 return job_run.to_file(job)
             rows = job.manifest.rows
             log.info("%s is finished: all %d rows are answered; nothing to do", files.output, rows)
+            observers.finish_unasked(job.manifest)
             return 0
 
 
-def _chat(config: Config, sources: Sequence[Source]) -> JobRun:
+def _chat(config: Config, sources: Sequence[Source], observers: Observers) -> JobRun:
     models = Models(config)
-    return JobRun(config, models, sources, row_parser(config, models), "chat")
+    return JobRun(config, models, sources, row_parser(config, models), "chat", observers)
 
 
 def row_parser(config: Config, models: Models) -> RowParser:

@@ -6,7 +6,7 @@ Endpoints are opened here, each with its key, its prices and its capacity, and c
 import random
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from llmscale.assemble.caching import open_replies
 from llmscale.assemble.connections import capacities
@@ -27,11 +27,14 @@ from llmscale.cache.on_disk import DiskReplies
 from llmscale.config import Config, EndpointConfig
 from llmscale.contracts import Answers, Budget
 from llmscale.limits import Limits
-from llmscale.providers import ON_THE_NETWORK, Task, open_provider, split_model
+from llmscale.providers import ON_THE_NETWORK, Task, base_url_of, open_provider, split_model
 from llmscale.routing.fallback import Fallback
 from llmscale.schema import SchemaChecked
 from llmscale.stats import Stats
 from llmscale.units import per_minute, size_bytes
+
+if TYPE_CHECKING:
+    from llmscale.tracing import Tracing
 
 
 class Stack(NamedTuple):
@@ -91,6 +94,7 @@ class Opened(NamedTuple):
     replies: DiskReplies | None  # None: no cache
     task: Task
     stand_ins: dict[str, list[str]]  # for a model, those that answer when it can't
+    tracing: "Tracing | None" = None  # None: nobody wants spans
 
     def width(self, config: Config) -> int:
         """Return how many rows may be in flight: as asked for, or as many as the endpoints take."""
@@ -110,6 +114,8 @@ class Opened(NamedTuple):
             await endpoint.provider.aclose()
         if self.replies is not None:
             await self.replies.aclose()
+        if self.tracing is not None:
+            await self.tracing.aclose()
 
 
 def open_all(config: Config, models: Models, task: Task = "chat") -> Opened:
@@ -121,12 +127,13 @@ def open_all(config: Config, models: Models, task: Task = "chat") -> Opened:
     wanted: Iterable[EndpointConfig] = models.endpoints
     if task == "embedding":
         wanted = models.endpoints_of(config.default_model)
+    tracing = _open_tracing(config)
     endpoints = {
-        endpoint: _open(config, models, endpoint, capacity, task)
+        endpoint: _open(config, models, endpoint, capacity, task, tracing)
         for endpoint, capacity in capacities(config, wanted, task).items()
     }
     stand_ins = models.stand_ins() if task == "chat" else {}  # vectors of two models never mix
-    return Opened(endpoints, open_replies(config), task, stand_ins)
+    return Opened(endpoints, open_replies(config), task, stand_ins, tracing)
 
 
 @asynccontextmanager
@@ -175,10 +182,26 @@ def _finished(config: Config, answers: Answers) -> Answers:
     return Normalized(answers) if config.embed_normalize else answers
 
 
+def _open_tracing(config: Config) -> "Tracing | None":
+    if not config.otel:
+        return None
+    from llmscale.tracing import Tracing
+
+    return Tracing()
+
+
 def _open(
-    config: Config, models: Models, endpoint: EndpointConfig, capacity: int, task: Task
+    config: Config,
+    models: Models,
+    endpoint: EndpointConfig,
+    capacity: int,
+    task: Task,
+    tracing: "Tracing | None",
 ) -> Endpoint:
     provider = open_provider(endpoint, capacity, frozenset(config.allow_host), task)
+    if tracing is not None:
+        address = base_url_of(endpoint, task)
+        provider = tracing.around(provider, endpoint.model, address, config.timeout)
     prices = prices_at(config, endpoint)
     return Endpoint(
         models.label(endpoint),

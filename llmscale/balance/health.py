@@ -27,6 +27,7 @@ class Health:
         self.has_answered = False
         self.is_probed = False  # after a rest: one call at a time, until one succeeds
         self.ejections = 0
+        self.recoveries = 0
         self._in_a_row = 0  # failures
         self._answers_in_a_row = 0
         self._recent: deque[bool] = deque(maxlen=RECENT_CALLS)  # did it fail?
@@ -43,6 +44,7 @@ class Health:
         self.has_answered = True
         if began_s < self._ill_since_s:
             return
+        self.recoveries += self.is_probed
         self.is_probed = False
         self._in_a_row = 0
         self._answers_in_a_row += 1

@@ -113,6 +113,13 @@ def embed(
     cache_max_size: options.CacheMaxSize = None,
     overwrite: options.Overwrite = False,
     report: options.Report = None,
+    fail_on: options.FailOn = None,
+    alarm_on: options.AlarmOn = None,
+    alarm: options.Alarm = None,
+    metrics: options.Metrics = None,
+    junit: options.Junit = None,
+    json_summary: options.JsonSummary = False,
+    otel: options.Otel = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
     log_format: options.LogFormatOption = None,
@@ -124,7 +131,7 @@ def embed(
     raise typer.Exit(job_ended(flags, _embed))
 
 
-def _embed(settings: Any) -> int:
+def _embed(settings: Any, told: Any) -> int:
     from llmscale.assemble.embed import embed as run_job
 
-    return run_job(settings)
+    return run_job(settings, told)

@@ -111,6 +111,39 @@ Report = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="Where the report goes. Default: NAME.report.json."),
 ]
+FailOn = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RULES",
+        help="Exit code 1 where one has tripped at the end: 'errors>1%,p95>30s,cost>5'.",
+    ),
+]
+AlarmOn = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RULES",
+        help="What warns while it runs. Default: "
+        "errors>5%,call_p99>30s,stalled>60s,spend>=80%,spend>=100%.",
+    ),
+]
+Alarm = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="TARGET",
+        help="Who else is told: http(s)://..., env:NAME (which holds the address), exec:COMMAND. "
+        "Repeatable.",
+    ),
+]
+Metrics = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Numbers for Prometheus, kept up to date.")
+]
+Junit = Annotated[str | None, typer.Option(metavar="FILE", help="How it ended, as JUnit XML.")]
+JsonSummary = Annotated[
+    bool, typer.Option("--json-summary", help="How it ended, as JSON in the last line of stderr.")
+]
+Otel = Annotated[
+    bool, typer.Option("--otel", help="An OpenTelemetry span for each call; needs the extra otel.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
 LogFormatOption = Annotated[

@@ -65,6 +65,13 @@ def run(
         typer.Option(help="Shape of the output lines. Default: auto, the shape of the input."),
     ] = None,
     report: options.Report = None,
+    fail_on: options.FailOn = None,
+    alarm_on: options.AlarmOn = None,
+    alarm: options.Alarm = None,
+    metrics: options.Metrics = None,
+    junit: options.Junit = None,
+    json_summary: options.JsonSummary = False,
+    otel: options.Otel = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
     log_format: options.LogFormatOption = None,
@@ -77,13 +84,13 @@ def run(
     raise typer.Exit(job_ended(flags, _dry_run if dry_run else _run, keeps=not dry_run))
 
 
-def _run(settings: Any) -> int:
+def _run(settings: Any, told: Any) -> int:
     from llmscale.assemble.run import run as run_job
 
-    return run_job(settings)
+    return run_job(settings, told)
 
 
-def _dry_run(settings: Any) -> int:
+def _dry_run(settings: Any, _told: Any) -> int:
     from llmscale.assemble.preview import preview
     from llmscale.logs import printable
 

@@ -5,6 +5,7 @@ asks for them by name) and never the input.
 """
 
 from llmscale.config.loading import CONFIG_FILE, ENV_PREFIX, load
+from llmscale.config.rules import Rule, parse_rules
 from llmscale.config.settings import (
     CHANGES_ANSWERS,
     CHANGES_VECTORS,
@@ -29,7 +30,9 @@ __all__ = [
     "Config",
     "EndpointConfig",
     "PriceConfig",
+    "Rule",
     "StrategyName",
     "UserLimit",
     "load",
+    "parse_rules",
 ]

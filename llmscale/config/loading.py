@@ -15,6 +15,7 @@ import msgspec
 import orjson
 
 from llmscale.config.addresses import check_address, host_of
+from llmscale.config.rules import parse_rules
 from llmscale.config.settings import FILE_ONLY, FLAG_ONLY, Config, EndpointConfig, UserLimit
 from llmscale.errors import ConfigError
 from llmscale.units import duration_s, per_minute, size_bytes
@@ -55,6 +56,7 @@ def load(
     _check_units(config, settings)
     _check_limits(config, settings)
     _check_fallback(config, settings)
+    _check_rules(config, settings)
     if config.embed_overlap >= config.embed_chunk_tokens:
         raise ConfigError(
             f"embed_overlap {config.embed_overlap} must be less than embed_chunk_tokens, which is "
@@ -176,6 +178,14 @@ def _check_fallback(config: Config, settings: Mapping[str, _Setting]) -> None:
                 f"{settings['fallback'].origin}: fallback of {model} names "
                 + ("itself" if others else "no model")
             )
+
+
+def _check_rules(config: Config, settings: Mapping[str, _Setting]) -> None:
+    for name, text in (("fail_on", config.fail_on), ("alarm_on", config.alarm_on)):
+        try:
+            parse_rules(text or "")
+        except ValueError as error:
+            raise ConfigError(f"{settings[name].origin}: {error}") from None
 
 
 def _check_writable(name: str, setting: _Setting) -> None:

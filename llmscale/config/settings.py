@@ -14,6 +14,10 @@ FLAG_ONLY = frozenset(
         "output",
         "export",
         "report",
+        "junit",
+        "metrics",
+        "alarm",
+        "json_summary",
         "limit",
         "overwrite",
         "allow_host",
@@ -173,6 +177,14 @@ class Config(_Table, frozen=True, kw_only=True):
     report: str | None = None
     limit: PositiveInt | None = None
     overwrite: bool = False
+    # who hears of it: alarms, and files for other programs
+    fail_on: str | None = None  # rules; one that has tripped at the end is exit code 1
+    alarm_on: str = "errors>5%,call_p99>30s,stalled>60s,spend>=80%,spend>=100%"
+    alarm: tuple[str, ...] = ()  # who is told: http(s)://..., env:NAME, exec:COMMAND
+    metrics: str | None = None  # a file for Prometheus
+    junit: str | None = None  # a file
+    json_summary: bool = False  # the last line of stderr is JSON
+    otel: bool = False  # a span for each call, to where OTEL_* says
     # what is said on the way
     quiet: bool = False
     verbose: bool = False

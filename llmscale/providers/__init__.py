@@ -49,6 +49,12 @@ def open_provider(
     return opened
 
 
+def base_url_of(endpoint: EndpointConfig, task: Task = "chat") -> str | None:
+    """Return the address of an endpoint; None: it is in this process."""
+    own: str | None = getattr(_module(endpoint.model, task), "BASE_URL", None)
+    return own and (endpoint.base_url or own)
+
+
 def default_capacity(model: str, task: Task = "chat") -> int | None:
     """Calls in flight that suit the provider of a model; None: as many as there are rows."""
     provider, _ = split_model(model)

@@ -3,7 +3,7 @@
 Its schema, version 1: README, "The report". Fields are added, never renamed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -41,11 +41,13 @@ def build(
     endpoints: Mapping[str, Mapping[str, Any]],
     verdict: Mapping[str, Any],
     documents: Mapping[str, Any] | None = None,
+    alarms: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Return the report as JSON. All numbers but those under `job` are of this run.
 
     `endpoints`: what each says of itself; `verdict`: what held the run back;
-    `documents`: what was read to be embedded, None where there were rows.
+    `documents`: what was read to be embedded, None where there were rows; `alarms`: the rules
+    that have tripped.
     """
     rows = stats.rows()
     by_model = stats.calls_by_model()
@@ -79,6 +81,7 @@ def build(
         "users": stats.users.summary(),
         "verdict": dict(verdict),
         "timeline": stats.series.summary(),
+        "alarms": [dict(alarm) for alarm in alarms],
         "paid_again_at_most": facts.paid_again_at_most,
         "job": _job(facts),
     }

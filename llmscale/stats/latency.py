@@ -1,5 +1,8 @@
 """How long things took, as a distribution that merges and stays small."""
 
+from bisect import bisect_left
+from collections.abc import Sequence
+
 from ddsketch import DDSketch
 
 RELATIVE_ACCURACY = 0.01
@@ -27,6 +30,28 @@ class Latency:
         """Take in another distribution."""
         self._sketch.merge(other._sketch)
         self._max_s = max(self._max_s, other._max_s)
+
+    @property
+    def count(self) -> int:
+        """How many durations were counted."""
+        return int(self._sketch.count)
+
+    @property
+    def sum_s(self) -> float:
+        """All of them together."""
+        return float(self._sketch.sum)
+
+    def counts_up_to(self, bounds_s: Sequence[float]) -> list[int]:
+        """Return for each bound how many were not above it; the bounds are right to 1 %."""
+        store, mapping = self._sketch._store, self._sketch._mapping
+        first = self.count - round(store.count)  # those of 0 s
+        found = [first] * len(bounds_s)
+        for key, in_bin in enumerate(store.bins, start=store.offset):
+            if in_bin:
+                at = bisect_left(bounds_s, mapping.value(key))
+                for i in range(at, len(bounds_s)):
+                    found[i] += round(in_bin)
+        return found
 
     def summary(self) -> dict[str, float | None]:
         """Return quantiles, mean and maximum in seconds; None where nothing was counted."""

@@ -124,6 +124,10 @@ class Stats:
         """Return the counts of the rows that were requests."""
         return {model: rows for model, rows in sorted(self._rows.items()) if model}
 
+    def calls_by_endpoint_and_model(self) -> dict[tuple[str, str], Calls]:
+        """Return the counts of the calls to each endpoint for each model."""
+        return dict(sorted(self._calls.items()))
+
     def calls_by_model(self) -> dict[str, Calls]:
         """Return the counts of the calls for each model."""
         models = sorted({model for _, model in self._calls})

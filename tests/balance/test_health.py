@@ -116,6 +116,16 @@ def test_beside_others_half_of_the_last_twenty_calls_failing_is_an_illness() -> 
     assert (health.is_probed, health.ejections) == (True, 1)
 
 
+def test_each_illness_that_is_over_is_a_recovery() -> None:
+    health = Health()
+    for ended_s in (10.0, 20.0):
+        failures(health, 8, at_s=ended_s - 5)
+        assert health.is_probed
+        health.answered(ended_s)
+        health.answered(ended_s)
+    assert (health.ejections, health.recoveries) == (2, 2)
+
+
 def test_alone_half_of_the_calls_failing_is_none() -> None:
     health = Health()
     assert half_failing(health, 200, by_rate=False) == [None] * 100

@@ -133,6 +133,7 @@ async def test_a_failure_worth_a_retry_is_retried_until_it_is_answered() -> None
     assert reply.attempts == 3
     assert reply.latency_s == pytest.approx(1.0), "of the attempt that answered"
     assert (bench.calls.attempts, bench.calls.failures.total()) == (3, 2)
+    assert bench.calls.retries == 2
 
 
 @pytest.mark.parametrize("max_attempts", [1, 2, 5])

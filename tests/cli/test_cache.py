@@ -129,6 +129,7 @@ def test_a_second_run_makes_no_call_costs_nothing_and_its_report_says_so(
         }
     first, second = (report_of(tmp_path, output) for output in ("cold.jsonl", "warm.jsonl"))
     tokens = first["calls"]["tokens"]
+    all_tokens = tokens["input_tokens"] + tokens["output_tokens"]
     assert first["cache"] == {
         "mode": "on",
         "hits": 0,
@@ -137,6 +138,8 @@ def test_a_second_run_makes_no_call_costs_nothing_and_its_report_says_so(
         "deduped": 0,
         "saved_tokens": 0,
         "saved_usd": 0,
+        "saved_by_cache": {"tokens": 0, "usd": 0},
+        "saved_by_sharing": {"tokens": 0, "usd": 0},
         "stored": 50,
         "dropped": 0,
         "evicted": 0,
@@ -148,7 +151,8 @@ def test_a_second_run_makes_no_call_costs_nothing_and_its_report_says_so(
         "misses": 0,
         "hit_rate": 1,
         "stored": 0,
-        "saved_tokens": tokens["input_tokens"] + tokens["output_tokens"],
+        "saved_tokens": all_tokens,
+        "saved_by_cache": {"tokens": all_tokens, "usd": 0},
     }
     assert second["rows"]["cached"] == second["rows"]["answered"] == 50
     assert second["calls"]["attempts"] == 0

@@ -30,6 +30,7 @@ TOP_KEYS = {
     "users",
     "verdict",
     "timeline",
+    "alarms",
     "paid_again_at_most",
     "job",
 }

@@ -1,0 +1,408 @@
+"""What machines see of a run: exit codes, files, webhooks, spans, the last line of stderr."""
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.cli.tool import (
+    Run,
+    lines_in,
+    llmscale,
+    prompts,
+    read_rows,
+    start,
+    stop,
+    wait_until,
+    write_rows,
+)
+from tests.junit.test_xml import cases_of
+from tests.servers.chat import chat_process
+from tests.test_architecture import imported_by
+
+FAILING = ("--model", "sim/error_rate=0.3,seed=1", "--max-attempts", 1)
+RUN = ("run", "in.jsonl", "-o", "out.jsonl")
+EMBED = ("embed", "texts.jsonl", "-o", "out.jsonl")
+BOTH = pytest.mark.parametrize("verb", [RUN, EMBED], ids=["run", "embed"])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with 40 prompts and 40 texts."""
+    write_rows(tmp_path / "in.jsonl", prompts(40))
+    write_rows(tmp_path / "texts.jsonl", [{"text": row["prompt"]} for row in prompts(40)])
+    return tmp_path
+
+
+def options(verb: tuple[str, ...]) -> tuple[object, ...]:
+    """Return what makes rows of either command fail."""
+    return (*FAILING, "--batch-size", 1) if verb is EMBED else FAILING
+
+
+def report_of(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = orjson.loads((folder / "out.report.json").read_bytes())
+    return found
+
+
+def metrics_of(path: Path) -> dict[str, float]:
+    """Return the samples of a file without the labels, added up."""
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(path.read_text()):
+        for sample in family.samples:
+            found[sample.name] = found.get(sample.name, 0) + sample.value
+    return found
+
+
+def summary_of(ended: Run) -> dict[str, Any]:
+    """Return what the last line of stderr says."""
+    found: dict[str, Any] = orjson.loads(ended.stderr.splitlines()[-1])
+    assert found["exit_code"] == ended.returncode
+    return found
+
+
+# ---- rules -------------------------------------------------------------------------------------
+
+
+@BOTH
+def test_a_rule_that_has_tripped_is_exit_code_1_and_named(
+    verb: tuple[str, ...], folder: Path
+) -> None:
+    rules = "rows_per_s<1000000,p99>1h,hit_rate<20%"
+    ended = llmscale(*verb, "--model", "sim/a", "--fail-on", rules, cwd=folder)
+    assert ended.returncode == 1
+    assert "error: --fail-on rows_per_s<1000000: " in ended.stderr
+    assert "p99" not in ended.stderr
+    assert "hit_rate" not in ended.stderr
+    report = report_of(folder)
+    assert report["exit_code"] == 1
+    assert [(a["rule"], a["fails"]) for a in report["alarms"]] == [("rows_per_s<1000000", True)]
+    assert report["alarms"][0]["value"] == pytest.approx(report["rows_per_s"], rel=1e-3)
+    assert len(read_rows(folder / "out.jsonl")) == 40
+
+
+@BOTH
+def test_rules_that_hold_are_exit_code_0(verb: tuple[str, ...], folder: Path) -> None:
+    rules = "errors>1%,p95>30s,cost>5,hit_rate<20%"
+    ended = llmscale(*verb, "--model", "sim/a", "--fail-on", rules, cwd=folder)
+    assert ended.returncode == 0, ended.stderr
+    assert report_of(folder)["alarms"] == []
+
+
+def test_quiet_still_names_what_has_tripped(folder: Path) -> None:
+    ended = llmscale(*RUN, *FAILING, "--fail-on", "errors>1%", "--quiet", cwd=folder)
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert "--fail-on errors>1%: " in line
+
+
+def test_a_rule_of_the_file_counts_and_the_flag_wins(folder: Path) -> None:
+    (folder / "llmscale.toml").write_text('fail_on = "rows_per_s<1000000"')
+    assert llmscale(*RUN, "--model", "sim/a", cwd=folder).returncode == 1
+    ended = llmscale(*RUN, "--model", "sim/a", "--fail-on", "", "--overwrite", cwd=folder)
+    assert ended.returncode == 0
+
+
+def test_a_wrong_rule_is_one_sentence_and_exit_code_2_before_anything_starts(folder: Path) -> None:
+    ended = llmscale(*RUN, "--model", "sim/a", "--fail-on", "speed>1", cwd=folder)
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert "--fail-on: the rule 'speed>1' is about nothing known; there is errors, " in line
+    assert not (folder / "out.jsonl").exists()
+
+
+def test_a_worse_exit_code_stays(folder: Path) -> None:
+    with chat_process("--faults", "401:1") as url:
+        ended = llmscale(
+            *(*RUN, "--model", "openai/m", "--base-url", url, "--fail-on", "rows_per_s<1000000"),
+            cwd=folder,
+        )
+    assert ended.returncode == 3
+    assert "--fail-on rows_per_s<1000000" in ended.stderr
+    assert report_of(folder)["exit_code"] == 3
+
+
+def test_a_stream_ends_with_the_code_of_its_rules_too(folder: Path) -> None:
+    ended = llmscale(
+        *("run", "in.jsonl", "-o", "-", "--model", "sim/a", "--fail-on", "rows_per_s<1000000"),
+        cwd=folder,
+    )
+    assert ended.returncode == 1
+    assert len(ended.stdout.splitlines()) == 40
+
+
+# ---- alarms ------------------------------------------------------------------------------------
+
+
+@BOTH
+def test_every_target_is_told_of_each_alarm_and_nothing_of_the_rows(
+    verb: tuple[str, ...], folder: Path
+) -> None:
+    ledger = folder / "ledger"
+    with chat_process("--ledger", ledger) as url:
+        ended = llmscale(
+            *(*verb, *options(verb), "--fail-on", "errors>1"),
+            *("--alarm", f"{url}/T0KEN", "--alarm", "env:HOOK"),
+            *("--alarm", "exec:sh -c 'cat > heard.$$; echo out; echo err >&2'"),
+            cwd=folder,
+            HOOK=f"{url}/0THER",
+            OPENAI_API_KEY="sk-canary",
+        )
+    assert ended.returncode == 1
+    assert "T0KEN" not in ended.stderr
+    assert "err\n" not in ended.stderr
+    assert ended.stdout == ""
+    texts = [path.read_bytes() for path in folder.glob("heard.*")]
+    heard = [orjson.loads(text) for text in texts]
+    assert len(heard) == 2
+    assert {alarm["rule"] for alarm in heard} == {"errors>1", "errors>5%"}
+    for alarm in heard:
+        assert list(alarm) == ["job", "rule", "value", "at", "text"]
+        assert alarm["job"] == "out.jsonl"
+    assert b"sk-canary" not in b"".join(texts)
+    assert b"squared" not in b"".join(texts)
+    arrived = [e for e in read_rows(ledger) if e["event"] == "arrived"]
+    assert len(arrived) == 4, "two alarms at two webhooks"
+    assert not any(entry["authorization"] for entry in arrived)
+
+
+def test_a_target_that_can_not_be_told_is_said_once_and_the_run_is_as_good(folder: Path) -> None:
+    ended = llmscale(
+        *(*RUN, "--model", "sim/a", "--alarm-on", "rows_per_s>0,p50>=0,call_p50>=0"),
+        *("--alarm", "exec:false"),
+        cwd=folder,
+    )
+    assert ended.returncode == 0
+    assert ended.stderr.count("the command false ended with exit code 1") == 1
+    assert ended.stderr.count("warning: alarm ") == 3
+
+
+def test_alarms_can_be_switched_off(folder: Path) -> None:
+    ended = llmscale(*RUN, *FAILING, "--alarm-on", "", cwd=folder)
+    assert "alarm" not in ended.stderr
+    assert report_of(folder)["alarms"] == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (("--alarm", "ftp://x"), "--alarm: write http(s)://HOST"),
+        (("--alarm", "env:NO_SUCH"), "variable NO_SUCH holds no address"),
+        (("--alarm", "exec:no-such-program"), "no program 'no-such-program'"),
+        (("--junit", "in.jsonl"), "--junit in.jsonl is an input too"),
+        (("--junit", "texts.jsonl"), "--junit texts.jsonl is an input too"),
+        (("--metrics", "./out.jsonl"), "--metrics out.jsonl is the output too"),
+        (("--report", "out.jsonl.partial"), "--report out.jsonl.partial is the output too"),
+        (("--junit", "x", "--metrics", "x"), "--metrics x is --junit too"),
+        (("--junit", "nowhere/x.xml"), "no folder nowhere for --junit x.xml"),
+        (("--metrics", "."), "--metrics . is no file that can be replaced"),
+        (("--report", "/dev/null"), "--report /dev/null is no file that can be replaced"),
+    ],
+)
+def test_what_can_not_be_told_or_written_is_refused_at_the_start(
+    flags: tuple[str, ...], sentence: str, folder: Path
+) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    verb = EMBED if "texts.jsonl" in flags else RUN
+    ended = llmscale(*verb, "--model", "sim/a", *flags, cwd=folder)
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert sentence in line
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+# ---- files -------------------------------------------------------------------------------------
+
+
+@BOTH
+def test_the_metrics_are_the_numbers_of_the_report(verb: tuple[str, ...], folder: Path) -> None:
+    ended = llmscale(*verb, *options(verb), "--metrics", "nightly.prom", cwd=folder)
+    assert ended.returncode == 1
+    found, report = metrics_of(folder / "nightly.prom"), report_of(folder)
+    assert found["llmscale_requests_total"] == report["calls"]["attempts"] == 40
+    assert found["llmscale_errors_total"] == report["rows"]["failed"] > 0
+    assert found["llmscale_request_duration_seconds_count"] == report["rows"]["answered"]
+    assert found["llmscale_rows"] == 40
+    assert found["llmscale_exit_code"] == 1
+    assert (folder / "nightly.prom").stat().st_mode & 0o777 == 0o644
+
+
+def test_metrics_are_there_while_it_runs_and_after_it_was_stopped(folder: Path) -> None:
+    path = folder / "nightly.prom"
+    slow = ("--model", "sim/latency=0.2", "--concurrency", 1)
+    process = start(*RUN, *slow, "--metrics", "nightly.prom", cwd=folder)
+    wait_until(path.exists)
+    assert "llmscale_exit_code" not in metrics_of(path)
+    wait_until(lambda: lines_in(folder / "out.jsonl.partial") >= 2)
+    ended = stop(process, signal.SIGTERM)
+    assert ended.returncode == 143
+    assert metrics_of(path)["llmscale_exit_code"] == 143
+    assert metrics_of(path)["llmscale_rows"] == 40
+
+
+@BOTH
+def test_the_junit_file_says_what_became_of_the_rows(verb: tuple[str, ...], folder: Path) -> None:
+    rules = "errors>1%,p95>1h,hit_rate<20%"
+    llmscale(*verb, *options(verb), "--junit", "j.xml", "--fail-on", rules, cwd=folder)
+    cases = cases_of((folder / "j.xml").read_bytes())
+    faults = {name: fault and fault[0] for name, fault in cases.items()}
+    assert faults == {
+        "all rows are answered": "failure",
+        "server_error": "failure",
+        "--fail-on errors>1%": "failure",
+        "--fail-on p95>1h": None,
+        "--fail-on hit_rate<20%": "skipped",
+    }
+    examples = cases["server_error"]
+    assert examples is not None
+    assert examples[2].count("\n") == 4
+    assert "simulated failure" in examples[2]
+
+
+def test_the_junit_file_says_why_a_run_was_ended(folder: Path) -> None:
+    with chat_process("--faults", "401:1") as url:
+        options = ("--model", "openai/m", "--base-url", url, "--junit", "j.xml")
+        assert llmscale(*RUN, *options, cwd=folder).returncode == 3
+    cases = cases_of((folder / "j.xml").read_bytes())
+    assert cases["all rows are answered"] == ("failure", *["of 40 rows, 40 pending"] * 2)
+    error = cases["the run comes to its end"]
+    assert error is not None
+    assert error[0] == "error"
+    assert "refuses the job" in error[1]
+
+
+@BOTH
+def test_a_finished_job_tells_that_it_is(verb: tuple[str, ...], folder: Path) -> None:
+    options = ("--model", "sim/a", "--junit", "j.xml", "--metrics", "m.prom", "--json-summary")
+    assert llmscale(*verb, *options, cwd=folder).returncode == 0
+    for name in ("j.xml", "m.prom"):
+        (folder / name).unlink()
+    again = llmscale(*verb, *options, "--fail-on", "rows_per_s<1000000", cwd=folder)
+    assert again.returncode == 0
+    summary = summary_of(again)
+    assert (summary["rows_total"], summary["rows_kept"], summary["rows_answered"]) == (40, 40, 0)
+    assert cases_of((folder / "j.xml").read_bytes()) == {"all rows are answered": None}
+    assert metrics_of(folder / "m.prom")["llmscale_exit_code"] == 0
+
+
+# ---- the last line -----------------------------------------------------------------------------
+
+
+@BOTH
+def test_the_last_line_of_stderr_is_a_summary(verb: tuple[str, ...], folder: Path) -> None:
+    rules = ("--fail-on", "errors>1%", "--json-summary")
+    ended = llmscale(*verb, *options(verb), *rules, cwd=folder)
+    summary, report = summary_of(ended), report_of(folder)
+    assert ended.returncode == 1
+    assert summary["rows_failed"] == report["rows"]["failed"]
+    assert summary["failures"] == {"server_error": report["rows"]["failed"]}
+    assert summary["failed_on"] == ["errors>1%"]
+    assert summary["error"] is None
+
+
+def refused(folder: Path) -> Run:
+    with chat_process("--faults", "401:1") as url:
+        return llmscale(
+            *RUN, "--model", "openai/m", "--base-url", url, "--json-summary", cwd=folder
+        )
+
+
+def interrupted(folder: Path) -> Run:
+    slow = ("--model", "sim/latency=0.2", "--concurrency", 1)
+    process = start(*RUN, *slow, "--json-summary", cwd=folder)
+    wait_until(lambda: lines_in(folder / "out.jsonl.partial") >= 2)
+    return stop(process, signal.SIGINT)
+
+
+def locked(folder: Path) -> Run:
+    slow = ("--model", "sim/latency=0.2", "--concurrency", 1)
+    process = start(*RUN, *slow, cwd=folder)
+    wait_until(lambda: lines_in(folder / "out.jsonl.partial") >= 1)
+    ended = llmscale(*RUN, *slow, "--json-summary", cwd=folder)
+    stop(process, signal.SIGKILL)
+    return ended
+
+
+def misused(folder: Path) -> Run:
+    return llmscale("run", "nowhere.jsonl", "--json-summary", "--quiet", cwd=folder)
+
+
+def without_a_folder(folder: Path) -> Run:
+    options = ("--model", "sim/a", "--json-summary")
+    return llmscale("run", "in.jsonl", "-o", "nowhere/out.jsonl", *options, cwd=folder)
+
+
+@pytest.mark.parametrize(
+    ("play", "exit_code", "error"),
+    [
+        (misused, 2, "there is no input nowhere.jsonl"),
+        (without_a_folder, 2, "no folder nowhere"),
+        (refused, 3, "refuses the job"),
+        (locked, 6, "process"),
+        (interrupted, 130, "stopped by Ctrl-C"),
+    ],
+)
+def test_however_it_ends_the_summary_is_the_last_line(
+    play: Any, exit_code: int, error: str, folder: Path
+) -> None:
+    ended = play(folder)
+    assert ended.returncode == exit_code
+    summary = summary_of(ended)
+    assert error in summary["error"]
+    has_run = exit_code in (3, 130)
+    assert summary["rows_total"] == (40 if has_run else None)
+
+
+def test_a_stream_has_its_answers_on_stdout_and_its_summary_on_stderr(folder: Path) -> None:
+    ended = llmscale(
+        "run",
+        "-",
+        "-o",
+        "-",
+        "--model",
+        "sim/a",
+        "--json-summary",
+        cwd=folder,
+        stdin='{"prompt": "x"}',
+    )
+    assert summary_of(ended)["rows_answered"] == 1
+    assert len(ended.stdout.splitlines()) == 1
+
+
+# ---- spans -------------------------------------------------------------------------------------
+
+
+@BOTH
+def test_spans_go_to_where_the_environment_says_and_nowhere_without_otel(
+    verb: tuple[str, ...], folder: Path
+) -> None:
+    ledger = folder / "ledger"
+    with chat_process("--ledger", ledger) as url:
+        options = (*verb, "--model", "sim/a", "--overwrite")
+        where = {"OTEL_EXPORTER_OTLP_ENDPOINT": url}
+        assert llmscale(*options, cwd=folder, **where).returncode == 0
+        assert read_rows(ledger) == []
+        ended = llmscale(*options, "--otel", cwd=folder, **where)
+        assert ended.returncode == 0
+    assert any(entry["event"] == "arrived" for entry in read_rows(ledger))
+
+
+def test_without_the_extra_otel_is_refused_with_the_install_command(folder: Path) -> None:
+    (folder / "opentelemetry").mkdir()
+    (folder / "opentelemetry" / "__init__.py").write_text("raise ImportError\n")
+    ended = llmscale(
+        *(*RUN, "--model", "sim/a", "--otel"),
+        cwd=folder,
+        PYTHONPATH=f"{folder}:{Path(__file__).parents[2]}",
+    )
+    assert ended.returncode == 2
+    assert 'pip install "llmscale[otel]"' in ended.stderr
+
+
+def test_what_is_not_asked_for_is_not_loaded(tmp_path: Path) -> None:
+    write_rows(tmp_path / "in.jsonl", prompts(1))
+    imported = imported_by(tmp_path, "run", "in.jsonl", "--model", "sim/a", "--metrics", "m.prom")
+    assert "uvloop" in imported
+    assert not imported & {"opentelemetry", "prometheus_client", "aiohttp", "xml"}
