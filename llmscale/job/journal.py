@@ -10,7 +10,7 @@ import os
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
-from itertools import chain, islice, pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,7 +22,6 @@ from llmscale.job.files import JobFiles, open_private, stage, storage_error
 from llmscale.stats import Spend
 
 BLOCK_BYTES = 1024 * 1024
-BLOCK_LINES = 256
 READAHEAD_BYTES = 32 * 1024  # more would be read in vain where rows lie far apart
 
 _MISSING, _FAILED, _ANSWERED = 0, 1, 2
@@ -201,7 +200,15 @@ class _LinesAt:
 
 def _blocks(lines: Iterator[bytes]) -> Iterator[bytes]:
     """Put lines together: a write and a digest of many cost little more than those of one."""
-    while block := list(islice(lines, BLOCK_LINES)):
+    block: list[bytes] = []
+    size_bytes = 0
+    for line in lines:
+        block.append(line)
+        size_bytes += len(line)
+        if size_bytes >= BLOCK_BYTES:
+            yield b"".join(block)
+            block, size_bytes = [], 0
+    if block:
         yield b"".join(block)
 
 

@@ -1,7 +1,9 @@
 """Every finished row is safe when `append` returns, and found again whatever became of the rest."""
 
 import errno
+import hashlib
 import os
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -118,6 +120,19 @@ def test_the_output_has_the_last_word_on_every_row_in_input_order(
         expected = [to_batch(line) for line in expected]
     assert lines_of(staged) == expected
     assert len(sha256) == 64
+
+
+def test_many_large_rows_in_any_order_are_put_in_order(tmp_path: Path) -> None:
+    """More than is read or written at once, here and there in runs that follow one another."""
+    lines = [line_of(outcome(index)) | {"metadata": "x" * 9_000} for index in range(400)]
+    lots = [lines[at : at + 7] for at in range(0, 400, 7)]
+    random.Random(1).shuffle(lots)
+    with opened(tmp_path, rows=400) as journal:
+        for lot in lots:
+            journal.append(lot)
+        staged, sha256 = journal.stage_output()
+    assert lines_of(staged) == lines
+    assert sha256 == hashlib.sha256(staged.read_bytes()).hexdigest()
 
 
 def test_an_answer_is_never_replaced_by_a_failure(tmp_path: Path) -> None:
