@@ -43,7 +43,11 @@ def verify(sources: Sequence[Source], output: Path) -> Verdict:
 
     Raises `ConfigError` where there is no output, `StorageError` where a file can't be read.
     """
-    if not output.is_file():
+    try:
+        is_there = output.is_file()
+    except OSError:  # longer than a name can be
+        is_there = False
+    if not is_there:
         raise ConfigError(f"there is no output {output}")
     expected = _Expected(sources)
     answered = failed = duplicated = unknown = unreadable = 0

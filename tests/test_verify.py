@@ -195,7 +195,7 @@ def test_examples_are_bounded_and_counts_are_not(tmp_path: Path) -> None:
 
 
 def test_an_output_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "none.jsonl"):
+    for path in (tmp_path, tmp_path / "none.jsonl", tmp_path / ("x" * 300)):
         with pytest.raises(ConfigError, match="there is no output"):
             verify([], path)
 

@@ -26,12 +26,18 @@ def files_of(config: Config, sources: Sequence[Source]) -> JobFiles:
 
 def check_output(output: Path) -> None:
     """Raise `ConfigError` where no file can be put in the place of an output."""
-    if output.is_dir():
-        raise ConfigError(f"{output} is a folder; name a file with -o")
-    if output.exists() and not output.is_file():
-        raise ConfigError(f"{output} is a device or a pipe; name a file with -o, or - for a stream")
-    if not output.parent.is_dir():
-        raise ConfigError(f"there is no folder {output.parent} for the output")
+    try:
+        if output.is_dir():
+            raise ConfigError(f"{output} is a folder; name a file with -o")
+        if output.exists() and not output.is_file():
+            raise ConfigError(f"{output} is a device or a pipe; name a file with -o")
+        if not output.parent.is_dir():
+            raise ConfigError(f"there is no folder {output.parent} for the output")
+        output.with_name(output.name + ".job.json.tmp").exists()  # the longest name beside it
+    except OSError as error:
+        raise ConfigError(
+            f"the output can't be {output}: {error.strerror}; name another file with -o"
+        ) from None
 
 
 def identity_of(config: Config, sources: Sequence[Source], names: Sequence[str]) -> Identity:

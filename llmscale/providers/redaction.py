@@ -20,7 +20,6 @@ class Redaction:
     """Takes one key out of texts; None: there is nothing to take out."""
 
     def __init__(self, secret: str | None) -> None:
-        self._secret = secret
         self._of_errors = _forms_of(secret) if secret else ()
         is_word = secret is None or len(secret) < LEAST_CHARACTERS
         self._of_answers = () if is_word else self._of_errors

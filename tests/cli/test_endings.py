@@ -43,6 +43,7 @@ def asked(ledger: Path) -> list[dict[str, object]]:
         (("in.jsonl", "-o", "nowhere/out.jsonl"), "no folder nowhere"),
         (("in.jsonl", "-o", "in.jsonl"), "both input and output"),
         (("in.jsonl", "-o", "/dev/null", "--overwrite"), "/dev/null is a device or a pipe"),
+        (("in.jsonl", "-o", "x" * 245), "File name too long; name another file"),
         (("in.jsonl", "--config", "none.toml"), "none.toml"),
         (("in.jsonl", "--model", "sim/latncy=1"), "latncy"),
     ],

@@ -11,6 +11,7 @@ from typing import IO, Any, NoReturn
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from llmscale.errors import Interrupted, StorageError
 from llmscale.formats import OutputFormat, line_of, to_batch
@@ -34,6 +35,21 @@ def sink_to(
 ) -> StdoutSink:
     monkeypatch.setattr(sys, "stdout", pipe[1])
     return StdoutSink(output_format)
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_a_terminal_gets_the_same_json_with_escapes_for_what_could_steer_it(
+    is_terminal: bool, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "isatty", lambda descriptor: is_terminal)
+    steering = "\x1b[2J\x9b2J\x7f\u202e"
+    said = outcome(0)
+    assert said.reply is not None
+    sink_to(pipe, monkeypatch).put([replace(said, reply=replace(said.reply, text=steering))])
+    line = pipe[0].readline().decode()
+    assert orjson.loads(line)["output"] == steering
+    assert ("\x9b" in line) is not is_terminal
+    assert ("\u202e" in line) is not is_terminal
 
 
 @pytest.mark.parametrize("output_format", ["llmscale", "openai-batch"])

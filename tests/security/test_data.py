@@ -8,11 +8,15 @@ import numpy as np
 import orjson
 from diskcache.core import MODE_PICKLE, MODE_TEXT
 
+from llmscale.nesting import MAX_LEVELS
+from llmscale.providers.connection import MAX_RESPONSE_BYTES
+from llmscale.providers.redaction import LEAST_CHARACTERS
+from llmscale.reader.sources import MAX_LINE_BYTES
 from tests.cache import pickle_that_touches, sql
 from tests.cli.tool import read_rows, write_rows
 from tests.reliability.figures import Figure, Shows
 from tests.security.tool import Place, to
-from tests.servers.chat import ChatServer, Step
+from tests.servers.chat import ROOT, ChatServer, Step
 
 SIM = ("run", "in.jsonl", "-o", "o.jsonl", "--model", "sim/m", "--overwrite")
 
@@ -154,7 +158,15 @@ async def test_rows_and_answers_above_their_caps_fail_alone(tmp_path: Path, show
     shows(Figure("security", "caps of rows and answers", 9, taken, value, "0", taken == 0))
 
 
+def test_the_readme_tells_the_real_caps() -> None:
+    told = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    row_mb, answer_mb = MAX_LINE_BYTES // MB, MAX_RESPONSE_BYTES // MB
+    bounds = f"{row_mb} MB, an answer {answer_mb} MB when it is unpacked, JSON {MAX_LEVELS} levels."
+    assert f"A row may have {bounds}" in told
+    assert f"In answers that is so from {LEAST_CHARACTERS} characters on" in told
+
+
 def test_nothing_is_written_as_csv() -> None:
     """A cell that begins with = + - @ is a formula to a spreadsheet: who adds CSV quotes it."""
-    package = Path(__file__).parents[2] / "llmscale"
-    assert not [path for path in package.rglob("*.py") if "import csv" in path.read_text()]
+    modules = (ROOT / "llmscale").rglob("*.py")
+    assert [path for path in modules if "import csv" in path.read_text(encoding="utf-8")] == []
