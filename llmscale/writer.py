@@ -7,6 +7,7 @@ answer that it has. Rows that wait here hold no place among those in flight.
 
 import asyncio
 import itertools
+import time
 from collections.abc import Callable, Sequence
 
 from llmscale.contracts import OutcomeSink
@@ -28,7 +29,9 @@ class Writer:
         stats: Stats,
         when_safe: WhenSafe | None = None,
         max_unwritten: int = MAX_UNWRITTEN,
+        worked_s: Callable[[], float] = time.thread_time,
     ) -> None:
+        """`worked_s`: a clock that stands still while this thread waits for the sink."""
         self._sink = sink
         self._stats = stats
         self._when_safe = when_safe
@@ -36,6 +39,8 @@ class Writer:
         self._gathering: list[Outcome] = []
         self._held: dict[int, list[Outcome]] = {}  # until their answers are safe
         self._numbers = itertools.count()
+        self._worked_s = worked_s
+        self.stood_still_s = 0.0  # in all, until the sink took what was written
         self._unwritten = 0
         self._error: Exception | None = None
         self._progress = asyncio.Event()
@@ -85,6 +90,7 @@ class Writer:
     def _write(self, group: Sequence[Outcome]) -> None:
         if not group:
             return
+        began_s, worked_s = time.monotonic(), self._worked_s()
         try:
             self._sink.put(group)
         except Exception as error:  # a fault of ours too, or who waits would wait for ever
@@ -92,6 +98,8 @@ class Writer:
         else:
             for outcome in group:
                 self._stats.add_outcome(outcome)
+        passed_s, worked_s = time.monotonic() - began_s, self._worked_s() - worked_s
+        self.stood_still_s += max(0.0, passed_s - worked_s)
         self._unwritten -= len(group)
         self._progress.set()
 

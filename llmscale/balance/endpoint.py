@@ -13,7 +13,7 @@ from llmscale.balance.window import Window
 from llmscale.contracts import Allowance, Provider
 from llmscale.cost import Prices
 from llmscale.records import Failure, FailureKind, Quota
-from llmscale.stats import Bound
+from llmscale.stats import Cause
 
 if TYPE_CHECKING:
     from llmscale.balance.pool import Pool
@@ -51,6 +51,7 @@ class Endpoint:
         self.in_flight = 0
         self.in_flight_when_ill = 0  # of those: what does not stand in a probe's way
         self.rests_until_s = 0.0  # on the event loop's clock
+        self.rests_by: Cause = "failing"  # or "refused"
         self._quota: Quota | None = None  # as last seen
         self.latency_s = 0.0  # exponentially weighted mean, failures counted as slow
         self._answer_s = 0.0  # the same of answers alone
@@ -84,24 +85,23 @@ class Endpoint:
         )
         return wait_s if self.allowance is None else max(wait_s, self.allowance.wait_s(tokens))
 
-    def held_by(self, now_s: float, tokens: int) -> Bound:
+    def held_by(self, now_s: float, tokens: int) -> Cause:
         """Tell what keeps a call of `tokens` from going out longest."""
         rest_s = max(self.rests_until_s - now_s, self.pace.wait_s(now_s))
         learned_s = self.rate.wait_s(now_s)
-        limit: Bound = "requests"
-        limit_s = 0.0
         if self.allowance is not None:
             limit, limit_s = self.allowance.held_by(tokens)
-        longest_s = max(rest_s, learned_s, limit_s)
-        if longest_s == limit_s:
-            return limit
-        return "retries" if longest_s == rest_s else "requests"
+            if limit_s >= max(rest_s, learned_s):
+                return limit
+        return self.rests_by if rest_s >= learned_s else "learned_rpm"
 
-    def no_place_by(self) -> Bound:
-        """Tell why no further call may be in flight: what is set, what it bears, or a probe."""
+    def no_place_by(self) -> Cause:
+        """Tell why no further call may be in flight: a probe, what is set, or what it bears."""
         if self.health.is_probed:
-            return "retries"
-        return "concurrency" if self.in_flight >= self.capacity else "provider"
+            return "failing"
+        if self.window is None or self.in_flight >= self.capacity:
+            return "capacity"
+        return "saturated" if self.window.has_settled else "ramp"
 
     def is_free(self, now_s: float, tokens: int = 0) -> bool:
         """Tell whether a call may start now."""

@@ -51,7 +51,7 @@ class Latency:
             width = -(-(last - first + 1) // (MOST_BINS - 1))
             for low in range(first, last + 1, width):
                 in_bin = sum(counts.get(key, 0) for key in range(low, low + width))
-                upper_s = mapping.value(min(low + width - 1, last)) * (1 + RELATIVE_ACCURACY)
-                uppers.append(round(upper_s, 6))
+                upper_s = mapping.value(min(low + width - 1, last)) / (1 - RELATIVE_ACCURACY)
+                uppers.append(float(f"{upper_s:.6g}"))
                 found.append(round(in_bin))
         return {"upper_s": uppers, "rows": found}
