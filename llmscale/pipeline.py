@@ -37,9 +37,10 @@ class Pipeline:
         self._width = width
         self._input_ended = input_ended
         self._stopped = False
+        self.workers = 0  # that may take up a row
         self.has_ended = False  # there is no further row to take up
-        self.waiting_for_rows = 0  # workers
-        self.waiting_for_room = 0  # workers, until something that was answered is written
+        self.waiting_for_rows = 0  # of them
+        self.waiting_for_room = 0  # of them: what was answered is not written yet
 
     async def run(self) -> None:
         """Work until the input ends or `stop` is called.
@@ -65,8 +66,12 @@ class Pipeline:
         self._feed.stop()
 
     async def _work(self) -> None:
-        while (row := await self._next()) is not None:
-            await self._process(row)
+        self.workers += 1
+        try:
+            while (row := await self._next()) is not None:
+                await self._process(row)
+        finally:
+            self.workers -= 1
         self.has_ended = True
         self._input_ended()
 

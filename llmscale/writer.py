@@ -29,9 +29,7 @@ class Writer:
         stats: Stats,
         when_safe: WhenSafe | None = None,
         max_unwritten: int = MAX_UNWRITTEN,
-        worked_s: Callable[[], float] = time.thread_time,
     ) -> None:
-        """`worked_s`: a clock that stands still while this thread waits for the sink."""
         self._sink = sink
         self._stats = stats
         self._when_safe = when_safe
@@ -39,8 +37,7 @@ class Writer:
         self._gathering: list[Outcome] = []
         self._held: dict[int, list[Outcome]] = {}  # until their answers are safe
         self._numbers = itertools.count()
-        self._worked_s = worked_s
-        self.stood_still_s = 0.0  # in all, until the sink took what was written
+        self.stood_still_s = 0.0  # in all, without the processor, until the sink took something
         self._unwritten = 0
         self._error: Exception | None = None
         self._progress = asyncio.Event()
@@ -90,7 +87,7 @@ class Writer:
     def _write(self, group: Sequence[Outcome]) -> None:
         if not group:
             return
-        began_s, worked_s = time.monotonic(), self._worked_s()
+        began_s, worked_s = time.monotonic(), time.thread_time()
         try:
             self._sink.put(group)
         except Exception as error:  # a fault of ours too, or who waits would wait for ever
@@ -98,7 +95,7 @@ class Writer:
         else:
             for outcome in group:
                 self._stats.add_outcome(outcome)
-        passed_s, worked_s = time.monotonic() - began_s, self._worked_s() - worked_s
+        passed_s, worked_s = time.monotonic() - began_s, time.thread_time() - worked_s
         self.stood_still_s += max(0.0, passed_s - worked_s)
         self._unwritten -= len(group)
         self._progress.set()

@@ -3,12 +3,11 @@
 import asyncio
 import gc
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from llmscale.assemble.meter import Meter
 from llmscale.assemble.models import Models
-from llmscale.assemble.processor import Processor
 from llmscale.assemble.stack import Opened, stacked
 from llmscale.assemble.stopping import run_stoppable
 from llmscale.config import Config
@@ -19,6 +18,11 @@ from llmscale.pipeline import Pipeline
 from llmscale.progress import Progress
 from llmscale.stats import Stats
 from llmscale.writer import Writer
+
+try:
+    from uvloop import new_event_loop
+except ImportError:  # Windows
+    from asyncio import new_event_loop  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from llmscale.budget import CostBudget
@@ -44,45 +48,35 @@ async def answer_rows(
     Raises the `JobError` that ended the job, `Interrupted` after a signal, `BudgetReached` when
     the calls that were under way then have ended.
     """
-    with Processor(threads_count=not opened.is_in_process) as processor:
-        async with stacked(config, models, opened, stats, budget) as stack:
-            when_safe = None if opened.replies is None else opened.replies.when_safe
-            writer = Writer(sink, stats, when_safe, worked_s=processor.worked_s)
-            pipeline = Pipeline(
-                feed, stack.answers, sink, writer, stack.width, input_ended=stack.input_ended
-            )
-            meter = Meter(stats, pipeline, feed, writer, stack, opened, processor)
+    async with stacked(config, models, opened, stats, budget) as stack:
+        replies = opened.replies
+        writer = Writer(sink, stats, None if replies is None else replies.when_safe)
+        pipeline = Pipeline(
+            feed, stack.answers, sink, writer, stack.width, input_ended=stack.input_ended
+        )
+        meter = Meter(stats, pipeline, feed, writer, stack, opened)
 
-            def stop() -> None:
-                pipeline.stop()
-                stack.stop()
-                reading_stopped.set()
+        def stop() -> None:
+            pipeline.stop()
+            stack.stop()
+            reading_stopped.set()
 
-            if budget is not None:
-                budget.when_reached = stop
-            watching = (progress.watch(), meter.watch(), _sync_often(sync))
-            await _watched(run_stoppable(pipeline.run(), stop), watching, reading_stopped.set)
+        if budget is not None:
+            budget.when_reached = stop
+        try:
+            async with asyncio.TaskGroup() as group:
+                watching = (progress.watch(), meter.watch(), _sync_often(sync))
+                aside = [group.create_task(c) for c in watching]
+                try:
+                    await run_stoppable(pipeline.run(), stop)
+                finally:
+                    reading_stopped.set()
+                    for task in aside:
+                        task.cancel()
+        except* Exception as errors:
+            raise first_error(errors) from None
         if budget is not None and budget.reached is not None:
             raise budget.reached
-
-
-async def _watched(
-    work: Coroutine[Any, Any, None],
-    watching: Sequence[Coroutine[Any, Any, None]],
-    ended: Callable[[], None],
-) -> None:
-    """Do the work beside what goes on until it has ended. Raises the first error of any of them."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            aside = [group.create_task(w) for w in watching]
-            try:
-                await work
-            finally:
-                ended()
-                for task in aside:
-                    task.cancel()
-    except* Exception as errors:
-        raise first_error(errors) from None
 
 
 def run_loop(work: Coroutine[Any, Any, None]) -> None:
@@ -93,16 +87,8 @@ def run_loop(work: Coroutine[Any, Any, None]) -> None:
     """
     gc.freeze()
     gc.set_threshold(COLLECT_EVERY)
-    with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(work)
-
-
-def _new_event_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop
-    except ImportError:  # Windows
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
 
 
 async def _sync_often(sync: Callable[[], None]) -> None:

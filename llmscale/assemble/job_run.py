@@ -176,9 +176,9 @@ class JobRun:
             lines = begun if begun and is_done is None else self._lines()
             return rows_of(self._parser, lines, limit, either(has_answer, is_done))
 
-        async def work() -> None:
-            self._note_start()
-            await answer_rows(
+        self._note_start()
+        run_loop(
+            answer_rows(
                 self._config,
                 self._models,
                 opened,
@@ -190,8 +190,7 @@ class JobRun:
                 self._reading_stopped,
                 budget,
             )
-
-        run_loop(work())
+        )
         ignored = sorted(self._parser.ignored_fields)
         if ignored:
             log.warning(

@@ -31,43 +31,45 @@ class Meter:
         writer: Writer,
         stack: Stack,
         opened: Opened,
-        processor: Processor,
     ) -> None:
         self._stats = stats
         self._pipeline = pipeline
         self._feed = feed
         self._writer = writer
         self._stack = stack
-        self._endpoints = opened.full_at()
-        self._processor = processor
+        self._endpoints = list(opened.endpoints.values())
+        self._processor = Processor(threads_count=not opened.is_in_process)
         self._dice = random.Random(0)  # noqa: S311 (moments, no secret)
         self._ended = Progressed()
         self._began_s = self._seen_s = asyncio.get_running_loop().time()
-        self._had_s, self._lacked_s = processor.had_s(), processor.lacked_s()
+        self._had_s = self._lacked_s = 0.0
         self._stood_still_s = 0.0
 
     async def watch(self) -> None:
         """Look until cancelled."""
         beat_s = FIRST_BEAT_S
         found: Mapping[Cause, float] = {"start": 1.0}
-        try:
-            while True:
-                await asyncio.sleep(beat_s * self._dice.uniform(0.5, 1.5))
-                beat_s = min(2 * beat_s, BEAT_S)
-                found = self.look()
-        finally:
-            self.look(found)  # by now all is over: what was found last held on until then
+        with self._processor:
+            self._core_s()
+            try:
+                while True:
+                    await asyncio.sleep(beat_s * self._dice.uniform(0.5, 1.5))
+                    beat_s = min(2 * beat_s, BEAT_S)
+                    found = self.look()
+            finally:
+                self.look(found)  # by now all is over: what was found last held on until then
 
     def look(self, found: Mapping[Cause, float] | None = None) -> Mapping[Cause, float]:
         """Count what there is, and return it; `found`: instead of what there is now."""
         now_s = asyncio.get_running_loop().time()
         passed_s, self._seen_s = now_s - self._seen_s, now_s
-        moment = self._moment(passed_s)
+        had_s, lacked_s = self._core_s()
+        moment = self._moment(had_s / max(passed_s, 1e-9), lacked_s / max(passed_s, 1e-9))
         found = shares(moment) if found is None else found
-        still = self._stood_still(passed_s)
+        still_s = min(self._still_s(lacked_s), passed_s)
         for by, share in found.items():
-            self._stats.causes_s[by] += share * (passed_s - still)
-        self._stats.causes_s["writing"] += still
+            self._stats.causes_s[by] += share * (passed_s - still_s)
+        self._stats.causes_s["writing"] += still_s
         ended, before = self._stats.progressed(), self._ended
         self._ended = ended
         self._stats.series.add(
@@ -79,37 +81,39 @@ class Meter:
         )
         return found
 
-    def _stood_still(self, passed_s: float) -> float:
-        """Return for how many seconds since the last look the output took nothing."""
-        stood_still_s = self._writer.stood_still_s
-        still_s, self._stood_still_s = stood_still_s - self._stood_still_s, stood_still_s
-        return min(still_s, passed_s)
+    def _core_s(self) -> tuple[float, float]:
+        """Return for how long a core was had, and lacked, since the last look."""
+        before = self._had_s, self._lacked_s
+        self._had_s, self._lacked_s = self._processor.had_s(), self._processor.lacked_s()
+        return self._had_s - before[0], self._lacked_s - before[1]
 
-    def _moment(self, passed_s: float) -> Moment:
+    def _still_s(self, lacked_s: float) -> float:
+        """Return for how long the output took nothing since the last look, at the least."""
+        before, self._stood_still_s = self._stood_still_s, self._writer.stood_still_s
+        return max(0.0, self._stood_still_s - before - lacked_s)
+
+    def _moment(self, cpu: float, starved: float) -> Moment:
         pipeline, balanced = self._pipeline, self._stack.balanced
         held: Counter[Cause] = Counter({"budget": balanced.waiting_for_money})
         for pool in self._stack.pools.opened():
             if pool.holds.by is not None:
                 held[pool.holds.by] += pool.waiting
         in_flight = in_full = 0
-        for endpoint, full_at in self._endpoints:
-            if endpoint.in_flight < full_at:
-                in_flight += endpoint.in_flight
-            else:
+        for endpoint in self._endpoints:
+            if endpoint.is_full:
                 in_full += endpoint.in_flight
-        had_s, lacked_s = self._processor.had_s(), self._processor.lacked_s()
-        since = max(passed_s, 1e-9)
-        cpu, crowded = (had_s - self._had_s) / since, (lacked_s - self._lacked_s) / since
-        self._had_s, self._lacked_s = had_s, lacked_s
+            else:
+                in_flight += endpoint.in_flight
         return Moment(
             held=held,
             in_flight=in_flight,
             in_full=in_full,
             backing_off=balanced.backing_off,
+            workers=pipeline.workers,
             for_rows=pipeline.waiting_for_rows,
             for_room=pipeline.waiting_for_room,
             rows_wait_for=self._feed.waits_for,
             has_ended=pipeline.has_ended,
             cpu=cpu,
-            crowded=crowded,
+            starved=starved,
         )

@@ -11,15 +11,12 @@ _SCHEDULED = "/proc/thread-self/schedstat"  # ns on a core, ns waiting for one, 
 
 
 class Processor:
-    """Clocks of the thread that opens it, and of its process."""
+    """Clocks of the thread that enters it, and of its process."""
 
     def __init__(self, *, threads_count: bool = True) -> None:
         """`threads_count` False: other threads do not tell whether this one is busy."""
         self._had_s = time.process_time if threads_count else time.thread_time
-        try:
-            self._scheduled: int | None = os.open(_SCHEDULED, os.O_RDONLY)
-        except OSError:  # not Linux, or a kernel that does not tell
-            self._scheduled = None
+        self._scheduled: int | None = None
 
     def had_s(self) -> float:
         """Return for how long a core was used."""
@@ -31,11 +28,11 @@ class Processor:
             return 0.0
         return int(os.pread(self._scheduled, 100, 0).split()[1]) / 1e9
 
-    def worked_s(self) -> float:
-        """Return for how long this thread worked, or would have if it had been given a core."""
-        return time.thread_time() + self.lacked_s()
-
     def __enter__(self) -> Self:
+        try:
+            self._scheduled = os.open(_SCHEDULED, os.O_RDONLY)
+        except OSError:  # not Linux, or a kernel that does not tell
+            self._scheduled = None
         return self
 
     def __exit__(self, *_: object) -> None:

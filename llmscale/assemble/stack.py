@@ -105,21 +105,14 @@ class Opened(NamedTuple):
     @property
     def capacity(self) -> int | None:
         """The calls that all endpoints take; None where `--concurrency` has a say in it."""
-        if any(e.capacity is None and not self._suits(e) for e in self.endpoints):
+        if any(e.capacity is None and split_model(e.model)[0] != "local" for e in self.endpoints):
             return None
         return sum(endpoint.capacity for endpoint in self.endpoints.values())
-
-    def full_at(self) -> list[tuple[Endpoint, float]]:
-        """Return each endpoint with the calls from which on more would not be answered sooner."""
-        return [(e, self._suits(c) or float("inf")) for c, e in self.endpoints.items()]
 
     @property
     def is_in_process(self) -> bool:
         """Tell whether a model runs in this process, with threads of its own."""
-        return any(self._suits(endpoint) for endpoint in self.endpoints)
-
-    def _suits(self, endpoint: EndpointConfig) -> int | None:
-        return default_capacity(endpoint.model, self.task)
+        return any(split_model(endpoint.model)[0] == "local" for endpoint in self.endpoints)
 
     async def aclose(self) -> None:
         """Close all of it."""
@@ -206,6 +199,7 @@ def _open(config: Config, models: Models, endpoint: EndpointConfig, task: Task) 
         _limits(endpoint),
         weight=endpoint.weight,
         window=_window(config, endpoint, capacity),
+        full_at=default_capacity(endpoint.model, task),
     )
 
 

@@ -36,8 +36,9 @@ class Endpoint:
         *,
         weight: float = 1.0,
         window: Window | None = None,
+        full_at: int | None = None,
     ) -> None:
-        """`window` None: always `capacity`."""
+        """`window` None: always `capacity`. `full_at`: calls from which on more are of no use."""
         self.name = name
         self.provider = provider
         self.capacity = capacity
@@ -45,6 +46,7 @@ class Endpoint:
         self.allowance = allowance  # None: no limit
         self.weight = weight
         self.window = window
+        self._full_at = full_at  # None: not known
         self.health = Health()
         self.pace = Pace(capacity)
         self.rate = LearnedRate()
@@ -71,6 +73,11 @@ class Endpoint:
     def expected_s(self) -> float:
         """How long one more call would take, by its latency and its queue; 0 where unknown."""
         return self.latency_s * (self.in_flight + 1) / self.weight
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether further calls would only make the others slower."""
+        return self._full_at is not None and self.in_flight >= self._full_at
 
     def has_place(self) -> bool:
         """Tell whether one more call may be in flight; after an illness, one at all."""
@@ -99,6 +106,8 @@ class Endpoint:
         """Tell why no further call may be in flight: a probe, what is set, or what it bears."""
         if self.health.is_probed:
             return "failing"
+        if self.is_full:
+            return "local"
         if self.window is None or self.in_flight >= self.capacity:
             return "capacity"
         return "saturated" if self.window.has_settled else "ramp"

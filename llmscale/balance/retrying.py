@@ -271,7 +271,9 @@ def _learn_limits(endpoint: Endpoint) -> None:
 
 
 def _cause_of(failure: Failure) -> Cause:
-    return "refused" if failure.kind == "rate_limited" else "failing"
+    if failure.kind != "rate_limited":
+        return "failing"
+    return "too_many" if failure.retry_after_s is None else "refused"
 
 
 def _rest_as_asked(endpoint: Endpoint, pool: Pool, seconds: float, by: Cause) -> None:

@@ -16,18 +16,19 @@ class Moment(NamedTuple):
     in_flight: int  # calls, where more would be answered at once
     in_full: int  # calls, where no more would be
     backing_off: Mapping[Cause, int]  # calls between two attempts
-    for_rows: int  # workers that wait for a row
+    workers: int  # that may take up a row
+    for_rows: int  # workers that wait for one
     for_room: int  # workers that wait until something is written
     rows_wait_for: Cause  # what keeps the next row, where there is one
     has_ended: bool  # the input: there is no further row to take up
     cpu: float  # share of a core that this process had
-    crowded: float  # share of the time in which it could have worked, and others had the cores
+    starved: float  # share of the time in which it could have worked, and others had the cores
 
 
 def shares(now: Moment) -> dict[Cause, float]:
     """Return what holds the run back at a moment: parts of 1."""
     held = _parts(now.held)
-    core: dict[Cause, float] = {"cpu": now.cpu, "crowded": now.crowded}
+    core: dict[Cause, float] = {"cpu": now.cpu, "starved": now.starved}
     if sum(core.values()) >= CORE_IS_FULL and not any(BOUND_OF[by] in _LIMITS for by in held):
         return _parts(core)
     if held:
@@ -46,7 +47,7 @@ def _of_calls(now: Moment) -> dict[Cause, float]:
         "local": now.in_full,
         "last" if now.has_ended else "width": now.in_flight,
     }
-    return _parts(calls) or {"storing" if now.has_ended else "cache": 1.0}
+    return _parts(calls) or {"cache" if now.workers else "storing": 1.0}
 
 
 def _parts(counts: Mapping[Cause, float]) -> dict[Cause, float]:

@@ -84,6 +84,10 @@ _TOLD: dict[Cause, _Told] = {
         "rows waited because the provider refused calls",
         "--rpm: set it to what the provider takes, so that it refuses nothing",
     ),
+    "too_many": _Told(
+        "rows waited because the provider refused calls as too many at once",
+        "--concurrency: lower it to what the provider takes at once",
+    ),
     "failing": _Told(
         "rows waited because calls failed",
         "[[endpoint]]: add one that takes the rows meanwhile, or a [fallback] to another model",
@@ -96,7 +100,7 @@ _TOLD: dict[Cause, _Told] = {
         "this process used all of a core",
         "-o: split the input, and run its parts side by side, each with an output of its own",
     ),
-    "crowded": _Told("other programs had the cores of this machine", None),
+    "starved": _Told("other programs had the cores of this machine", None),
     "reading": _Told("rows waited to be read", None),
     "cache": _Told("rows were looked up in the cache", _FASTER_CACHE),
     "storing": _Told("answers waited to be stored", _FASTER_CACHE),

@@ -35,11 +35,12 @@ Cause = Literal[
     "last",  # calls in flight, and no row is left to take up
     "saturated",  # the endpoint was found to bear no more
     "local",  # the model in this process has all the calls that are of use
-    "refused",  # the provider asked for a rest, or too much was sent
+    "refused",  # more was sent than the provider takes in a time that it names
+    "too_many",  # more was sent than it takes at once
     "failing",  # calls fail
     "budget",
     "cpu",
-    "crowded",  # other programs have the cores
+    "starved",  # other programs have the cores
     "reading",  # the next row is not there yet
     "cache",  # rows are looked up
     "storing",  # answers wait to be stored
@@ -64,10 +65,11 @@ BOUND_OF: dict[Cause, Bound] = {
     "saturated": "provider",
     "local": "provider",
     "refused": "retries",
+    "too_many": "retries",
     "failing": "retries",
     "budget": "budget",
     "cpu": "cpu",
-    "crowded": "cpu",
+    "starved": "cpu",
     "reading": "disk",
     "cache": "disk",
     "storing": "disk",
