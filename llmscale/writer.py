@@ -6,6 +6,7 @@ that is done, but no place among those in flight.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 
 from llmscale.contracts import OutcomeSink
@@ -34,6 +35,7 @@ class Writer:
         self._max_unstored = max_unstored
         self._gathering: list[Outcome] = []
         self._unstored = 0
+        self.stood_still_s = 0.0  # in all, without the processor, until the sink took something
         self._error: Exception | None = None
         self._progress = asyncio.Event()
 
@@ -79,6 +81,7 @@ class Writer:
     def _write(self, group: Sequence[Outcome]) -> None:
         if not group:
             return
+        began_s, worked_s = time.monotonic(), time.thread_time()
         try:
             self._sink.put(group)
         except Exception as error:  # a fault of ours too, or who waits would wait for ever
@@ -87,6 +90,8 @@ class Writer:
         else:
             for outcome in group:
                 self._stats.add_outcome(outcome)
+        passed_s, worked_s = time.monotonic() - began_s, time.thread_time() - worked_s
+        self.stood_still_s += max(0.0, passed_s - worked_s)
 
     def _make_room(self, rows: int) -> None:
         self._unstored -= rows

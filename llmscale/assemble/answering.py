@@ -19,6 +19,11 @@ from llmscale.progress import Progress
 from llmscale.stats import Stats
 from llmscale.writer import Writer
 
+try:
+    from uvloop import new_event_loop
+except ImportError:  # Windows
+    from asyncio import new_event_loop  # type: ignore[assignment]
+
 if TYPE_CHECKING:
     from llmscale.budget import CostBudget
 
@@ -51,8 +56,7 @@ async def answer_rows(
         pipeline = Pipeline(
             feed, stack.answers, sink, writer, stack.width, input_ended=stack.input_ended
         )
-
-        meter = Meter(stats, pipeline, feed, stack, opened)
+        meter = Meter(stats, pipeline, feed, writer, stack, opened)
 
         def stop() -> None:
             pipeline.stop()
@@ -86,16 +90,8 @@ def run_loop(work: Coroutine[Any, Any, None]) -> None:
     """
     gc.freeze()
     gc.set_threshold(COLLECT_EVERY)
-    with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(work)
-
-
-def _new_event_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop
-    except ImportError:  # Windows
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
 
 
 async def _sync_often(sync: Callable[[], None]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import chain, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llmscale.assemble.file_counts import FileCounts
 from llmscale.assemble.models import Models
@@ -89,6 +89,7 @@ class JobRun:
                 has_answer = journal.has_answer
                 self._answer(opened, job, found.rows, kept, journal.sync, budget, has_answer)
             else:
+                self._note_start()
                 _close(opened)
             job.finish(self._stats.spend())
         except JobError as error:
@@ -185,7 +186,7 @@ class JobRun:
             lines = begun if begun and is_done is None else self._lines()
             return rows_of(self._parser, lines, limit, either(has_answer, is_done))
 
-        self._stats.held_s["start"] += time.monotonic() - self._began_s
+        self._note_start()
         run_loop(
             answer_rows(
                 self._config,
@@ -209,6 +210,9 @@ class JobRun:
                 ", ".join(ignored),
             )
 
+    def _note_start(self) -> None:
+        self._stats.causes_s["start"] += time.monotonic() - self._began_s
+
     def _report(
         self,
         exit_code: int,
@@ -224,7 +228,7 @@ class JobRun:
             from llmscale.assemble.caching import note_use  # loaded with the cache by now
 
             note_use(self._config, replies, self._stats, self._started, output)
-        wall_s = time.monotonic() - self._began_s
+        wall_s = round(time.monotonic() - self._began_s, 3)
         exit_code = self._observers.judge(exit_code, self._stats, wall_s)
         report = build(
             self._stats,
@@ -237,7 +241,7 @@ class JobRun:
             cache_mode=self._config.cache_mode,
             store=replies.summary() if replies is not None else None,
             endpoints={e.name: e.summary() for e in opened.endpoints.values()},
-            verdict=verdict(self._stats.held_s, wall_s, _settings(self._config, opened)),
+            verdict=self._verdict(wall_s, opened),
             documents=self._files.summary(),
             alarms=self._observers.alarms(),  # as they are judged above
         )
@@ -257,9 +261,9 @@ class JobRun:
             log.info("%s -> %s", summary_line(report), output)
         return exit_code
 
-
-def _settings(config: Config, opened: "Opened") -> Settings:
-    return Settings(opened.width(config), is_local=opened.is_local)
+    def _verdict(self, wall_s: float, opened: "Opened") -> dict[str, Any]:
+        settings = Settings(opened.calls(self._config), opened.capacity)
+        return verdict(self._stats.held_s(), wall_s, settings, self._stats.causes_s)
 
 
 def _close(opened: "Opened") -> None:

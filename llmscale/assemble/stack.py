@@ -27,7 +27,14 @@ from llmscale.cache.on_disk import DiskReplies
 from llmscale.config import Config, EndpointConfig
 from llmscale.contracts import Answers, Budget
 from llmscale.limits import Limits
-from llmscale.providers import ON_THE_NETWORK, Task, base_url_of, open_provider, split_model
+from llmscale.providers import (
+    ON_THE_NETWORK,
+    Task,
+    base_url_of,
+    default_capacity,
+    open_provider,
+    split_model,
+)
 from llmscale.routing.fallback import Fallback
 from llmscale.schema import SchemaChecked
 from llmscale.stats import Stats
@@ -96,17 +103,28 @@ class Opened(NamedTuple):
     stand_ins: dict[str, list[str]]  # for a model, those that answer when it can't
     tracing: "Tracing | None" = None  # None: nobody wants spans
 
+    def calls(self, config: Config) -> int:
+        """Return how many calls may be in flight: as asked for, or as the endpoints take."""
+        return config.concurrency or sum(e.capacity for e in self.endpoints.values())
+
     def width(self, config: Config) -> int:
-        """Return how many rows may be in flight: as asked for, or as many as the endpoints take."""
-        calls = config.concurrency or sum(e.capacity for e in self.endpoints.values())
+        """Return how many rows may be in flight."""
+        calls = self.calls(config)
         if self.task == "chat":
             return calls
         return (calls + 1) * config.embed_batch_size  # while they are out, one more lot gathers
 
     @property
-    def is_local(self) -> bool:
-        """Tell whether all models run in this process: more calls at once would not be faster."""
-        return all(split_model(endpoint.model)[0] == "local" for endpoint in self.endpoints)
+    def capacity(self) -> int | None:
+        """The calls that all endpoints take; None where `--concurrency` has a say in it."""
+        if any(e.capacity is None and split_model(e.model)[0] != "local" for e in self.endpoints):
+            return None
+        return sum(endpoint.capacity for endpoint in self.endpoints.values())
+
+    @property
+    def is_in_process(self) -> bool:
+        """Tell whether a model runs in this process, with threads of its own."""
+        return any(split_model(endpoint.model)[0] == "local" for endpoint in self.endpoints)
 
     async def aclose(self) -> None:
         """Close all of it."""
@@ -211,6 +229,7 @@ def _open(
         _limits(endpoint),
         weight=endpoint.weight,
         window=_window(config, endpoint, capacity),
+        full_at=default_capacity(endpoint.model, task),
     )
 
 

@@ -13,7 +13,7 @@ from llmscale.balance.window import Window
 from llmscale.contracts import Allowance, Provider
 from llmscale.cost import Prices
 from llmscale.records import Failure, FailureKind, Quota
-from llmscale.stats import Bound
+from llmscale.stats import Cause
 
 if TYPE_CHECKING:
     from llmscale.balance.pool import Pool
@@ -36,8 +36,9 @@ class Endpoint:
         *,
         weight: float = 1.0,
         window: Window | None = None,
+        full_at: int | None = None,
     ) -> None:
-        """`window` None: always `capacity`."""
+        """`window` None: always `capacity`. `full_at`: calls from which on more are of no use."""
         self.name = name
         self.provider = provider
         self.capacity = capacity
@@ -45,12 +46,14 @@ class Endpoint:
         self.allowance = allowance  # None: no limit
         self.weight = weight
         self.window = window
+        self._full_at = full_at  # None: not known
         self.health = Health()
         self.pace = Pace(capacity)
         self.rate = LearnedRate()
         self.in_flight = 0
         self.in_flight_when_ill = 0  # of those: what does not stand in a probe's way
         self.rests_until_s = 0.0  # on the event loop's clock
+        self.rests_by: Cause = "failing"  # or "refused"
         self._quota: Quota | None = None  # as last seen
         self.latency_s = 0.0  # exponentially weighted mean, failures counted as slow
         self._answer_s = 0.0  # the same of answers alone
@@ -71,6 +74,11 @@ class Endpoint:
         """How long one more call would take, by its latency and its queue; 0 where unknown."""
         return self.latency_s * (self.in_flight + 1) / self.weight
 
+    @property
+    def is_full(self) -> bool:
+        """Tell whether further calls would only make the others slower."""
+        return self._full_at is not None and self.in_flight >= self._full_at
+
     def has_place(self) -> bool:
         """Tell whether one more call may be in flight; after an illness, one at all."""
         if self.health.is_probed and self.in_flight > self.in_flight_when_ill:
@@ -84,24 +92,25 @@ class Endpoint:
         )
         return wait_s if self.allowance is None else max(wait_s, self.allowance.wait_s(tokens))
 
-    def held_by(self, now_s: float, tokens: int) -> Bound:
+    def held_by(self, now_s: float, tokens: int) -> Cause:
         """Tell what keeps a call of `tokens` from going out longest."""
         rest_s = max(self.rests_until_s - now_s, self.pace.wait_s(now_s))
         learned_s = self.rate.wait_s(now_s)
-        limit: Bound = "requests"
-        limit_s = 0.0
         if self.allowance is not None:
             limit, limit_s = self.allowance.held_by(tokens)
-        longest_s = max(rest_s, learned_s, limit_s)
-        if longest_s == limit_s:
-            return limit
-        return "retries" if longest_s == rest_s else "requests"
+            if limit_s >= max(rest_s, learned_s):
+                return limit
+        return self.rests_by if rest_s >= learned_s else "learned_rpm"
 
-    def no_place_by(self) -> Bound:
-        """Tell why no further call may be in flight: what is set, what it bears, or a probe."""
+    def no_place_by(self) -> Cause:
+        """Tell why no further call may be in flight: a probe, what is set, or what it bears."""
         if self.health.is_probed:
-            return "retries"
-        return "concurrency" if self.in_flight >= self.capacity else "provider"
+            return "failing"
+        if self.is_full:
+            return "local"
+        if self.window is None or self.in_flight >= self.capacity:
+            return "capacity"
+        return "saturated" if self.window.has_settled else "ramp"
 
     def is_free(self, now_s: float, tokens: int = 0) -> bool:
         """Tell whether a call may start now."""

@@ -17,7 +17,7 @@ from llmscale.balance.retry_budget import RetryBudget
 from llmscale.balance.strategies import Strategy
 from llmscale.errors import CallFailed, CallStopped
 from llmscale.records import Failure
-from llmscale.stats import Bound
+from llmscale.stats import Cause
 
 
 class _Turn(NamedTuple):
@@ -94,8 +94,7 @@ class Pool:
         except asyncio.CancelledError:
             if place.done() and not place.cancelled() and place.exception() is None:
                 self.release(place.result())  # handed over in the moment of the cancellation
-            if self._first() is None:
-                self.holds.switch(None, loop.time())
+            self._serve()  # who comes next may need less, or wait for something else
             raise
 
     def release(self, endpoint: Endpoint) -> None:
@@ -107,10 +106,11 @@ class Pool:
         for pool in waiting:
             pool._serve()
 
-    def rest(self, endpoint: Endpoint, seconds: float) -> None:
-        """Send an endpoint nothing for a while, for any row."""
+    def rest(self, endpoint: Endpoint, seconds: float, by: Cause = "failing") -> None:
+        """Send an endpoint nothing for a while, for any row; `by`: what makes it rest."""
         until_s = asyncio.get_running_loop().time() + seconds
-        endpoint.rests_until_s = max(endpoint.rests_until_s, until_s)
+        if until_s > endpoint.rests_until_s:
+            endpoint.rests_until_s, endpoint.rests_by = until_s, by
         endpoint.pace.begin(endpoint.rests_until_s)
         for pool in endpoint.pools:
             if pool._waiting and pool._is_exhausted():
@@ -197,10 +197,10 @@ class Pool:
             turn.place.set_result(chosen)
         self.holds.switch(None, loop.time())
 
-    def _no_place(self) -> Bound:
-        """Tell why no endpoint has a place: what is set, what the provider bears, a probe."""
+    def _no_place(self) -> Cause:
+        """Tell why no endpoint has a place: of several reasons, the one that is easiest to mend."""
         held = {e.no_place_by() for e in self._endpoints}
-        order: tuple[Bound, ...] = ("concurrency", "provider", "retries")
+        order: tuple[Cause, ...] = ("capacity", "ramp", "saturated", "local", "failing")
         return next(by for by in order if by in held)
 
     def _first(self) -> _Turn | None:

@@ -9,6 +9,7 @@ use up the attempts of a row.
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -28,7 +29,7 @@ from llmscale.balance.trials import (
 from llmscale.contracts import Bill, Budget
 from llmscale.errors import CallFailed, CallStopped, ProviderRefused
 from llmscale.records import Failure, Reply, Request
-from llmscale.stats import Stats, Waited
+from llmscale.stats import Cause, Stats, Waited
 from llmscale.tokens import TokenEstimate
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class Balanced:
         self._dice = dice or random.Random()  # noqa: S311 (jitter, no secret)
         self._budget = budget
         self._stopping = asyncio.Event()
-        self.backing_off = 0  # calls between two attempts
+        self.backing_off: Counter[Cause] = Counter()  # calls between two attempts
         self.waiting_for_money = 0
         self._estimates: dict[str, TokenEstimate] = {}
 
@@ -93,7 +94,8 @@ class Balanced:
                 failure, endpoint = error.failure, place.endpoint
                 trials.failed(endpoint, call.pool)
                 if failure.retry_after_s is not None:  # before the place goes to who waits for it
-                    _rest_as_asked(endpoint, call.pool, failure.retry_after_s)
+                    asked_s, by = failure.retry_after_s, _cause_of(failure)
+                    _rest_as_asked(endpoint, call.pool, asked_s, by)
             finally:
                 call.pool.release(place.endpoint)
             if failure.stops_job:
@@ -165,7 +167,7 @@ class Balanced:
             pool.retries.spend()
         try:
             async with asyncio.timeout_at(trials.latest_s):
-                await self._wait(delay_s)
+                await self._wait(delay_s, _cause_of(failure))
                 return await self._place(call, trials.tried)
         except TimeoutError:
             raise CallFailed(failure, trials.count) from None
@@ -250,18 +252,18 @@ class Balanced:
         bound_s = min(policy.backoff_s * 2 ** (failures - 1), policy.max_backoff_s)
         return self._dice.uniform(0, bound_s) if failures else 0.0
 
-    async def _wait(self, delay_s: float) -> None:
+    async def _wait(self, delay_s: float, by: Cause) -> None:
         """Raises `CallStopped` at a stop."""
         if not delay_s:
             return
-        self.backing_off += 1
+        self.backing_off[by] += 1
         try:
             async with asyncio.timeout(delay_s):
                 await self._stopping.wait()
         except TimeoutError:
             return
         finally:
-            self.backing_off -= 1
+            self.backing_off[by] -= 1
         raise CallStopped
 
 
@@ -270,9 +272,15 @@ def _learn_limits(endpoint: Endpoint) -> None:
         log.warning("%s says that it takes %s; it gets the lower", endpoint.name, surprise)
 
 
-def _rest_as_asked(endpoint: Endpoint, pool: Pool, seconds: float) -> None:
+def _cause_of(failure: Failure) -> Cause:
+    if failure.kind != "rate_limited":
+        return "failing"
+    return "too_many" if failure.retry_after_s is None else "refused"
+
+
+def _rest_as_asked(endpoint: Endpoint, pool: Pool, seconds: float, by: Cause) -> None:
     longest_s = LONGEST_ASKED_REST_S
     now_s = asyncio.get_running_loop().time()
     if seconds > longest_s and endpoint.rests_until_s < now_s + longest_s / 2:  # once for all calls
         log.warning("%s asks for a rest of %g s; it gets %g s", endpoint.name, seconds, longest_s)
-    pool.rest(endpoint, min(seconds, longest_s))
+    pool.rest(endpoint, min(seconds, longest_s), by)

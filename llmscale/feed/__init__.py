@@ -12,7 +12,7 @@ class Feed(Protocol):
     """Hands out each row of the input once."""
 
     @property
-    def waits_for(self) -> Literal["users", "disk"]:
+    def waits_for(self) -> Literal["users", "reading"]:
         """What keeps the next row, where there is one to come."""
         ...
 

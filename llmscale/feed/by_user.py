@@ -45,9 +45,9 @@ class ByUser:
         self._stopped = False
 
     @property
-    def waits_for(self) -> Literal["users", "disk"]:
+    def waits_for(self) -> Literal["users", "reading"]:
         """What keeps the next row: the users whose rows are here, or the reading of more."""
-        return "users" if self._queue else "disk"
+        return "users" if self._queue else "reading"
 
     async def next(self) -> Row | None:
         """Return a row of the next user who may go, None at the end or after `stop`."""

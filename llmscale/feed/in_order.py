@@ -19,9 +19,9 @@ class InOrder:
         self._ended = False
 
     @property
-    def waits_for(self) -> Literal["disk"]:
+    def waits_for(self) -> Literal["reading"]:
         """What keeps the next row: it is being read."""
-        return "disk"
+        return "reading"
 
     async def next(self) -> Row | None:
         """Return the next row, None at the end."""

@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from operator import itemgetter
 
 from llmscale.limits.bucket import Bucket
 from llmscale.limits.day_cap import DayCap
@@ -52,10 +53,21 @@ class Limits:
 
     def held_by(self, tokens: int) -> tuple[Limit, float]:
         """Return which limit a call of `tokens` waits for longest, and for how many seconds."""
-        requests = [self._requests, self._requests_a_day]
-        requests_s = max((cap.wait_s(1) for cap in requests if cap is not None), default=0.0)
-        wait_s = self.wait_s(tokens)
-        return ("tokens" if wait_s > requests_s else "requests"), wait_s
+        return max(self._waits(tokens), key=itemgetter(1), default=("rpm", 0.0))
+
+    def _waits(self, tokens: int) -> Iterator[tuple[Limit, float]]:
+        """Yield each limit that there is, and the seconds for which it holds a call of `tokens`."""
+        told = self.reported
+        if self._requests:
+            is_told = self._requests.per_minute == told.requests_per_min
+            yield "told_rpm" if is_told else "rpm", self._requests.wait_s(1)
+        if self._tokens:
+            is_told = self._tokens.per_minute == told.tokens_per_min
+            yield "told_tpm" if is_told else "tpm", self._tokens.wait_s(tokens)
+        if self._requests_a_day:
+            yield "rpd", self._requests_a_day.wait_s(1)
+        if self._tokens_a_day:
+            yield "tpd", self._tokens_a_day.wait_s(tokens)
 
     def take(self, tokens: int) -> None:
         """Count a call that goes out."""

@@ -4,7 +4,7 @@ Counts, sums and mergeable sketches only, so that the size is the same after ten
 million. Rows are counted by model, calls by endpoint and model. Decides nothing and prints nothing.
 """
 
-from llmscale.stats.bounds import BOUNDS, Bound
+from llmscale.stats.bounds import BOUND_OF, BOUNDS, Bound, Cause
 from llmscale.stats.counts import Calls, Lookups, Rows, Spend, Waited
 from llmscale.stats.latency import QUANTILES, RELATIVE_ACCURACY, Latency
 from llmscale.stats.series import Progressed, Series
@@ -12,10 +12,12 @@ from llmscale.stats.totals import Stats
 
 __all__ = [
     "BOUNDS",
+    "BOUND_OF",
     "QUANTILES",
     "RELATIVE_ACCURACY",
     "Bound",
     "Calls",
+    "Cause",
     "Latency",
     "Lookups",
     "Progressed",

@@ -1,12 +1,14 @@
 """How long things took, as a distribution that merges and stays small."""
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Sequence
 
 from ddsketch import DDSketch
 
 RELATIVE_ACCURACY = 0.01
 MOST_BINS = 40
+_GATHERED = 1_000  # durations: the clock ticks in ms, and equal ones are counted together
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
 
@@ -17,14 +19,15 @@ class Latency:
     """
 
     def __init__(self) -> None:
-        self._sketch = DDSketch(RELATIVE_ACCURACY)
+        self._gathered: list[float] = []
+        self._counted = DDSketch(RELATIVE_ACCURACY)
         self._max_s = 0.0
 
     def add(self, seconds: float) -> None:
         """Count one duration."""
-        self._sketch.add(seconds)
-        if seconds > self._max_s:
-            self._max_s = seconds
+        self._gathered.append(seconds)
+        if len(self._gathered) >= _GATHERED:
+            self._count()
 
     def merge(self, other: "Latency") -> None:
         """Take in another distribution."""
@@ -55,11 +58,11 @@ class Latency:
 
     def summary(self) -> dict[str, float | None]:
         """Return quantiles, mean and maximum in seconds; None where nothing was counted."""
-        count = self._sketch.count
-        if not count:
+        sketch = self._sketch
+        if not sketch.count:
             return dict.fromkeys((*QUANTILES, "mean", "max"))
-        quantiles = {name: self._sketch.get_quantile_value(q) for name, q in QUANTILES.items()}
-        figures = {**quantiles, "mean": self._sketch.sum / count, "max": self._max_s}
+        quantiles = {name: sketch.get_quantile_value(q) for name, q in QUANTILES.items()}
+        figures = {**quantiles, "mean": sketch.sum / sketch.count, "max": self._max_s}
         return {name: round(seconds, 6) for name, seconds in figures.items()}
 
     def histogram(self) -> dict[str, list[float]]:
@@ -67,8 +70,9 @@ class Latency:
 
         Both lists are empty where nothing was counted; they have `MOST_BINS` entries at most.
         """
-        store, mapping = self._sketch._store, self._sketch._mapping
-        zeros = round(self._sketch.count - store.count)
+        sketch = self._sketch
+        store, mapping = sketch._store, sketch._mapping
+        zeros = round(sketch.count - store.count)
         counts = {store.offset + i: n for i, n in enumerate(store.bins) if n}
         uppers, found = ([0.0], [zeros]) if zeros else ([], [])
         if counts:
@@ -76,7 +80,20 @@ class Latency:
             width = -(-(last - first + 1) // (MOST_BINS - 1))
             for low in range(first, last + 1, width):
                 in_bin = sum(counts.get(key, 0) for key in range(low, low + width))
-                upper_s = mapping.value(min(low + width - 1, last)) * (1 + RELATIVE_ACCURACY)
-                uppers.append(round(upper_s, 6))
+                upper_s = mapping.value(min(low + width - 1, last)) / (1 - RELATIVE_ACCURACY)
+                uppers.append(float(f"{upper_s:.6g}"))
                 found.append(round(in_bin))
         return {"upper_s": uppers, "rows": found}
+
+    @property
+    def _sketch(self) -> DDSketch:
+        """All that was added."""
+        self._count()
+        return self._counted
+
+    def _count(self) -> None:
+        if self._gathered:
+            self._max_s = max(self._max_s, max(self._gathered))
+            for seconds, count in Counter(self._gathered).items():
+                self._counted.add(seconds, count)
+            self._gathered.clear()

@@ -44,6 +44,12 @@ class _Step:
         self.in_flight_s = 0.0
         self.waiting_s = 0.0
 
+    def copy(self) -> "_Step":
+        """Return one that is not changed with this one."""
+        step = _Step()
+        step.merge(self)
+        return step
+
     def merge(self, other: "_Step", *, apart: bool = False) -> None:
         """Take in a step; `apart`: one of another shard, at the same time as this one."""
         self.ended = self.ended.plus(other.ended)
@@ -66,8 +72,9 @@ class Series:
 
         `in_flight`, `waiting`: calls, as they were on the mean in those seconds.
         """
-        self._at(at_s).ended = self._at(at_s).ended.plus(ended)
         began_s = at_s - seconds
+        middle = self._at(began_s + seconds / 2)
+        middle.ended = middle.ended.plus(ended)
         while seconds > 0:
             step = self._at(began_s)
             end_s = (int(began_s / self.step_s + 1e-9) + 1) * self.step_s
@@ -78,11 +85,14 @@ class Series:
             began_s, seconds = began_s + part_s, seconds - part_s
 
     def merge(self, other: "Series") -> None:
-        """Take in the series of a shard that ran at the same time."""
+        """Take in the series of a shard that ran at the same time, which stays as it is."""
         while self.step_s < other.step_s:
             self._halve()
-        for number, step in enumerate(other._steps):
-            self._at((number + 0.5) * other.step_s).merge(step, apart=self.step_s == other.step_s)
+        theirs = other._copy()
+        while theirs.step_s < self.step_s:
+            theirs._halve()
+        for number, step in enumerate(theirs._steps):
+            self._at((number + 0.5) * self.step_s).merge(step, apart=True)
 
     def summary(self) -> dict[str, Any]:
         """Return the steps as JSON, a list for each figure."""
@@ -101,6 +111,11 @@ class Series:
         while number >= len(self._steps):
             self._steps.append(_Step())
         return self._steps[number]
+
+    def _copy(self) -> "Series":
+        series = Series()
+        series.step_s, series._steps = self.step_s, [step.copy() for step in self._steps]
+        return series
 
     def _halve(self) -> None:
         self.step_s *= 2

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from llmscale.records import FailureKind, Outcome, Reply
-from llmscale.stats.bounds import Bound
+from llmscale.stats.bounds import BOUND_OF, Bound, Cause
 from llmscale.stats.counts import NOT_WAITED, Calls, Lookups, Lots, Rows, Spend, Waited
 from llmscale.stats.series import Progressed, Series
 from llmscale.stats.users import Users
@@ -21,7 +21,7 @@ class Stats:
         self.lots = Lots()
         self.users = Users()
         self.series = Series()
-        self.held_s: defaultdict[Bound, float] = defaultdict(float)  # what the run was held back by
+        self.causes_s: defaultdict[Cause, float] = defaultdict(float)  # of what held the run back
 
     def add_outcome(self, outcome: Outcome) -> None:
         """Count what became of a row."""
@@ -71,8 +71,8 @@ class Stats:
         self.lots.merge(other.lots)
         self.users.merge(other.users)
         self.series.merge(other.series)
-        for by, seconds in other.held_s.items():
-            self.held_s[by] += seconds
+        for cause, seconds in other.causes_s.items():
+            self.causes_s[cause] += seconds
         for model, rows in other._rows.items():
             self._rows.setdefault(model, Rows()).merge(rows)
         for key, calls in other._calls.items():
@@ -89,6 +89,13 @@ class Stats:
             sum(c.usage.input_tokens + c.usage.output_tokens for c in calls),
             sum(c.cost_usd for c in calls),
         )
+
+    def held_s(self) -> dict[Bound, float]:
+        """Return for how many seconds the run was held back by what."""
+        held_s: defaultdict[Bound, float] = defaultdict(float)
+        for cause, seconds in self.causes_s.items():
+            held_s[BOUND_OF[cause]] += seconds
+        return dict(held_s)
 
     def rows(self) -> Rows:
         """Return the count of all rows."""

@@ -32,7 +32,7 @@ class Spaced:
         self._opens_at_s = 0.0
 
     def held_by(self, tokens: int) -> tuple[Limit, float]:
-        return "requests", self.wait_s(tokens)
+        return "rpm", self.wait_s(tokens)
 
     def wait_s(self, tokens: int) -> float:
         if self.most_tokens is not None and tokens > self.most_tokens:

@@ -543,7 +543,7 @@ class Counted:
         return 0.0
 
     def held_by(self, tokens: int) -> tuple[Limit, float]:
-        return "tokens", 0.0
+        return "tpm", 0.0
 
     def take(self, tokens: int) -> None:
         self.taken.append(tokens)
