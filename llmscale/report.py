@@ -40,10 +40,12 @@ def build(
     cache_mode: str,
     store: dict[str, int] | None,
     limits: dict[str, dict[str, float | None]] | None = None,
+    estimate: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the report as JSON. All numbers but those under `job` are of this run.
 
     `limits`: of each endpoint, as set, as the provider says, and as learned from its refusals.
+    `estimate`: what was told of the job before it ran, and how far the run is off.
     """
     rows = stats.rows()
     by_model = stats.calls_by_model()
@@ -75,6 +77,7 @@ def build(
         },
         "paid_again_at_most": facts.paid_again_at_most,
         "job": _job(facts),
+        "estimate": estimate,
     }
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmscale.assemble.models import Models
@@ -36,9 +36,11 @@ async def answer_rows(
     sync: Callable[[], None],
     reading_stopped: threading.Event,
     budget: "CostBudget | None" = None,
+    watching: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
 ) -> None:
     """Take all rows to `sink`, calling `sync` now and then in a thread.
 
+    `watching` is run beside that, until the last row is done.
     Raises the `JobError` that ended the job, `Interrupted` after a signal, `BudgetReached` when
     the calls that were under way then have ended.
     """
@@ -58,7 +60,8 @@ async def answer_rows(
             budget.when_reached = stop
         try:
             async with asyncio.TaskGroup() as group:
-                aside = [group.create_task(c) for c in (progress.watch(), _sync_often(sync))]
+                beside = (progress.watch(), _sync_often(sync), *(watch() for watch in watching))
+                aside = [group.create_task(c) for c in beside]
                 try:
                     await run_stoppable(pipeline.run(), stop)
                 finally:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmscale import report as reports
+from llmscale.assemble.drifting import drift_watch
 from llmscale.assemble.models import Models
 from llmscale.assemble.money import budget_of, check_budget, with_rows_left
 from llmscale.config import Config
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from llmscale.assemble.stack import Opened
     from llmscale.budget import CostBudget
     from llmscale.feed.passes import IsDone
+    from llmscale.forecast.drift import DriftWatch
 
 STDOUT = "-"
 
@@ -61,6 +63,7 @@ class JobRun:
         self._started = datetime.now(UTC)
         self._began_s = time.monotonic()
         self._reading_stopped = threading.Event()
+        self._drift: DriftWatch | None = None  # from what was estimated of the job
 
     def to_file(self, job: Job) -> int:
         """Bring a job to its end, or as far as it goes."""
@@ -72,6 +75,7 @@ class JobRun:
         kept = journal.answered
         _say_what_is_kept(job)
         budget = budget_of(config, self._models, job.spending)
+        self._drift = drift_watch(job.files, job.manifest, self._stats)
         failed: JobError | None = None
         try:
             if kept < found.rows:
@@ -185,6 +189,7 @@ class JobRun:
                 sync,
                 self._reading_stopped,
                 budget,
+                [self._drift.watch] if self._drift else [],
             )
         )
         ignored = sorted(self._parser.ignored_fields)
@@ -214,6 +219,7 @@ class JobRun:
             cache_mode=self._config.cache_mode,
             store=replies.summary() if replies is not None else None,
             limits={endpoint.name: endpoint.limits() for endpoint in opened.endpoints.values()},
+            estimate=self._drift.summary() if self._drift else None,
         )
         if path is not None:
             try:

@@ -11,6 +11,7 @@ import typer
 from llmscale import __version__
 from llmscale.cli.cache import app as cache
 from llmscale.cli.embed import embed
+from llmscale.cli.estimate import estimate
 from llmscale.cli.limits import limits
 from llmscale.cli.mock import mock
 from llmscale.cli.run import run
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(embed)
+app.command()(estimate)
 app.command()(limits)
 app.command()(mock)
 app.command()(search)
