@@ -1,7 +1,7 @@
 """One look at every row before a run: its model, its size, and whether it would be asked at all.
 
 A row is not asked where its answer is in OUT or in the cache, and where an earlier row of the input
-asks the same. Looking does not count as a use of the cache, writes nothing and sends nothing.
+asks the same. Looking is no use of the cache, and nothing is sent.
 
 Memory: 33 bytes for each row, and twice as many again while they are compared.
 """

@@ -16,9 +16,12 @@ NEVER_COMPARED = frozenset({"output_format"})
 
 
 def drift_watch(files: JobFiles, job: Manifest, stats: Stats) -> "DriftWatch | None":
-    """Return what watches the run of a job, None where it was not estimated."""
+    """Return what watches the run of a job, None where it was not estimated.
+
+    Under whatever `--limit`: what is asked of it is carried over to all that was estimated.
+    """
     kept = kept_estimate(files, job.inputs, job.settings)
-    if kept is None or kept.limit != job.limit or not kept.asked:
+    if kept is None or not kept.asked:
         return None
     from llmscale.forecast.drift import DriftWatch  # only where there is something to watch
 

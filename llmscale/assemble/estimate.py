@@ -5,6 +5,8 @@ and their answers are kept in the cache for it. What is told is what the run wil
 without the rows that have an answer in OUT or in the cache, and without what the sample has cost.
 """
 
+import logging
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,6 +29,8 @@ from llmscale.stats import Calls
 
 SCALE = 10.0
 
+log = logging.getLogger(__name__)
+
 
 def estimate(config: Config, sample: int | None = None, scale: float = SCALE) -> dict[str, Any]:
     """Return the estimate, as JSON, and keep it beside the output.
@@ -35,14 +39,14 @@ def estimate(config: Config, sample: int | None = None, scale: float = SCALE) ->
     this job has told is used. Raises `JobError`.
     """
     with surveyed(config) as seen:
-        known = seen.kept.sample if seen.kept is not None else None
-        calls = Calls()
+        earlier = seen.kept.sample if seen.kept is not None else None
+        known, calls = (None if sample == 0 else earlier), Calls()
         if sample:
-            known, calls = _asked(seen, sample, known)
-        elif sample == 0:
-            known = None
+            known, calls = _asked(seen, sample, earlier)
         found = estimated(seen, known, scale)
-        if seen.keeps:
+        if sample and found.sample is None and found.now.rows:
+            log.warning("%s", _silence(known))
+        if seen.keeps and (found.sample is not None or earlier is None):
             replace_file(seen.files.estimate, encode(_to_keep(seen, found)))
         return told(seen, found, calls)
 
@@ -90,6 +94,14 @@ def _drawn(seen: Surveyed, wanted: int) -> list[int]:
     numbers = strata.of(models, sizes)
     counts = allotted(np.bincount(numbers, minlength=strata.count), wanted)
     return [int(i) for i in drawn(numbers, indexes, counts, len(columns.is_row))]
+
+
+def _silence(sample: Sample | None) -> str:
+    """Say that a sample has told nothing, and why."""
+    counted = Counter(o.failure for o in sample.observations) if sample else Counter()
+    kinds = ", ".join(f"{count} {kind}" for kind, count in counted.most_common())
+    why = f" ({kinds})" if kinds else ""
+    return f"no row of the sample was answered{why}; this is by token counts alone"
 
 
 def _usd(seen: Surveyed, observation: Observation, model: str) -> float | None:

@@ -92,10 +92,12 @@ def _in_flight(pacing: Pacing, busy_s: Mapping[str, float], which: str) -> Itera
 
 
 def _room(pacing: Pacing, endpoint: EndpointConfig, which: str) -> float:
-    """Return the calls in flight: at best what is set, else what it bore in the sample."""
+    """Return the calls in flight: as many as are set, or as many as it bore in the sample."""
     capacity = float(capacity_of(pacing.config, endpoint))
     pace = pacing.paces.get(pacing.models.label(endpoint))
-    return capacity if pace is None or which == "low" else min(capacity, pace.room)
+    if pace is None or which == "low" or (which == "estimate" and pace.grows):
+        return capacity
+    return min(capacity, pace.room)
 
 
 def _lower(one: float | None, other: float | None) -> float | None:

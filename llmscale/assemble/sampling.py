@@ -5,8 +5,7 @@ paid for again. Writes no output.
 """
 
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from llmscale.assemble.answering import answer_rows, run_loop
@@ -41,6 +40,7 @@ def ask(
     """
     check_budget(config, models)
     opened = open_all(config, models)
+    rooms = {endpoint.name: endpoint.room for endpoint in opened.endpoints.values()}
     stats, sink, started = Stats(), _Gathered(), datetime.now(UTC)
     stopped, wanted = threading.Event(), frozenset(indexes)
     parser = row_parser(config, models)
@@ -71,38 +71,37 @@ def ask(
     finally:
         if opened.replies is not None:
             note_use(config, opened.replies, stats, started, output)
-    return _sample(config, opened, sink, stats), stats
+    return _sample(config, opened, rooms, sink, stats), stats
 
 
 class _Gathered:
-    """An `OutcomeSink` that keeps outcomes, and the seconds from the first row to the last."""
+    """An `OutcomeSink` that keeps outcomes in memory."""
 
     def __init__(self) -> None:
         self.outcomes: list[Outcome] = []
-        self._began_s: float | None = None
-        self.seconds = 0.0
 
     def take_up(self) -> None:
-        if self._began_s is None:
-            self._began_s = time.monotonic()
+        """Nothing is noted."""
 
     def put(self, outcomes: Sequence[Outcome]) -> None:
+        """Keep them."""
         self.outcomes += outcomes
-        self.seconds = time.monotonic() - (self._began_s or 0.0)
 
     def put_back(self) -> None:
         """Nothing is noted."""
 
 
-def _sample(config: Config, opened: Opened, sink: _Gathered, stats: Stats) -> Sample:
+def _sample(
+    config: Config, opened: Opened, rooms: Mapping[str, float], sink: _Gathered, stats: Stats
+) -> Sample:
     stores = opened.replies is not None and config.cache_mode == "on"
     observations = [_observed(outcome, stores=stores) for outcome in sink.outcomes]
     fresh = [o for o in sink.outcomes if o.attempts]
     return Sample(
         observations=sorted(observations, key=lambda o: o.index),
         overhead=_overheads(fresh, stats),
-        paces={e.name: _pace(e) for e in opened.endpoints.values()},
-        rows_per_s=len(fresh) / sink.seconds if fresh and sink.seconds else None,
+        paces={e.name: _pace(e, rooms[e.name]) for e in opened.endpoints.values()},
+        rows_per_s=_rows_per_s(fresh, opened.width(config)),
     )
 
 
@@ -119,6 +118,18 @@ def _observed(outcome: Outcome, *, stores: bool) -> Observation:
         truncated=reply is not None and reply.finish_reason == "length",
         failure=None if failure is None else failure.kind,
     )
+
+
+def _rows_per_s(fresh: Sequence[Outcome], width: int) -> float | None:
+    """Return the pace at which rows were answered, with the time until the last of them was.
+
+    Where all are in flight at once, that is the slowest; else what they took, side by side.
+    """
+    if not fresh:
+        return None
+    taken_s = [outcome.latency_s for outcome in fresh]
+    seconds = max(*taken_s, sum(taken_s) / min(len(fresh), width), 1e-6)
+    return len(fresh) / seconds
 
 
 def _overheads(fresh: Sequence[Outcome], stats: Stats) -> dict[str, Overhead]:
@@ -143,6 +154,7 @@ def _overheads(fresh: Sequence[Outcome], stats: Stats) -> dict[str, Overhead]:
     return found
 
 
-def _pace(endpoint: Endpoint) -> Pace:
-    limits = endpoint.limits()
-    return Pace(endpoint.room, limits.get("reported_rpm"), limits.get("reported_tpm"))
+def _pace(endpoint: Endpoint, room_before: float) -> Pace:
+    limits, room = endpoint.limits(), endpoint.room
+    reported = limits.get("reported_rpm"), limits.get("reported_tpm")
+    return Pace(room, room > room_before, *reported)

@@ -38,6 +38,7 @@ class Pace(msgspec.Struct, frozen=True):
     """How an endpoint stood at the end of the sample."""
 
     room: float  # calls that it may have in flight
+    grows: bool = False  # they became more in the sample
     rpm: float | None = None  # as it reports its limits; None: it does not
     tpm: float | None = None
 

@@ -114,6 +114,7 @@ def _student(freedom: float) -> float:
 
     Exact for 1 and 2, to which what is below 3 is rounded down.
     """
+    freedom += 1e-9  # what is 2 may have come out a hair lower
     if freedom < 2:
         return math.tan(math.pi * CONFIDENCE / 2)
     if freedom < 3:
