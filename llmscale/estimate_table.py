@@ -8,16 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from llmscale.logs import printable
-
-BINDING = {
-    "rpm": "requests/min of",
-    "tpm": "tokens/min of",
-    "rpd": "requests/day of",
-    "tpd": "tokens/day of",
-    "concurrency": "the calls in flight, with the time that each takes, at",
-    "process": "what a process gets through, which is",
-}
-"""What can bind, in words that stand before the name of what it binds."""
+from llmscale.wording import between, dollars, hours, in_words
 
 
 def print_estimate(found: dict[str, Any]) -> None:
@@ -33,40 +24,6 @@ def print_estimate(found: dict[str, Any]) -> None:
     console.print(table)
     for line in _sentences(found):
         console.print(Text(printable(line)), soft_wrap=True)
-
-
-def in_words(binds: dict[str, Any] | None) -> str:
-    """Return what binds, as the beginning of a sentence."""
-    if binds is None:
-        return "nothing that is set binds"
-    whose = "user " if binds["scope"] == "user" else ""
-    return f"{BINDING[binds['budget']]} {whose}{binds['name']} binds"
-
-
-def dollars(usd: float) -> str:
-    """Return dollars with as many digits as tell something."""
-    return f"${usd:,.2f}" if usd >= 1 else f"${usd:.4g}"
-
-
-def hours(value: float) -> str:
-    """Return hours for a person: in seconds or minutes where they are few."""
-    if value < 1 / 60:
-        return f"{value * 3600:,.0f} s"
-    return f"{value * 60:,.1f} min" if value < 2 else f"{value:,.1f} h"
-
-
-def between(span: dict[str, Any], show: Any) -> str:
-    """Return a figure with its bounds, or what is known of it."""
-    best, low, high = span["estimate"], span["low"], span["high"]
-    if low is None and high is None:
-        return "unknown" if best is None else show(best)
-    if high is None:
-        around = f"at least {show(low)}"
-    elif low == high:
-        return str(show(low))
-    else:
-        around = f"{show(low)} to {show(high)}"
-    return around if best is None else f"{show(best)} ({around})"
 
 
 def _heading(found: dict[str, Any]) -> str:

@@ -15,7 +15,17 @@ PACKAGE = Path(llmscale.__file__).parent
 
 RANKS = {
     0: {"contracts", "errors", "records", "units", "vectors"},
-    1: {"config", "cost", "formats", "logs", "nesting", "stats", "token_bounds", "tokens"},
+    1: {
+        "config",
+        "cost",
+        "formats",
+        "logs",
+        "nesting",
+        "stats",
+        "token_bounds",
+        "tokens",
+        "wording",
+    },
     2: {
         "balance",
         "batching",
@@ -33,6 +43,7 @@ RANKS = {
         "limits_table",
         "mock",
         "nearest",
+        "plan_table",
         "progress",
         "providers",
         "reader",

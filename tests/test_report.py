@@ -31,6 +31,7 @@ TOP_KEYS = {
     "endpoints",
     "paid_again_at_most",
     "job",
+    "estimate",
 }
 LATENCY_KEYS = {"p50", "p90", "p95", "p99", "mean", "max"}
 ROW_KEYS = {

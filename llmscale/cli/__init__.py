@@ -14,6 +14,7 @@ from llmscale.cli.embed import embed
 from llmscale.cli.estimate import estimate
 from llmscale.cli.limits import limits
 from llmscale.cli.mock import mock
+from llmscale.cli.plan import plan
 from llmscale.cli.run import run
 from llmscale.cli.search import search
 from llmscale.cli.verify import verify
@@ -35,6 +36,7 @@ app.command()(embed)
 app.command()(estimate)
 app.command()(limits)
 app.command()(mock)
+app.command()(plan)
 app.command()(search)
 app.command()(verify)
 app.add_typer(cache, name="cache")

@@ -13,7 +13,7 @@ Scale = Annotated[
 ]
 
 
-@as_run
+@as_run()
 def estimate(
     flags: dict[str, Any],
     sample: Annotated[
