@@ -1,5 +1,6 @@
 """Whether a run has an estimate to be held against: one of the same rows and settings."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,10 @@ NEVER_COMPARED = frozenset({"output_format"})
 def drift_watch(files: JobFiles, job: Manifest, stats: Stats) -> "DriftWatch | None":
     """Return what watches the run of a job, None where it was not estimated.
 
-    Under whatever `--limit`: what is asked of it is carried over to all that was estimated.
+    A run of fewer rows is carried over to all that were estimated; one of more is another job.
     """
     kept = kept_estimate(files, job.inputs, job.settings)
-    if kept is None or not kept.asked:
+    if kept is None or not kept.asked or _limit(kept.limit) < _limit(job.limit):
         return None
     from llmscale.forecast.drift import DriftWatch  # only where there is something to watch
 
@@ -51,3 +52,7 @@ def digests(inputs: Sequence[InputFile]) -> list[str]:
 def compared(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that a run has to share with its estimate."""
     return {name: value for name, value in settings.items() if name not in NEVER_COMPARED}
+
+
+def _limit(rows: int | None) -> float:
+    return math.inf if rows is None else rows

@@ -22,12 +22,14 @@ from llmscale.assemble.outlook import Estimate, outlook
 from llmscale.assemble.surveying import Surveyed, surveyed
 from llmscale.assemble.told import told
 from llmscale.config import Config
+from llmscale.errors import ConfigError
 from llmscale.forecast.kept import KeptEstimate, Observation, Sample, encode
 from llmscale.forecast.strata import Strata, allotted, drawn
 from llmscale.job.files import replace_file
 from llmscale.stats import Calls
 
 SCALE = 10.0
+MOST_SCALE = 1e6
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,11 @@ def estimate(config: Config, sample: int | None = None, scale: float = SCALE) ->
     `sample` rows are asked; 0: none, counts alone; None: none either, but what an earlier sample of
     this job has told is used. Raises `JobError`.
     """
+    check_scale(scale)
+    if sample and config.cache_mode != "on":
+        log.warning(
+            "with --cache %s the run pays again for the rows of the sample", config.cache_mode
+        )
     with surveyed(config) as seen:
         earlier = seen.kept.sample if seen.kept is not None else None
         known, calls = (None if sample == 0 else earlier), Calls()
@@ -49,6 +56,12 @@ def estimate(config: Config, sample: int | None = None, scale: float = SCALE) ->
         if seen.keeps and (found.sample is not None or earlier is None):
             replace_file(seen.files.estimate, encode(_to_keep(seen, found)))
         return told(seen, found, calls)
+
+
+def check_scale(scale: float) -> None:
+    """Raises `ConfigError` for a scale that is none."""
+    if not 1 <= scale <= MOST_SCALE:  # so that what is no number is none either
+        raise ConfigError(f"--scale must be from 1 to {MOST_SCALE:,.0f}, not {scale:g}")
 
 
 def estimated(seen: Surveyed, sample: Sample | None, scale: float) -> Estimate:

@@ -10,11 +10,13 @@ from typing import Any
 from llmscale.assemble import checks_before, checks_scaling
 from llmscale.assemble.baseline import baseline_of
 from llmscale.assemble.checks import Facts, Line
-from llmscale.assemble.estimate import SCALE, estimated
+from llmscale.assemble.estimate import SCALE, check_scale, estimated
 from llmscale.assemble.surveying import surveyed
 from llmscale.config import Config
+from llmscale.errors import ConfigError
 
 HOURS = 8.0  # a night
+MOST_HOURS = 1e6
 
 
 def plan(
@@ -24,6 +26,9 @@ def plan(
     hours: float = HOURS,
 ) -> dict[str, Any]:
     """Return the lines, as JSON. `command` makes a command line of its name and of flags."""
+    check_scale(scale)
+    if not 0 < hours <= MOST_HOURS:
+        raise ConfigError(f"--hours must be above 0 and up to {MOST_HOURS:,.0f}, not {hours:g}")
     with surveyed(config) as seen:
         sample = seen.kept.sample if seen.kept is not None else None
         facts = Facts(seen, estimated(seen, sample, scale), baseline_of(seen), hours, command)

@@ -7,10 +7,7 @@ import typer
 from llmscale.cli import options
 from llmscale.cli.as_run import as_run
 
-Scale = Annotated[
-    float,
-    typer.Option(metavar="N", min=1, help="Tell it for N times the rows too."),
-]
+Scale = Annotated[float, typer.Option(metavar="N", help="Tell it for N times the rows too.")]
 
 
 @as_run()

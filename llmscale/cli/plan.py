@@ -14,7 +14,7 @@ def plan(
     flags: dict[str, Any],
     scale: Scale = 10,
     hours: Annotated[
-        float, typer.Option(metavar="H", min=0.01, help="How long the scaled job may take.")
+        float, typer.Option(metavar="H", help="How long the scaled job may take.")
     ] = 8,
     as_json: options.AsJson = False,
 ) -> None:

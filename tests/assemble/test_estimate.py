@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 import pytest
+from diskcache.core import DEFAULT_SETTINGS
 
 from llmscale.assemble.drifting import drift_watch
 from llmscale.assemble.estimate import estimate
@@ -37,6 +38,7 @@ Estimates = Callable[..., Told]
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with 200 rows, and the current one."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(DEFAULT_SETTINGS, "sqlite_synchronous", 0)  # nobody cuts the power here
     write_rows(tmp_path / "in.jsonl", [{"prompt": f"Row {n}: {'x' * n}"} for n in range(200)])
     return tmp_path
 
@@ -238,7 +240,7 @@ def test_where_no_row_was_answered_nothing_is_told_by_the_sample(job: Path) -> N
 def test_what_a_sample_has_told_is_not_given_up_for_less(job: Path) -> None:
     told(sample=20)
     told(sample=0)
-    told(sample=5, model="sim/a", timeout=1e-9, cache_mode="off")
+    told(sample=5, timeout=1e-9, max_attempts=1, cache_mode="off")
     assert len(kept().sample.observations) == 20
 
 
@@ -429,6 +431,18 @@ def test_a_damaged_estimate_is_none(job: Path, raw: bytes) -> None:
     Path("in.results.jsonl.estimate.json").write_bytes(raw)
     assert run(config()) == 0
     assert report()["estimate"] is None
+
+
+@pytest.mark.parametrize(
+    ("estimated", "ran", "watched"),
+    [(None, 50, True), (100, 50, True), (50, 50, True), (50, 100, False), (50, None, False)],
+)
+def test_a_run_of_more_rows_than_were_estimated_is_held_against_nothing(
+    job: Path, estimated: int | None, ran: int | None, watched: bool
+) -> None:
+    told(limit=estimated)
+    run(config(limit=ran))
+    assert (report()["estimate"] is not None) == watched
 
 
 def test_only_the_settings_that_change_answers_have_to_be_the_same(job: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 import pytest
+from diskcache.core import DEFAULT_SETTINGS
 
 from llmscale.assemble.estimate import estimate
 from llmscale.assemble.plan import plan
@@ -33,6 +34,7 @@ ADVICE = [
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with 40 rows, and the current one."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(DEFAULT_SETTINGS, "sqlite_synchronous", 0)  # nobody cuts the power here
     write_rows(tmp_path / "in.jsonl", [{"prompt": f"Row {n}"} for n in range(40)])
     return tmp_path
 

@@ -119,7 +119,9 @@ def test_a_sample_that_nobody_answers_ends_with_1_and_says_what_counts_say(folde
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        (("--scale", 0.5), "0.5"),
+        (("--scale", 0.5), "--scale must be from 1 to 1,000,000, not 0.5"),
+        (("--scale", "nan"), "--scale must be from 1"),
+        (("--scale", "inf"), "--scale must be from 1"),
         (("--sample", -1), "-1"),
         (("--sample", "many"), "many"),
         (("--max-tokens", 0), "max_tokens"),
