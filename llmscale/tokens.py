@@ -33,7 +33,7 @@ class TokenEstimate:
     def learn(self, requests: Sequence[Request], replies: Sequence[Reply]) -> None:
         """Correct the ratios by what a call has taken."""
         for request, reply in zip(requests, replies, strict=True):
-            self.learn_ratio(_characters(request), reply.usage.input_tokens)
+            self.learn_ratio(characters(request), reply.usage.input_tokens)
             self._output_tokens += _LEARNING_RATE * (
                 reply.usage.output_tokens - self._output_tokens
             )
@@ -48,10 +48,11 @@ class TokenEstimate:
         output_tokens = self._output_tokens if request.text is None else 0.0
         if request.max_tokens is not None:
             output_tokens = min(output_tokens, request.max_tokens)
-        return 1 + int(_characters(request) / self._characters_per_token + output_tokens)
+        return 1 + int(characters(request) / self._characters_per_token + output_tokens)
 
 
-def _characters(request: Request) -> int:
+def characters(request: Request) -> int:
+    """Return the length of what is sent, as JSON."""
     if request.text is not None:
         return len(request.text)
     return len(orjson.dumps(request.messages)) + (

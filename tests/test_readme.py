@@ -24,6 +24,8 @@ import pytest
 
 from llmscale import config, errors, exports, limits
 from llmscale.assemble import models
+from llmscale.assemble.checks_scaling import STAGES
+from llmscale.assemble.from_counts import MOST_CHARACTERS_PER_TOKEN
 from llmscale.assemble.models import Models
 from llmscale.balance import health, retry_budget, window
 from llmscale.cache.keys import KEY_FIELDS
@@ -38,13 +40,16 @@ from llmscale.config import (
 )
 from llmscale.documents import MAX_FILE_BYTES, SkipReason
 from llmscale.feed.fair_queue import LOOKAHEAD
+from llmscale.forecast.drift import LEAST_ROWS, LEAST_S, LEAST_SHARE, DriftWatch
+from llmscale.forecast.kept import KeptEstimate
+from llmscale.forecast.strata import LEAST_DRAWN
 from llmscale.providers import EMBEDDING_PROVIDERS, PROVIDERS, anthropic, local, static_vectors
 from llmscale.providers.failures import _STOPS_JOB
 from llmscale.providers.sim import SimSettings
 from llmscale.reader.rows import PASSED_FIELDS, REQUEST_FIELDS
 from llmscale.records import FailureKind, FinishReason, Usage
 from llmscale.report.building import SCHEMA_VERSION
-from llmscale.stats import BOUNDS, Spend
+from llmscale.stats import BOUNDS, Spend, Stats
 from llmscale.tokens import CHARACTERS_PER_TOKEN
 from tests.cli.tool import Run, environment, llmscale, read_rows
 from tests.servers.chat import ROOT, chat_process
@@ -341,6 +346,23 @@ def test_every_flag_of_search_and_limits_is_named() -> None:
     assert flags_in(told) == flags_of("limits")
 
 
+def test_every_flag_of_estimate_and_plan_is_in_their_table_or_named_as_one_of_run() -> None:
+    text = section("Flags of estimate and plan")
+    own = flags_in_table("Flags of estimate and plan")
+    shared = flags_in(text.partition("As in run:")[2].partition("; `plan`")[0])
+    assert own - {"--hours"} | shared == flags_of("estimate")
+    assert own - {"--sample"} | shared | {"--report"} == flags_of("plan")
+    assert shared <= flags_of("run")
+
+
+def test_the_lines_of_the_plan_are_those_of_the_table(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text('{"prompt": "a"}\n')
+    shown = llmscale("plan", "in.jsonl", "--model", "sim/a", "--json", cwd=tmp_path).stdout
+    lines = [(one["name"], one["required"]) for one in orjson.loads(shown)["lines"]]
+    told = [(code(row[0])[0], row[2] == "yes") for row in table(section("Plan"))]
+    assert told == lines
+
+
 @cache
 def subcommands(command: str) -> tuple[str, ...]:
     """Return the full names of all commands below one."""
@@ -519,6 +541,12 @@ def test_the_figures_in_the_text_are_those_of_the_code() -> None:
     assert Config().embed_batch_wait == 1
     assert "of four characters each" in embed
     assert CHARACTERS_PER_TOKEN == 4
+    before = flat("Before a run")
+    assert f"prompts of {MOST_CHARACTERS_PER_TOKEN:g} characters a token" in before
+    assert (LEAST_DRAWN, LEAST_SHARE, LEAST_S) == (2, 0.1, 60)
+    assert f"after {LEAST_ROWS} rows or a tenth of them" in before
+    *stages, whole = (f"{stage * 100:g}" for stage in STAGES)
+    assert f"stages of {', '.join(stages)} and {whole} %" in before
 
 
 def test_what_embed_leaves_out_is_all_there() -> None:
@@ -607,6 +635,7 @@ def test_the_fields_of_a_batch_line_are_those_of_the_text(example: Path) -> None
         assert list(line) == code(told.partition(".")[0])
 
 
+NO_JOB: dict[str, Any] = {"inputs": [], "settings": {}, "limit": None, "made": "", "asked": 0}
 PARTS = {"rows", "calls", "cache", "lots", "users", "verdict", "timeline", "job"}
 
 
@@ -642,6 +671,7 @@ def test_the_fields_of_the_report_are_those_of_the_table(example: Path) -> None:
         ("tokens", report["calls"]["tokens"]),
         ("spend", report["job"]["spend"]),
         ("limits", endpoint["limits"]),
+        ("estimate", DriftWatch(KeptEstimate(**NO_JOB), Stats()).summary()),
     ):
         line = re.search(rf"^`{name}` holds ([^;.\n]+)", text, flags=re.MULTILINE)
         assert line

@@ -13,6 +13,7 @@ from itertools import chain, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmscale.assemble.drifting import drift_watch
 from llmscale.assemble.file_counts import FileCounts
 from llmscale.assemble.models import Models
 from llmscale.assemble.money import budget_of, check_budget, with_rows_left
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from llmscale.assemble.stack import Opened
     from llmscale.budget import CostBudget
     from llmscale.feed.passes import IsDone
+    from llmscale.forecast.drift import DriftWatch
 
 STDOUT = "-"
 
@@ -70,6 +72,7 @@ class JobRun:
         self._started = datetime.now(UTC)
         self._began_s = time.monotonic()
         self._reading_stopped = threading.Event()
+        self._drift: DriftWatch | None = None  # from what was estimated of the job
 
     def to_file(self, job: Job) -> int:
         """Bring a job to its end, or as far as it goes."""
@@ -83,6 +86,7 @@ class JobRun:
         if kept:
             self._files.keep(journal.has_answer)
         budget = budget_of(config, self._models, job.spending)
+        self._drift = drift_watch(job.files, job.manifest, self._stats)
         failed: JobError | None = None
         try:
             if kept < found.rows:
@@ -199,7 +203,10 @@ class JobRun:
                 sync,
                 self._reading_stopped,
                 budget,
-                self._observers.watching(self._stats, total, kept, opened.endpoints, budget),
+                [
+                    *self._observers.watching(self._stats, total, kept, opened.endpoints, budget),
+                    *([self._drift.watch] if self._drift else []),
+                ],
             )
         )
         ignored = sorted(self._parser.ignored_fields)
@@ -244,6 +251,7 @@ class JobRun:
             verdict=self._verdict(wall_s, opened),
             documents=self._files.summary(),
             alarms=self._observers.alarms(),  # as they are judged above
+            estimate=self._drift.summary() if self._drift else None,
         )
         if path is not None:
             try:

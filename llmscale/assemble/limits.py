@@ -8,7 +8,7 @@ grows with the users of the input, not with its rows.
 import heapq
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from llmscale.assemble.feeding import Terms, terms_of, terms_of_limit
@@ -83,9 +83,9 @@ def limits(config: Config) -> dict[str, Any]:
     for rows in rows_of(row_parser(config, models), lines, config.limit):
         for row in rows:
             needs.add(row)
-    users = list(_user_bounds(terms_of_user, needs))
+    users = list(user_bounds(terms_of_user, needs.by_user))
     slowest = heapq.nlargest(MOST_USERS, users, key=lambda bound: bound.minutes)
-    bounds = [*slowest[:1], *_endpoint_bounds(models, needs, time.time())]
+    bounds = [*slowest[:1], *endpoint_bounds(models, needs.by_model, time.time())]
     binding = max(bounds, key=lambda bound: bound.minutes, default=None)
     binds = binding is not None and binding.minutes > 0
     return {
@@ -142,9 +142,11 @@ def _user(terms: Terms, need: Need, bound: Bound) -> dict[str, Any]:
     }
 
 
-def _user_bounds(terms_of_user: Callable[[str], Terms], needs: Needs) -> Iterator[Bound]:
+def user_bounds(
+    terms_of_user: Callable[[str], Terms], by_user: Mapping[str | None, Need]
+) -> Iterator[Bound]:
     """Yield the longest of the bounds of each user."""
-    for user, need in needs.by_user.items():
+    for user, need in by_user.items():
         if user is None:
             continue
         terms = terms_of_user(user)
@@ -157,15 +159,20 @@ def _user_bounds(terms_of_user: Callable[[str], Terms], needs: Needs) -> Iterato
         )
 
 
-def _endpoint_bounds(models: Models, needs: Needs, now_s: float) -> Iterator[Bound]:
+def endpoint_bounds(
+    models: Models,
+    by_model: Mapping[str, Need],
+    now_s: float,
+    terms_of_endpoint: Callable[[EndpointConfig], Terms] = terms_of_limit,
+) -> Iterator[Bound]:
     """Yield the bounds of those endpoints together that answer for the same models."""
     groups: dict[tuple[EndpointConfig, ...], Need] = {}
-    for model, need in needs.by_model.items():
+    for model, need in by_model.items():
         serving = tuple(models.endpoints_of(model))
         groups.setdefault(serving, Need()).add(need.rows, need.tokens)
     for serving, need in groups.items():
         name = ", ".join(models.label(e) for e in serving)
-        terms = [terms_of_limit(e) for e in serving]
+        terms = [terms_of_endpoint(e) for e in serving]
         rows_min = _minutes(need.rows, _sum(t.rpm for t in terms), sum(t.at_once for t in terms))
         at_once = sum(t.tokens_at_once for t in terms)
         tokens_min = _minutes(need.tokens, _sum(t.tpm for t in terms), at_once)

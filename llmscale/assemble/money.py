@@ -39,7 +39,7 @@ def budget_of(
     def prices_of(model: str) -> list[Prices]:
         return [prices_at(config, endpoint) for endpoint in models.endpoints_of(model)]
 
-    bounds = CallBounds(prices_of, _most_output_of(config))
+    bounds = CallBounds(prices_of, most_output_of(config))
     if spending is None:
         return CostBudget(config.max_cost, bounds)
     return CostBudget(
@@ -81,7 +81,7 @@ def _check(config: Config, model: str, endpoint: EndpointConfig, task: Task) -> 
             f'llmscale.toml: [[price]], model = "{model}", and input and output in dollars for a '
             "million tokens"
         )
-    is_bounded = config.max_tokens is not None or _most_output_of(config)(model) is not None
+    is_bounded = config.max_tokens is not None or most_output_of(config)(model) is not None
     if task == "chat" and most_usd and not is_bounded:
         raise ConfigError(
             f"--max-cost needs a bound of what an answer of {model} can cost; set --max-tokens, or "
@@ -89,7 +89,7 @@ def _check(config: Config, model: str, endpoint: EndpointConfig, task: Task) -> 
         )
 
 
-def _most_output_of(config: Config) -> Callable[[str], int | None]:
+def most_output_of(config: Config) -> Callable[[str], int | None]:
     """Return what tells the longest answer of a model where the request sets no bound."""
 
     def most_output(model: str) -> int | None:

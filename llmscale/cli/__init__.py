@@ -11,8 +11,10 @@ import typer
 from llmscale import __version__
 from llmscale.cli.cache import app as cache
 from llmscale.cli.embed import embed
+from llmscale.cli.estimate import estimate
 from llmscale.cli.limits import limits
 from llmscale.cli.mock import mock
+from llmscale.cli.plan import plan
 from llmscale.cli.report import ReportCommand, report
 from llmscale.cli.run import run
 from llmscale.cli.search import search
@@ -32,8 +34,10 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(embed)
+app.command()(estimate)
 app.command()(limits)
 app.command()(mock)
+app.command()(plan)
 app.command(cls=ReportCommand)(report)
 app.command()(search)
 app.command()(verify)

@@ -36,6 +36,11 @@ class JobFiles(NamedTuple):
         """Held while a process runs the job."""
         return self._beside(".lock")
 
+    @property
+    def estimate(self) -> Path:
+        """What was estimated of the job before it ran."""
+        return self._beside(".estimate.json")
+
     def _beside(self, ending: str) -> Path:
         return self.output.with_name(self.output.name + ending)
 

@@ -67,14 +67,14 @@ class Journal:
 
     def load_output(self) -> None:
         """Take over the rows of OUT, which lie there in input order."""
-        for index, (offset, raw) in enumerate(_lines(self._files.output)):
+        for index, (offset, raw) in enumerate(lines_of(self._files.output)):
             if index < self.rows:
                 self._note(index, -offset - 1, answered=is_answered(orjson.loads(raw)))
 
     def load_partial(self) -> None:
         """Take over the rows that earlier runs appended, and cut a torn last line."""
         self._end = 0
-        for offset, raw in _lines(self._files.partial):
+        for offset, raw in lines_of(self._files.partial):
             if not raw.endswith(b"\n"):
                 break
             self._end = offset + len(raw)
@@ -212,7 +212,8 @@ def _blocks(lines: Iterator[bytes]) -> Iterator[bytes]:
         yield b"".join(block)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a file, each with its offset. Raises `StorageError`."""
     offset = 0
     try:
         with path.open("rb") as file:

@@ -42,12 +42,13 @@ def build(
     verdict: Mapping[str, Any],
     documents: Mapping[str, Any] | None = None,
     alarms: Sequence[Mapping[str, Any]] = (),
+    estimate: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the report as JSON. All numbers but those under `job` are of this run.
 
     `endpoints`: what each says of itself; `verdict`: what held the run back;
     `documents`: what was read to be embedded, None where there were rows; `alarms`: the rules
-    that have tripped.
+    that have tripped; `estimate`: what was told before the run, and how far the run is off.
     """
     rows = stats.rows()
     by_model = stats.calls_by_model()
@@ -84,6 +85,7 @@ def build(
         "alarms": [dict(alarm) for alarm in alarms],
         "paid_again_at_most": facts.paid_again_at_most,
         "job": _job(facts),
+        "estimate": None if estimate is None else dict(estimate),
     }
 
 

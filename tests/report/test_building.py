@@ -33,6 +33,7 @@ TOP_KEYS = {
     "alarms",
     "paid_again_at_most",
     "job",
+    "estimate",
 }
 LATENCY_KEYS = {"p50", "p90", "p95", "p99", "mean", "max"}
 ROW_KEYS = {

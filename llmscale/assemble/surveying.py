@@ -1,0 +1,67 @@
+"""All that is known of a job before a row of it is asked: what `estimate` and `plan` begin with.
+
+Reads the input, the job's own files and the cache; writes nothing and sends nothing.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from llmscale.assemble.census import Census, Columns, taken
+from llmscale.assemble.drifting import NEVER_COMPARED, kept_estimate
+from llmscale.assemble.inputs import files_of, identity_of, readable_twice
+from llmscale.assemble.job_run import STDOUT
+from llmscale.assemble.models import Models
+from llmscale.config import CHANGES_ANSWERS, Config
+from llmscale.forecast.kept import KeptEstimate
+from llmscale.job.answered import answered_rows, job_there
+from llmscale.job.files import JobFiles
+from llmscale.job.job import Identity
+from llmscale.job.manifest import Manifest
+from llmscale.reader.sources import Source, expand
+from llmscale.reader.survey import survey
+
+
+class Surveyed(NamedTuple):
+    """A job, looked at from outside."""
+
+    config: Config
+    models: Models
+    sources: Sequence[Source]
+    files: JobFiles
+    identity: Identity
+    job: Manifest | None  # that a run would resume
+    census: Census
+    columns: Columns
+    kept: KeptEstimate | None  # an earlier estimate of this job
+    keeps: bool  # the output is a file, with others beside it
+
+
+@contextmanager
+def surveyed(config: Config) -> Iterator[Surveyed]:
+    """Yield what is known of a job. Raises `ConfigError` for what a run would refuse too."""
+    keeps = config.output != STDOUT
+    if not keeps:
+        config = replace(config, output=None)
+    found = expand(config.inputs)
+    files = files_of(config, found)
+    with readable_twice(found, files) as sources:
+        models, names = Models(config), [n for n in CHANGES_ANSWERS if n not in NEVER_COMPARED]
+        survey(sources, config.limit)
+        identity = identity_of(config, sources, names)
+        job = job_there(files, identity, NEVER_COMPARED) if keeps else None
+        census = taken(config, models, sources, answered_rows(files, job))
+        yield Surveyed(
+            config=config,
+            models=models,
+            sources=sources,
+            files=files,
+            identity=identity,
+            job=job,
+            census=census,
+            columns=census.columns(shares=config.cache_mode == "on"),
+            kept=kept_estimate(files, identity.inputs, identity.settings) if keeps else None,
+            keeps=keeps,
+        )

@@ -1,0 +1,51 @@
+"""`llmscale estimate`: dollars and hours of a run, before it."""
+
+from typing import Annotated, Any
+
+import typer
+
+from llmscale.cli import options
+from llmscale.cli.as_run import as_run
+
+Scale = Annotated[float, typer.Option(metavar="N", help="Tell it for N times the rows too.")]
+
+
+@as_run()
+def estimate(
+    flags: dict[str, Any],
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Ask N rows first. Default: none, or what an earlier sample of this job told; "
+            "0: token counts alone.",
+        ),
+    ] = None,
+    scale: Scale = 10,
+    as_json: options.AsJson = False,
+) -> None:
+    """Tell what a run will cost and how long it takes, now and with more rows, and what binds.
+
+    Takes the flags of the run. Without --sample nothing is sent; with it, the answers are kept in
+    the cache.
+    """
+    from llmscale.cli.ending import job_ended
+
+    def work(settings: Any, _: Any) -> int:
+        from llmscale.assemble.estimate import estimate as estimate_job
+
+        found = estimate_job(settings, sample, scale)
+        if as_json:
+            import orjson
+
+            typer.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+        else:
+            from llmscale.estimate_table import print_estimate
+
+            print_estimate(found)
+        return int(
+            bool(sample) and found["method"] == "counts" and found["now"]["asked"]["estimate"] > 0
+        )
+
+    raise typer.Exit(job_ended(flags, work))

@@ -1,0 +1,46 @@
+"""`llmscale plan`: is a job ready for ten times the rows?"""
+
+from typing import Annotated, Any
+
+import typer
+
+from llmscale.cli import options
+from llmscale.cli.as_run import as_run, command_line
+from llmscale.cli.estimate import Scale
+
+
+@as_run("report")
+def plan(
+    flags: dict[str, Any],
+    scale: Scale = 10,
+    hours: Annotated[
+        float, typer.Option(metavar="H", help="How long the scaled job may take.")
+    ] = 8,
+    as_json: options.AsJson = False,
+) -> None:
+    """Answer the checklist of a job that is to grow: yes, no or unknown, and what to do.
+
+    Takes the flags of the run, and sends nothing. Exit code 1: a line that is required is a no.
+    """
+    from llmscale.cli.ending import job_ended
+
+    given = dict(flags)
+
+    def command(name: str, **other: Any) -> str:
+        return command_line(name, given, **other)
+
+    def work(settings: Any, _: Any) -> int:
+        from llmscale.assemble.plan import plan as plan_job
+
+        found = plan_job(settings, command, scale, hours)
+        if as_json:
+            import orjson
+
+            typer.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+        else:
+            from llmscale.plan_table import print_plan
+
+            print_plan(found)
+        return int(not found["ready"])
+
+    raise typer.Exit(job_ended(flags, work))

@@ -1,0 +1,67 @@
+"""Which rows of a job have an answer already, read from its files without touching them.
+
+For what is told of a job before it runs. The run itself has its journal, which writes.
+"""
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+from msgspec.structs import replace
+
+from llmscale.formats import is_answered, is_own_line
+from llmscale.job import manifest as manifests
+from llmscale.job.files import JobFiles
+from llmscale.job.job import Identity
+from llmscale.job.journal import lines_of
+from llmscale.job.manifest import Manifest
+
+
+def job_there(
+    files: JobFiles, identity: Identity, never_compared: Collection[str] = ()
+) -> Manifest | None:
+    """Return the manifest of the job that a run would resume, None where it would begin one.
+
+    `never_compared`: settings that `identity` does not tell. Raises for a damaged manifest.
+    """
+    found = manifests.load(files.manifest)
+    if found is None:
+        return None
+    inputs, settings, _ = identity
+    compared = {name: value for name, value in found.settings.items() if name not in never_compared}
+    if manifests.differences(replace(found, settings=compared), inputs, settings):
+        return None
+    if found.state == "finished" and not files.output.exists():
+        return None  # and with the output its answers are gone
+    return found
+
+
+def answered_rows(files: JobFiles, job: Manifest | None) -> bytearray:
+    """Return 1 for each row of the job that has an answer, by index; nothing without a job."""
+    if job is None:
+        return bytearray()
+    found = bytearray(job.rows)
+    if files.output.exists():
+        for index, line in enumerate(_objects(files.output)):
+            _note(found, index, line)
+    if job.state != "finished" and files.partial.exists():
+        for line in _objects(files.partial):
+            if is_own_line(line) and isinstance(line["index"], int):
+                _note(found, line["index"], line)
+    return found
+
+
+def _note(found: bytearray, index: int, line: dict[str, Any]) -> None:
+    if 0 <= index < len(found) and line and is_answered(line):
+        found[index] = 1
+
+
+def _objects(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the object of each line, an empty one for a line that is torn or damaged."""
+    for _, raw in lines_of(path):
+        try:
+            line = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            line = None
+        yield line if isinstance(line, dict) else {}

@@ -1,0 +1,124 @@
+"""How often the bounds of an estimate hold: many samples of a job whose bill is known.
+
+A pure function: no row is sent, the answers of a sample are worked out. What is drawn and what is
+told is drawn and told by the code of the product.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from statistics import median
+
+import numpy as np
+
+from llmscale.assemble.census import Census, Columns, extent
+from llmscale.assemble.figures import Rates
+from llmscale.assemble.from_sample import FromSample
+from llmscale.forecast.kept import Observation, Sample
+from llmscale.forecast.strata import Strata, allotted, drawn
+from llmscale.records import Request, Usage
+from llmscale.tokens import characters
+from tests.benchmarks.estimate_jobs import JOBS, Job
+from tests.servers.chat import prompt_tokens
+from tests.servers.lengthy import answer_tokens
+
+ROWS = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """How often the bounds held, and how far the estimates were off."""
+
+    share: float
+    too_low: float  # share of draws whose upper bound was below the bill
+    error: float  # median, as a share of the bill
+    width: float  # median, as a share of the bill
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A job of which everything is known."""
+
+    job: Job
+    census: Census
+    columns: Columns
+    usages: list[Usage]
+    costs_usd: np.ndarray[tuple[int], np.dtype[np.float64]]
+
+
+def coverage(name: str, sample: int, draws: int) -> Held:
+    """Draw so many samples of a job and hold each estimate against the bill of the other rows."""
+    known = _known(name)
+    held, too_low, errors, widths = 0, 0, [], []
+    for number in range(draws):
+        indexes = _drawn(known, sample, number)
+        usd = _estimated(known, indexes).figures(extent(known.columns, None)).usd
+        bill_usd = float(known.costs_usd.sum() - known.costs_usd[indexes].sum())
+        assert usd.estimate is not None
+        assert usd.low is not None
+        assert usd.high is not None
+        held += bool(usd.low <= bill_usd <= usd.high)
+        too_low += bool(usd.high < bill_usd)
+        errors.append(abs(usd.estimate / bill_usd - 1))
+        widths.append((usd.high - usd.low) / bill_usd)
+    return Held(held / draws, too_low / draws, median(errors), median(widths))
+
+
+@cache
+def _known(name: str) -> Known:
+    job = next(job for job in JOBS if job.name == name)
+    rows = job.rows(ROWS)
+    messages = [[{"role": "user", "content": row["prompt"]}] for row in rows]
+    numbers = {f"openai/{m.name}": number for number, m in enumerate(job.models)}
+    census = Census(lambda _: None)
+    census.models = list(numbers)
+    every, none = np.ones(ROWS, np.bool_), np.zeros(ROWS, np.bool_)
+    sizes = [characters(Request(model="", messages=m)) for m in messages]
+    zeros = np.zeros(ROWS, np.uint32)
+    columns = Columns(
+        is_row=every,
+        answered=none,
+        stored=none,
+        first=every,  # here rows that repeat others are paid too: their answers are not kept
+        asked=every,
+        repeated=none,
+        models=np.array([numbers[row["model"]] for row in rows], np.uint32),
+        users=zeros,
+        sizes=np.array(sizes, np.uint32),
+        text_sizes=zeros,
+        most_input=zeros,
+        most_output=zeros,
+    )
+    usages = [
+        Usage(prompt_tokens(m), answer_tokens(row["model"].partition("/")[2], m, job.max_tokens))
+        for row, m in zip(rows, messages, strict=True)
+    ]
+    return Known(job, census, columns, usages, np.array([job.cost_usd(row) for row in rows]))
+
+
+def _drawn(known: Known, sample: int, number: int) -> list[int]:
+    columns = known.columns
+    of_models = np.bincount(columns.models, minlength=len(known.census.models))
+    strata = Strata(columns.models, columns.sizes, allotted(of_models, sample))
+    numbers = strata.of(columns.models, columns.sizes)
+    counts = allotted(np.bincount(numbers, minlength=strata.count), sample)
+    # as if the rows stood in another place of a longer input: other random numbers are theirs
+    indexes = np.arange(ROWS) + number * ROWS
+    return [int(i) - number * ROWS for i in drawn(numbers, indexes, counts, (number + 1) * ROWS)]
+
+
+def _estimated(known: Known, indexes: list[int]) -> FromSample:
+    observations = [
+        Observation(index=i, usage=known.usages[i], latency_s=1.0, kept=True) for i in indexes
+    ]
+    rates = {
+        f"openai/{m.name}": Rates(m.input_usd / 1e6, m.input_usd / 1e6, 0, m.output_usd / 1e6)
+        for m in known.job.models
+    }
+
+    def price(observation: Observation, model: str) -> float | None:
+        usage = observation.usage or Usage()
+        rate = rates[model]
+        return usage.input_tokens * rate.most_input + usage.output_tokens * rate.most_output
+
+    sample = Sample(observations=observations, overhead={}, paces={})
+    return FromSample(known.census, known.columns, sample, rates, price)
