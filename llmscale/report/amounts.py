@@ -52,6 +52,11 @@ def duration(value_s: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+def hours(value: float | None) -> str:
+    """Return hours with the units that a person would use."""
+    return "unknown" if value is None else duration(value * 3600)
+
+
 def span(value_s: float) -> str:
     """Return a time in few characters, for an axis: 250 ms, 3.2 s, 12 min, 5.5 h."""
     if not value_s:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from llmscale.report.amounts import dollars, seconds, share, tokens_of, usd
+from llmscale.report.amounts import dollars, hours, seconds, share, tokens_of, usd
 from llmscale.report.comparing import compare
 
 
@@ -19,6 +19,8 @@ def sections(report: dict[str, Any], baseline: dict[str, Any] | None = None) -> 
     """Return the tables that have something to say. `baseline`: the report of an earlier run."""
     made = [
         *_compared(report, baseline),
+        _estimate(report),
+        _alarms(report),
         _models(report),
         _endpoints(report),
         _waiting(report),
@@ -26,6 +28,7 @@ def sections(report: dict[str, Any], baseline: dict[str, Any] | None = None) -> 
         _failures("Failed calls", report["calls"]["failures"], report["calls"]["attempts"]),
         _users(report),
         _cache(report),
+        _documents(report),
         _held(report),
     ]
     return [_narrowed(section) for section in made if section.rows]
@@ -48,6 +51,46 @@ def _compared(report: dict[str, Any], baseline: dict[str, Any] | None) -> Iterat
         ratio = "-" if c.ratio is None else f"{c.ratio:.2f}x"
         rows.append([c.name, *c.said, ratio, words[c.is_better]])
     yield Section("Beside the baseline", ["", "baseline", "this run", "ratio", ""], rows)
+
+
+def _estimate(report: dict[str, Any]) -> Section:
+    """What was told of the job before it ran, and what it comes to by this run."""
+    estimate, rows = report["estimate"], []
+    for name, title, text in (("usd", "cost", usd), ("hours", "time", hours)):
+        if estimate is not None:
+            values = [estimate[key] for key in (name, f"{name}_low", f"{name}_high")]
+            projected = estimate[f"projected_{name}"]
+            drift = "outside" if name in estimate["drift"] else "within"
+            rows.append([title, *(text(v) for v in values), text(projected), drift])
+    columns = ["", "estimated", "at least", "at most", "comes to", "bounds"]
+    return Section("Beside the estimate", columns, rows)
+
+
+def _alarms(report: dict[str, Any]) -> Section:
+    rows = [
+        [
+            alarm["rule"],
+            "fails" if alarm["fails"] else "",
+            seconds(alarm["tripped_at_s"]),
+            _figure(alarm["value"]),
+            _figure(alarm["value_at_end"]),
+        ]
+        for alarm in report["alarms"]
+    ]
+    return Section("Alarms", ["rule", "exit code", "at s", "then", "at the end"], rows)
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.4g}"
+
+
+def _documents(report: dict[str, Any]) -> Section:
+    documents = report["documents"]
+    if documents is None:
+        return Section("Documents", [], [])
+    rows = [[name, f"{documents[name]:,}"] for name in ("files", "complete", "failed", "chunks")]
+    rows += [[f"left out: {reason}", f"{n:,}"] for reason, n in documents["skipped"].items()]
+    return Section("Documents", ["", "count"], rows)
 
 
 def _models(report: dict[str, Any]) -> Section:

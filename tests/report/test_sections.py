@@ -99,3 +99,33 @@ def test_beside_a_baseline_the_figures_of_both_come_first() -> None:
     first, *_ = sections(report, report)
     assert first.title == "Beside the baseline"
     assert ["rows", "5", "5", "1.00x"] in first.rows
+
+
+def test_the_estimate_stands_beside_what_the_run_comes_to() -> None:
+    report = built(mixed_stats(), 5)
+    assert "Beside the estimate" not in [s.title for s in sections(report)]
+    known = {"usd": 1.0, "usd_low": 0.5, "usd_high": None, "projected_usd": 2.0}
+    times = {"hours": 0.5, "hours_low": 0.25, "hours_high": 1.0, "projected_hours": 0.1}
+    report["estimate"] = {**known, **times, "drift": ["hours"]}
+    assert titled(sections(report), "Beside the estimate").rows == [
+        ["cost", "$1.0000", "$0.5000", "unknown", "$2.0000", "within"],
+        ["time", "30 min 0 s", "15 min 0 s", "1 h 0 min", "6 min 0 s", "outside"],
+    ]
+
+
+def test_rules_that_have_tripped_are_told_with_their_numbers() -> None:
+    report = built(mixed_stats(), 5)
+    known = {"decides": True, "fails": True, "value": 0.05, "value_at_end": 0.25}
+    report["alarms"] = [{"rule": "errors>1%", "tripped_at_s": 2.0, **known}]
+    assert titled(sections(report), "Alarms").rows == [
+        ["errors>1%", "fails", "2.000", "0.05", "0.25"]
+    ]
+
+
+def test_of_documents_is_told_what_was_read_and_what_was_left_out() -> None:
+    counts = {"files": 12, "failed": 1, "complete": 11, "chunks": 40}
+    report = built(mixed_stats(), 5)
+    report["documents"] = {**counts, "skipped": {"binary": 3}}
+    documents = titled(sections(report), "Documents")
+    assert documents.rows[0] == ["files", "12"]
+    assert documents.rows[-1] == ["left out: binary", "3"]
