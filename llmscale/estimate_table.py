@@ -61,10 +61,8 @@ def _sentences(found: dict[str, Any]) -> Iterator[str]:
     saved = found["saved"]
     if saved["cache"]["rows"]:
         cache = saved["cache"]
-        yield (
-            f"the cache saves {cache['rows']:,} calls, {cache['tokens']:,} tokens and "
-            f"{dollars(cache['usd'])}"
-        )
+        worth = "" if cache["usd"] is None else f", {dollars(cache['usd'])}"
+        yield f"the cache saves {cache['rows']:,} calls, {cache['tokens']:,} tokens{worth}"
     if saved["repeats"]["rows"]:
         repeats = saved["repeats"]
         worth = "" if repeats["usd"] is None else f", about {dollars(repeats['usd'])}"
@@ -75,6 +73,8 @@ def _sentences(found: dict[str, Any]) -> Iterator[str]:
             f"the price of {models} is not known, and so the dollars are not; set it in "
             "llmscale.toml: [[price]], model, input and output in dollars for a million tokens"
         )
+    elif found["sample"] and found["now"]["usd"]["low"] is None and not found["unanswered"]:
+        yield "answers of the sample report no tokens, and so the dollars are not known"
     if found["unbounded"] and found["method"] == "counts":
         yield f"what the rows take at most is not known; of one of them, {found['unbounded']}"
     if found["unanswered"]:

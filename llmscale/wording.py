@@ -41,7 +41,7 @@ def between(span: Mapping[str, float | None], show: Callable[[float], str]) -> s
         return "unknown" if best is None else show(best)
     if high is None:
         around = f"at least {show(low)}"
-    elif low == high:
+    elif show(low) == show(high):
         return show(high)
     else:
         around = f"{show(low)} to {show(high)}"

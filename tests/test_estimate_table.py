@@ -88,7 +88,7 @@ def test_savings_are_told(capsys: pytest.CaptureFixture[str]) -> None:
         "repeats": {"rows": 7, "tokens": 10, "usd": 0.125},
     }
     text = shown(capsys, saved=saved)
-    assert "the cache saves 20 calls, 4,000 tokens and $0.25" in text
+    assert "the cache saves 20 calls, 4,000 tokens, $0.25" in text
     assert "7 rows share the call of another, about $0.125" in text
 
 
@@ -96,6 +96,14 @@ def test_an_unknown_price_says_how_to_set_it(capsys: pytest.CaptureFixture[str])
     text = shown(capsys, unpriced=["openai/x"])
     assert "the price of openai/x is not known" in text
     assert "[[price]]" in text
+
+
+def test_dollars_that_are_not_known_for_want_of_tokens_say_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sample = {"rows": 5, "failed": 0, "attempts": 5, "cost_usd": None, "kept": 5}
+    text = shown(capsys, method="sample", sample=sample, now=part(usd=span(None)))
+    assert "report no tokens" in text
 
 
 def test_a_model_that_answered_nothing_is_named(capsys: pytest.CaptureFixture[str]) -> None:

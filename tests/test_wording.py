@@ -16,6 +16,7 @@ def span(estimate: float | None, low: float | None = None, high: float | None = 
     [
         (span(3.0, 2.0, 4.5), "$3.00 ($2.00 to $4.50)"),
         (span(3.0, 3.0, 3.0), "$3.00"),
+        (span(3.0, 2.999, 3.001), "$3.00"),
         (span(None, 2.0, 4.0), "$2.00 to $4.00"),
         (span(None, 2.0), "at least $2.00"),
         (span(3.0, 2.0), "$3.00 (at least $2.00)"),

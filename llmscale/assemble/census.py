@@ -34,18 +34,27 @@ _BAD, _OPEN, _STORED, _ANSWERED = range(4)
 Counts = NDArray[np.uint32]
 
 
-class Saved(NamedTuple):
+class Saved:
     """What rows with a stored answer do not cost."""
 
-    rows: int = 0
-    tokens: int = 0
-    usd: float = 0.0
+    def __init__(self) -> None:
+        self.rows = 0
+        self.tokens = 0
+        self._usd = 0.0
+        self._unpriced = 0
 
-    def plus(self, entry: Entry) -> "Saved":
+    @property
+    def known_usd(self) -> float | None:
+        """Dollars, None where the price of one of them is not known."""
+        return None if self._unpriced else round(self._usd, 9)
+
+    def add(self, entry: Entry) -> None:
         """Count one more."""
-        usage = entry.reply.usage
-        tokens = usage.input_tokens + usage.output_tokens
-        return Saved(self.rows + 1, self.tokens + tokens, self.usd + (entry.reply.cost_usd or 0.0))
+        usage, usd = entry.reply.usage, entry.reply.cost_usd
+        self.rows += 1
+        self.tokens += usage.input_tokens + usage.output_tokens
+        self._usd += usd or 0.0
+        self._unpriced += usd is None
 
 
 class Columns(NamedTuple):
@@ -130,7 +139,7 @@ class Census:
                     state = _ANSWERED
                 elif key in stored:
                     state = _STORED
-                    self.saved = self.saved.plus(stored[key])
+                    self.saved.add(stored[key])
             self._states.append(state)
             self._add(row, key)
 

@@ -3,8 +3,8 @@
 import math
 
 from llmscale.assemble.checks import Answer, Facts, Line
-from llmscale.assemble.figures import rates_of
 from llmscale.assemble.outlook import figure
+from llmscale.assemble.told import unpriced
 from llmscale.config import EndpointConfig
 from llmscale.forecast.span import Span
 from llmscale.providers import split_model
@@ -82,13 +82,9 @@ def cost(facts: Facts) -> Line:
     """Is it known what the scaled job costs?"""
     usd = facts.estimate.scaled.figures.usd
     question = f"Is it known what {facts.scale} costs?"
-    unpriced = [
-        model
-        for model in facts.seen.census.models
-        if rates_of(facts.seen.config, facts.seen.models, model) is None
-    ]
-    if unpriced:
-        evidence = f"the price of {', '.join(unpriced)} is not known; set it as a [[price]]"
+    models = unpriced(facts.seen, facts.estimate)
+    if models:
+        evidence = f"the price of {', '.join(models)} is not known; set it as a [[price]]"
         return Line("cost", question, "no", evidence)
     shown = between(figure(usd, 9), dollars)
     if usd.high is None:

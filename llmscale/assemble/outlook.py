@@ -1,7 +1,8 @@
-"""Dollars, tokens and hours of so many times the rows, and what binds them, as JSON.
+"""Dollars, tokens and hours of a run now or of so many times the rows, and what binds them.
 
-The hours of a sample: at the least as the faster of what may be found later, at the most as the
-slowest thing that binds, or as slow as the sample itself went, start and end included.
+Hours are those of the slowest thing that may bind, with the low, the best and the high figure of
+what it is held against. By counts alone there is only a least: how long calls take is not known. By
+a sample they are at the most those of its own pace, which has all the slowness of a start.
 """
 
 from collections.abc import Mapping

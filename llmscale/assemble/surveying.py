@@ -16,7 +16,7 @@ from llmscale.assemble.job_run import STDOUT
 from llmscale.assemble.models import Models
 from llmscale.config import CHANGES_ANSWERS, Config
 from llmscale.forecast.kept import KeptEstimate
-from llmscale.job.answered import answered_rows, job_there
+from llmscale.job.answered import answered, job_there
 from llmscale.job.files import JobFiles
 from llmscale.job.job import Identity
 from llmscale.job.manifest import Manifest
@@ -33,6 +33,7 @@ class Surveyed(NamedTuple):
     files: JobFiles
     identity: Identity
     job: Manifest | None  # that a run would resume
+    spent_usd: float  # by its runs until now
     census: Census
     columns: Columns
     kept: KeptEstimate | None  # an earlier estimate of this job
@@ -52,7 +53,8 @@ def surveyed(config: Config) -> Iterator[Surveyed]:
         survey(sources, config.limit)
         identity = identity_of(config, sources, names)
         job = job_there(files, identity, NEVER_COMPARED) if keeps else None
-        census = taken(config, models, sources, answered_rows(files, job))
+        done = answered(files, job)
+        census = taken(config, models, sources, done.rows)
         yield Surveyed(
             config=config,
             models=models,
@@ -60,6 +62,7 @@ def surveyed(config: Config) -> Iterator[Surveyed]:
             files=files,
             identity=identity,
             job=job,
+            spent_usd=done.spent_usd,
             census=census,
             columns=census.columns(shares=config.cache_mode == "on"),
             kept=kept_estimate(files, identity.inputs, identity.settings) if keeps else None,

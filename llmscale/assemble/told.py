@@ -29,17 +29,18 @@ def told(seen: Surveyed, found: Estimate, calls: Calls) -> dict[str, Any]:
         "saved": _saved(seen, found),
         "max_cost": _max_cost(seen, found),
         "models": _models(seen, found),
-        "unpriced": unpriced(seen),
+        "unpriced": unpriced(seen, found),
         "unanswered": [] if found.sample is None else unanswered(seen, found.sample),
         "unbounded": seen.census.unbounded,
         "sample": None if found.sample is None else _sample(found.sample, calls),
     }
 
 
-def unpriced(seen: Surveyed) -> list[str]:
-    """Return the models that rows ask for and whose price is not known."""
-    models = seen.census.models
-    return sorted(m for m in models if rates_of(seen.config, seen.models, m) is None)
+def unpriced(seen: Surveyed, found: Estimate) -> list[str]:
+    """Return the models whose dollars are not known because their price is not."""
+    usd = found.scaled.figures.usd_of_models
+    unknown = [model for model in seen.census.models if usd[model].low is None]
+    return sorted(m for m in unknown if rates_of(seen.config, seen.models, m) is None)
 
 
 def unanswered(seen: Surveyed, sample: Sample) -> list[str]:
@@ -70,7 +71,7 @@ def _saved(seen: Surveyed, found: Estimate) -> dict[str, Any]:
     counted = (figures.input_tokens.estimate or 0.0) + (figures.output_tokens.estimate or 0.0)
     usd = figures.usd.estimate
     return {
-        "cache": {"rows": stored.rows, "tokens": stored.tokens, "usd": round(stored.usd, 9)},
+        "cache": {"rows": stored.rows, "tokens": stored.tokens, "usd": stored.known_usd},
         "repeats": {
             "rows": repeated,
             "tokens": None if times is None else round(counted * times),
@@ -84,9 +85,7 @@ def _max_cost(seen: Surveyed, found: Estimate) -> dict[str, Any] | None:
     cap_usd = seen.config.max_cost
     if cap_usd is None:
         return None
-    job = seen.job
-    used_usd = 0.0 if job is None else job.spend.cost_usd + job.unseen_usd
-    left_usd = max(0.0, cap_usd - used_usd)
+    left_usd = max(0.0, cap_usd - seen.spent_usd)
     usd = found.now.figures.usd
     covers = None
     if usd.high is not None and usd.high <= left_usd:

@@ -5,7 +5,7 @@ For what is told of a job before it runs. The run itself has its journal, which 
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from msgspec.structs import replace
@@ -37,19 +37,27 @@ def job_there(
     return found
 
 
-def answered_rows(files: JobFiles, job: Manifest | None) -> bytearray:
-    """Return 1 for each row of the job that has an answer, by index; nothing without a job."""
+class Answered(NamedTuple):
+    """How far a job is."""
+
+    rows: bytearray  # 1 for each that has an answer, by index
+    spent_usd: float  # by all its runs, with what calls may have cost whose end nobody saw
+
+
+def answered(files: JobFiles, job: Manifest | None) -> Answered:
+    """Return which rows of a job have an answer, and what it has cost; nothing without a job."""
     if job is None:
-        return bytearray()
-    found = bytearray(job.rows)
+        return Answered(bytearray(), 0.0)
+    rows, spent_usd = bytearray(job.rows), job.spend.cost_usd + job.unseen_usd
     if files.output.exists():
         for index, line in enumerate(_objects(files.output)):
-            _note(found, index, line)
+            _note(rows, index, line)
     if job.state != "finished" and files.partial.exists():
         for line in _objects(files.partial):
             if is_own_line(line) and isinstance(line["index"], int):
-                _note(found, line["index"], line)
-    return found
+                _note(rows, line["index"], line)
+                spent_usd += line["cost_usd"] or 0.0
+    return Answered(rows, spent_usd)
 
 
 def _note(found: bytearray, index: int, line: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ from llmscale.job import manifest as manifests
 from llmscale.job.files import JobFiles
 from llmscale.job.lock import JobLock
 from llmscale.stats import Stats
+from tests.assemble import config_here
 from tests.cache import sql
 from tests.cli.tool import write_rows
 
@@ -44,13 +45,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def config(**settings: Any) -> Config:
-    usual: dict[str, Any] = {
-        "inputs": ("in.jsonl",),
-        "model": "sim/a",
-        "cache_dir": "cache",
-        "quiet": True,
-    }
-    return Config(**(usual | {"price": PRICE} | settings))
+    return config_here(**({"price": PRICE} | settings))
 
 
 def told(sample: int | None = None, scale: float = 10, **settings: Any) -> Told:
@@ -330,6 +325,16 @@ def test_of_a_cap_what_the_job_has_spent_is_gone(job: Path) -> None:
     run(config(limit=50))
     spent_usd = report()["job"]["spend"]["cost_usd"]
     assert told(max_cost=100.0)["max_cost"]["left_usd"] == pytest.approx(100 - spent_usd)
+
+
+def test_of_a_cap_what_a_run_has_spent_that_is_not_finished_is_gone(job: Path) -> None:
+    with pytest.raises(BudgetReached):
+        run(config(max_cost=5.0, max_tokens=100))
+    spent_usd = report()["job"]["spend"]["cost_usd"]
+    assert 0 < spent_usd < 5
+    found = told(max_cost=50.0, max_tokens=100)
+    assert found["max_cost"]["left_usd"] == pytest.approx(50 - spent_usd)
+    assert found["rows"]["answered"] == report()["rows"]["answered"]
 
 
 def test_what_binds_is_told_now_and_scaled(job: Path) -> None:

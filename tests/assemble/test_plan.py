@@ -12,6 +12,7 @@ from llmscale.assemble.plan import plan
 from llmscale.assemble.run import run
 from llmscale.cli.as_run import command_line
 from llmscale.config import Config, EndpointConfig, PriceConfig, UserLimit
+from tests.assemble import config_here
 from tests.cli.tool import write_rows
 
 Told = dict[str, Any]
@@ -40,13 +41,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def config(**settings: Any) -> Config:
-    usual: dict[str, Any] = {
-        "inputs": ("in.jsonl",),
-        "model": "sim/a",
-        "cache_dir": "cache",
-        "quiet": True,
-    }
-    return Config(**(usual | {"price": PRICE} | settings))
+    return config_here(**({"price": PRICE} | settings))
 
 
 def command(name: str, **flags: Any) -> str:
