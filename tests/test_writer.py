@@ -6,10 +6,12 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
 
+from llmscale import writer
 from llmscale.errors import Interrupted, JobError, StorageError
 from llmscale.records import Outcome
 from llmscale.stats import Stats
@@ -349,3 +351,31 @@ async def test_after_an_error_what_is_left_is_tried_all_the_same() -> None:
     case.sink.failing = None
     case.writer.write_rest()
     assert case.sink.writes == [[1]]
+
+
+class SlowSink(Sink):
+    """A sink whose writes take a while, part of it work of this thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now_s = self.worked_s = 0.0
+
+    def put(self, outcomes: Sequence[Outcome]) -> None:
+        self.now_s += 1.0
+        self.worked_s += 0.25
+        super().put(outcomes)
+
+
+@pytest.mark.parametrize("failing", [None, StorageError("full")])
+async def test_how_long_writes_held_everything_up_is_without_what_they_worked(
+    failing: Exception | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case, slow = Case(), SlowSink()
+    slow.failing = failing
+    clocks = SimpleNamespace(monotonic=lambda: slow.now_s, thread_time=lambda: slow.worked_s)
+    monkeypatch.setattr(writer, "time", clocks)
+    case.writer = Writer(slow, case.stats)
+    assert case.writer.stood_still_s == 0
+    case.put(0)
+    await turn()
+    assert case.writer.stood_still_s == 0.75
