@@ -200,6 +200,7 @@ def _open(config: Config, models: Models, endpoint: EndpointConfig, task: Task) 
         weight=endpoint.weight,
         window=_window(config, endpoint, capacity),
         full_at=default_capacity(endpoint.model, task),
+        follows_width=endpoint.capacity is None,
     )
 
 

@@ -190,6 +190,13 @@ def test_the_capacity_of_all_is_known_where_each_has_its_own(
     assert opened(*endpoints, concurrency=32).capacity == capacity
 
 
+def test_an_endpoint_without_a_capacity_of_its_own_has_places_for_all_rows_in_flight() -> None:
+    for config, by in ((of_sim(), "width"), (of_sim(capacity=64), "capacity")):
+        one = only(config)
+        one.in_flight = 64
+        assert one.no_place_by() == by
+
+
 def test_a_model_in_this_process_is_full_with_the_calls_that_suit_it() -> None:
     local = EndpointConfig(model="local/wordllama")
     config = Config(endpoint=(local, of_sim()), model="local/wordllama", cache_mode="off")

@@ -23,11 +23,10 @@ def endpoint(
     weight: float = 1.0,
     window: Window | None = None,
     quota: Quota | None = None,
-    full_at: int | None = None,
+    **more: Any,
 ) -> Endpoint:
-    free = Prices(is_listed=False)
-    how: Any = {"weight": weight, "window": window, "full_at": full_at}
-    return Endpoint("a", Unasked(quota), capacity, free, limits, **how)
+    how: Any = {"weight": weight, "window": window, **more}
+    return Endpoint("a", Unasked(quota), capacity, Prices(is_listed=False), limits, **how)
 
 
 def failed(
@@ -246,6 +245,7 @@ async def test_of_an_endpoint_without_limits_only_rests_and_paces_hold() -> None
     [
         (10, {}, "capacity"),
         (10, {"window": Window(10)}, "capacity"),
+        (10, {"follows_width": True}, "width"),
         (8, {"window": Window(64, follows_latency=True)}, "ramp"),
         (10, {"full_at": 10}, "local"),
         (10, {"full_at": 20}, "capacity"),

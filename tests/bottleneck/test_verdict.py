@@ -88,7 +88,7 @@ def test_flags_and_settings_that_an_advice_names_are_there() -> None:
         ("width", Settings(32, 32), "capacity of the [[endpoint]]"),
         ("capacity", Settings(64, 16), "capacity of the [[endpoint]]"),
         ("capacity", Settings(32, 48), "capacity of the [[endpoint]]"),
-        ("capacity", Settings(4), "--concurrency 8: 4 were"),
+        ("capacity", Settings(72), "capacity of the [[endpoint]]"),
         ("ramp", Settings(64), "--no-adaptive"),
     ],
 )
