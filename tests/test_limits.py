@@ -610,3 +610,45 @@ async def test_a_limit_that_was_lowered_is_raised_again_up_to_what_is_set() -> N
             await asyncio.sleep(limits.wait_s(0))
             limits.take(0)
         assert now_s() - began_s == pytest.approx(60, abs=2)
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(
+    ("limits", "taken", "tokens", "by"),
+    [
+        ({"requests_per_min": 60, "tokens_per_min": 6_000}, 60, 0, "rpm"),
+        ({"requests_per_min": 60, "tokens_per_min": 6_000}, 3_000, 3_500, "tpm"),
+        ({"requests_per_min": 60, "requests_per_day": 1}, 0, 0, "rpd"),
+        ({"requests_per_min": 60, "tokens_per_day": 100}, 60, 50, "tpd"),
+        ({"requests_per_day": 1, "tokens_per_min": 600}, 500, 600, "rpd"),
+    ],
+)
+async def test_the_limit_is_named_that_a_call_waits_for_longest(
+    limits: dict[str, float], taken: int, tokens: int, by: str
+) -> None:
+    both = {"requests_per_min": None, "tokens_per_min": None, **limits}
+    of_it: Any = both
+    one = Limits(**of_it)
+    one.take(taken)
+    held_by, wait_s = one.held_by(tokens)
+    assert held_by == by
+    assert wait_s == pytest.approx(one.wait_s(tokens), abs=1)
+    assert wait_s > 0
+
+
+@pytest.mark.looptime
+async def test_a_limit_is_the_providers_where_it_tells_no_more_than_is_set() -> None:
+    for set_rpm, told_rpm, by in ((60, 30, "told_rpm"), (60, 60, "told_rpm"), (60, 90, "rpm")):
+        one = Limits(set_rpm, None)
+        one.learn(Quota(requests_per_min=told_rpm))
+        one.take(0)
+        assert one.held_by(0)[0] == by
+    one = Limits(None, 600)
+    one.learn(Quota(tokens_per_min=300.0))
+    one.take(200)
+    assert one.held_by(200)[0] == "told_tpm"
+
+
+@pytest.mark.looptime
+async def test_where_nothing_is_limited_nothing_is_waited_for() -> None:
+    assert Limits(None, None).held_by(1_000)[1] == 0

@@ -471,3 +471,58 @@ async def test_rows_that_were_answered_are_written_when_an_error_stops_the_job()
     assert set(case.sink.order) >= set(range(8))
     assert set(case.sink.order).isdisjoint({9})
     assert case.stats.done == len(case.sink.order) == len(set(case.sink.order))
+
+
+# --- what the workers are at, for who looks
+
+
+def seen(case: Case) -> tuple[int, int, int, bool]:
+    pipeline = case.pipeline
+    waiting = pipeline.waiting_for_rows, pipeline.waiting_for_room
+    return pipeline.workers, *waiting, pipeline.has_ended
+
+
+@pytest.mark.looptime
+async def test_workers_that_have_a_row_wait_for_nothing_and_end_with_the_input() -> None:
+    case = Case(blocks_of(10), lambda index: 1.0 + index % 4, width=4)
+    running = asyncio.create_task(case.run())
+    await asyncio.sleep(0.5)
+    assert seen(case) == (4, 0, 0, False)
+    await asyncio.sleep(4.6)
+    assert seen(case)[3]
+    assert 0 < seen(case)[0] < 4, "the others are at their last rows"
+    await running
+    assert seen(case) == (0, 0, 0, True)
+
+
+@pytest.mark.looptime
+async def test_workers_without_a_row_wait_for_rows_and_are_no_more_when_cancelled() -> None:
+    go_on = asyncio.Event()
+
+    class Slow(InOrder):
+        async def next(self) -> Row | None:
+            await go_on.wait()
+            return await super().next()
+
+    case = Case([])
+    writer = Writer(case.sink, case.stats)
+    case.pipeline = Pipeline(Slow(iter(blocks_of(2))), case.asked, case.sink, writer, 4)
+    running = asyncio.create_task(case.run())
+    await asyncio.sleep(0.5)
+    assert seen(case) == (4, 4, 0, False)
+    go_on.set()
+    await asyncio.sleep(0.5)
+    assert seen(case) == (2, 0, 0, True)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert seen(case) == (0, 0, 0, True)
+
+
+@pytest.mark.looptime
+async def test_workers_that_are_ahead_of_the_store_wait_for_room() -> None:
+    case = Case(blocks_of(20), width=3, when_safe=SafeAfter(30.0), max_unstored=6)
+    running = asyncio.create_task(case.run())
+    await asyncio.sleep(10)
+    assert seen(case) == (3, 0, 3, False)
+    await running
+    assert seen(case) == (0, 0, 0, True)

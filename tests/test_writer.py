@@ -6,10 +6,12 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
 
+from llmscale import writer
 from llmscale.errors import Interrupted, JobError, StorageError
 from llmscale.records import Outcome
 from llmscale.stats import Stats
@@ -296,3 +298,31 @@ async def test_a_rest_that_can_not_be_written_raises_nothing_over_what_ended_the
     case.sink.failing = error
     case.writer.write_rest()
     assert case.stats.done == 0
+
+
+class SlowSink(Sink):
+    """A sink whose writes take a while, part of it work of this thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now_s = self.worked_s = 0.0
+
+    def put(self, outcomes: Sequence[Outcome]) -> None:
+        self.now_s += 1.0
+        self.worked_s += 0.25
+        super().put(outcomes)
+
+
+@pytest.mark.parametrize("failing", [None, StorageError("full")])
+async def test_how_long_writes_held_everything_up_is_without_what_they_worked(
+    failing: Exception | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case, slow = Case(), SlowSink()
+    slow.failing = failing
+    clocks = SimpleNamespace(monotonic=lambda: slow.now_s, thread_time=lambda: slow.worked_s)
+    monkeypatch.setattr(writer, "time", clocks)
+    case.writer = Writer(slow, case.stats)
+    assert case.writer.stood_still_s == 0
+    case.put(0)
+    await turn()
+    assert case.writer.stood_still_s == 0.75

@@ -230,6 +230,7 @@ def _open(
         weight=endpoint.weight,
         window=_window(config, endpoint, capacity),
         full_at=default_capacity(endpoint.model, task),
+        follows_width=endpoint.capacity is None,
     )
 
 

@@ -37,8 +37,12 @@ class Endpoint:
         weight: float = 1.0,
         window: Window | None = None,
         full_at: int | None = None,
+        follows_width: bool = False,
     ) -> None:
-        """`window` None: always `capacity`. `full_at`: calls from which on more are of no use."""
+        """`window` None: always `capacity`. `full_at`: calls from which on more are of no use.
+
+        `follows_width`: the capacity is what the rows in flight are.
+        """
         self.name = name
         self.provider = provider
         self.capacity = capacity
@@ -47,6 +51,7 @@ class Endpoint:
         self.weight = weight
         self.window = window
         self._full_at = full_at  # None: not known
+        self._full_by: Cause = "width" if follows_width else "capacity"
         self.health = Health()
         self.pace = Pace(capacity)
         self.rate = LearnedRate()
@@ -109,7 +114,7 @@ class Endpoint:
         if self.is_full:
             return "local"
         if self.window is None or self.in_flight >= self.capacity:
-            return "capacity"
+            return self._full_by
         return "saturated" if self.window.has_settled else "ramp"
 
     def is_free(self, now_s: float, tokens: int = 0) -> bool:

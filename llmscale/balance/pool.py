@@ -200,7 +200,7 @@ class Pool:
     def _no_place(self) -> Cause:
         """Tell why no endpoint has a place: of several reasons, the one that is easiest to mend."""
         held = {e.no_place_by() for e in self._endpoints}
-        order: tuple[Cause, ...] = ("capacity", "ramp", "saturated", "local", "failing")
+        order: tuple[Cause, ...] = ("width", "capacity", "ramp", "saturated", "local", "failing")
         return next(by for by in order if by in held)
 
     def _first(self) -> _Turn | None:

@@ -71,7 +71,7 @@ _TOLD: dict[Cause, _Told] = {
         "an endpoint was tried with fewer calls than it may have",
         "--no-adaptive: as many calls as are allowed are in flight from the start",
     ),
-    "last": _Told(f"{_FOR_THE_MODEL}, with all rows in flight", "--model: a faster one"),
+    "last": _Told(_FOR_THE_MODEL, "--model: a faster one"),
     "saturated": _Told(
         f"{_FOR_THE_MODEL}, and more in flight would not have been answered sooner",
         "[[endpoint]]: add a server, or name a faster --model",
@@ -149,18 +149,9 @@ def _cause(main: Bound, causes_s: Mapping[Cause, float], settings: Settings) -> 
     """Return what most of the time of a bound went into."""
     causes = [cause for cause in _TOLD if BOUND_OF[cause] == main]
     cause = max(causes, key=lambda c: causes_s.get(c, 0.0))
-    if cause == "width" and _follows_capacity(settings):
-        return "capacity"
-    if cause == "capacity" and settings.capacity is None:
-        return "width"
-    return cause
-
-
-def _follows_capacity(settings: Settings) -> bool:
-    """Tell whether a higher --concurrency would find no place."""
-    if settings.capacity is None or settings.width is None:
-        return False
-    return settings.capacity <= settings.width
+    if cause != "width" or settings.capacity is None or settings.width is None:
+        return cause
+    return "capacity" if settings.capacity <= settings.width else "width"  # where there is room
 
 
 def _advice(told: _Told, settings: Settings) -> str | None:

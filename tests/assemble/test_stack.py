@@ -160,3 +160,53 @@ async def test_a_fallback_is_in_the_stack_where_one_is_set() -> None:
     without = Config(endpoint=(nobody, of_sim()), cache_mode="off", max_attempts=1)
     with pytest.raises(CallFailed):
         await answer(without, request)
+
+
+def test_calls_and_rows_in_flight_are_as_many_as_are_asked_for_or_as_the_endpoints_take() -> None:
+    pair = of_sim(capacity=7), own_server(capacity=9)
+    for settings, calls in (({}, 16), ({"concurrency": 5}, 5)):
+        config = Config(endpoint=pair, cache_mode="off", **settings)  # type: ignore[arg-type]
+        there = open_all(config, Models(config))
+        assert there.calls(config) == there.width(config) == calls
+
+
+def test_while_lots_are_in_flight_one_more_gathers() -> None:
+    config = Config(embed_model="sim/a", model="sim/a", concurrency=4, cache_mode="off")
+    there = open_all(config, Models(config), "embedding")
+    assert (there.calls(config), there.width(config)) == (4, 5 * config.embed_batch_size)
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "capacity"),
+    [
+        ((of_sim(capacity=7), own_server(capacity=9)), 16),
+        ((of_sim(capacity=7), own_server()), None),
+        ((of_sim(),), None),
+    ],
+)
+def test_the_capacity_of_all_is_known_where_each_has_its_own(
+    endpoints: tuple[EndpointConfig, ...], capacity: int | None
+) -> None:
+    assert opened(*endpoints, concurrency=32).capacity == capacity
+
+
+def test_an_endpoint_without_a_capacity_of_its_own_has_places_for_all_rows_in_flight() -> None:
+    for config, by in ((of_sim(), "width"), (of_sim(capacity=64), "capacity")):
+        one = only(config)
+        one.in_flight = 64
+        assert one.no_place_by() == by
+
+
+def test_a_model_in_this_process_is_full_with_the_calls_that_suit_it() -> None:
+    local = EndpointConfig(model="local/wordllama")
+    config = Config(endpoint=(local, of_sim()), model="local/wordllama", cache_mode="off")
+    there = open_all(config, Models(config), "embedding")
+    assert there.is_in_process
+    (one,) = there.endpoints.values()
+    assert not one.is_full
+    one.in_flight = one.capacity
+    assert one.is_full
+    assert not opened(of_sim()).is_in_process
+    remote = only(of_sim())
+    remote.in_flight = 10_000
+    assert not remote.is_full

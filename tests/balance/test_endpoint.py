@@ -1,6 +1,7 @@
 """What is known of one endpoint, in one place: load, room, rests, paces, limits, latency."""
 
 import math
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,7 @@ from llmscale.balance.window import Window
 from llmscale.cost import Prices
 from llmscale.limits import Limits
 from llmscale.records import Failure, FailureKind, Quota
+from llmscale.stats import Cause
 from tests.balance import Unasked
 
 pytestmark = pytest.mark.looptime
@@ -21,10 +23,10 @@ def endpoint(
     weight: float = 1.0,
     window: Window | None = None,
     quota: Quota | None = None,
+    **more: Any,
 ) -> Endpoint:
-    return Endpoint(
-        "a", Unasked(quota), capacity, Prices(is_listed=False), limits, weight=weight, window=window
-    )
+    how: Any = {"weight": weight, "window": window, **more}
+    return Endpoint("a", Unasked(quota), capacity, Prices(is_listed=False), limits, **how)
 
 
 def failed(
@@ -192,3 +194,91 @@ async def test_its_limits_are_told_as_set_as_reported_and_as_learned() -> None:
     assert told["learned_rpm"] == pytest.approx(60, rel=0.06)
     del told["learned_rpm"]
     assert told == {"rpm": 600, "tpm": 10_000, "reported_rpm": None, "reported_tpm": 5_000}
+
+
+# --- what keeps a call from going out
+
+
+def refused_once(one: Endpoint) -> None:
+    """Teach it a pace of six calls a minute."""
+    for second in range(0, 60, 10):
+        one.rate.start(second)
+    one.rate.refused(50, 60)
+
+
+async def test_of_rest_pace_and_limit_the_one_that_lasts_longest_holds() -> None:
+    one = endpoint(100, limits=Limits(60, 60))
+    one.start(0, 30)
+    assert held_by(one, 0, 0) == "rpm", "a second, and for no tokens there is no wait"
+    assert held_by(one, 0, 30) == "tpm"
+    one.rests_until_s, one.rests_by = 10, "refused"
+    assert held_by(one, 0, 0) == "refused"
+    assert held_by(one, 0, 60) == "tpm", "half a minute, and more"
+    refused_once(one)
+    assert held_by(one, 60, 0) == "learned_rpm"
+    one.rests_until_s, one.rests_by = 3_600, "failing"
+    assert held_by(one, 60, 0) == "failing"
+
+
+def held_by(one: Endpoint, now_s: float, tokens: int) -> Cause:
+    """Return what holds a call; mypy would take the first answer for the only one."""
+    return one.held_by(now_s, tokens)
+
+
+async def test_the_pace_after_a_rest_is_held_by_what_the_rest_was_for() -> None:
+    one = endpoint(10)
+    one.rests_by = "refused"
+    one.pace.begin(10)
+    one.start(10.5, 0)
+    assert one.opens_in_s(10.5, 0) > 0
+    assert one.held_by(10.5, 0) == "refused"
+
+
+async def test_of_an_endpoint_without_limits_only_rests_and_paces_hold() -> None:
+    one = endpoint(10)
+    one.rests_until_s = 5
+    assert one.held_by(0, 0) == "failing"
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "settings", "by"),
+    [
+        (10, {}, "capacity"),
+        (10, {"window": Window(10)}, "capacity"),
+        (10, {"follows_width": True}, "width"),
+        (8, {"window": Window(64, follows_latency=True)}, "ramp"),
+        (10, {"full_at": 10}, "local"),
+        (10, {"full_at": 20}, "capacity"),
+    ],
+)
+async def test_why_there_is_no_place(in_flight: int, settings: Any, by: Cause) -> None:
+    one = endpoint(64 if by == "ramp" else 10, **settings)
+    one.in_flight = in_flight
+    assert not one.has_place()
+    assert one.no_place_by() == by
+
+
+async def test_a_window_that_was_cut_shows_what_the_endpoint_bears() -> None:
+    window = Window(10)
+    one = endpoint(10, window=window)
+    window.busy(0, 1)
+    one.in_flight = 7
+    assert one.no_place_by() == "saturated"
+
+
+async def test_one_that_is_probed_has_no_place_because_it_failed() -> None:
+    one = endpoint(10)
+    for _ in range(8):
+        one.fell_ill("timeout", 0, 1, has_alternatives=False)
+    one.in_flight = 1
+    assert not one.has_place()
+    assert one.no_place_by() == "failing"
+
+
+@pytest.mark.parametrize(("full_at", "is_full"), [(None, False), (5, False), (4, True), (3, True)])
+async def test_it_is_full_where_more_calls_are_known_to_be_of_no_use(
+    full_at: int | None, *, is_full: bool
+) -> None:
+    one = endpoint(10, full_at=full_at)
+    one.in_flight = 4
+    assert one.is_full == is_full

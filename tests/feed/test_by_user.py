@@ -290,3 +290,19 @@ async def test_reported_tokens_let_a_user_go_sooner_than_the_estimate() -> None:
     small = Workers(feed_of(rows, limit), end=lambda row: answered(row, Usage(15, 5)))
     large = Workers(feed_of(rows, limit), end=lambda row: answered(row, Usage(400, 400)))
     assert await small.run(6) < await large.run(6)
+
+
+@pytest.mark.looptime
+async def test_where_rows_are_here_their_users_are_waited_for_and_else_the_input() -> None:
+    feed = feed_of(rows_of_users(["a"] * 3), UserLimit(rpm=1))
+    assert feed.waits_for == "reading"
+    assert await feed.next() is not None
+    waiting = asyncio.create_task(feed.next())
+    await asyncio.sleep(1)
+    assert not waiting.done()
+    assert held_up_by(feed) == "users"
+    waiting.cancel()
+
+
+def held_up_by(feed: ByUser) -> str:
+    return feed.waits_for

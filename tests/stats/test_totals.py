@@ -1,7 +1,7 @@
 """Numbers that add: shards merge into the whole, quantiles hold their promise, nothing is 0/0."""
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import orjson
@@ -10,7 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmscale.records import Failure, FailureKind, Outcome, Reply, Request, Row, Usage
-from llmscale.stats import QUANTILES, Calls, Latency, Rows, Spend, Stats
+from llmscale.stats import (
+    BOUND_OF,
+    BOUNDS,
+    QUANTILES,
+    Calls,
+    Cause,
+    Latency,
+    Rows,
+    Spend,
+    Stats,
+)
 
 SECONDS = st.floats(min_value=0, max_value=10_000)
 KINDS: st.SearchStrategy[FailureKind] = st.sampled_from(["timeout", "rate_limited", "bad_response"])
@@ -269,3 +279,19 @@ def test_calls_are_told_apart_by_endpoint_and_by_model() -> None:
 
 def test_spends_add_field_by_field() -> None:
     assert Spend(1, 2, 3, 4.0, 5) + Spend(10, 20, 30, 40.0, 50) == Spend(11, 22, 33, 44.0, 55)
+
+
+def test_what_held_shards_back_adds_up_by_cause_and_by_bound() -> None:
+    one, other = Stats(), Stats()
+    one.causes_s.update({"rpm": 1.0, "told_rpm": 2.0, "width": 4.0})
+    other.causes_s.update({"rpm": 8.0, "writing": 16.0})
+    one.merge(other)
+    assert one.causes_s == {"rpm": 9.0, "told_rpm": 2.0, "width": 4.0, "writing": 16.0}
+    assert one.held_s() == {"requests": 11.0, "concurrency": 4.0, "disk": 16.0}
+    assert other.held_s() == {"requests": 8.0, "disk": 16.0}
+    assert Stats().held_s() == {}
+
+
+def test_every_cause_has_its_bound_and_every_bound_a_cause() -> None:
+    assert set(BOUND_OF) == set(get_args(Cause))
+    assert set(BOUND_OF.values()) == set(BOUNDS)
