@@ -42,7 +42,7 @@ class Prices:
         return (tokens_in * self.input_usd + COMPLETION_TOKENS * self.output_usd) / 1e6
 
 
-def p14(caps: int = 25, rows: int = 600, *, faults: str = "") -> Figure:
+def p14(caps: int = 25, rows: int = 400, *, faults: str = "") -> Figure:
     """Random caps and prices; each job is held to its cap, and then gets what it still lacks."""
     dice = Random(caps)
     shares = [_spent(dice, rows, faults) for _ in range(caps)]

@@ -105,8 +105,9 @@ def p08(rows: int = 2_000, *, flapping: bool = False, out_s: float = 6.0) -> Fig
 
 
 def _first_answer_s(calls: Sequence[LedgerCall], since_s: float) -> float:
-    """Return when the first call arrived that was answered after a moment."""
-    return min(call.arrived_s for call in calls if call.answered and call.arrived_s >= since_s)
+    """Return when the first call after a moment arrived that was answered; never: infinity."""
+    answered_s = (call.arrived_s for call in calls if call.answered)
+    return min((at_s for at_s in answered_s if at_s >= since_s), default=math.inf)
 
 
 def p09(rows: int = 5_000) -> Figure:

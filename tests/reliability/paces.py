@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from tests.benchmarks.jobs import write_prompts
 from tests.cli.mock_server import mock
@@ -115,5 +114,5 @@ def p03(
 
 CASES: dict[str, list[Callable[[], Figure]]] = {
     "P02": [p02_of_mock, p02],
-    "P03": [p03, partial(p03, latency_s=4.0)],
+    "P03": [p03],
 }

@@ -1,7 +1,7 @@
 """Servers that refuse for good: the whole job (P06), or a row for what it says (P07)."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from tests.reliability.against_servers import (
     to_servers,
     while_serving,
 )
-from tests.reliability.calls import LedgerCall, calls_in
+from tests.reliability.calls import calls_in
 from tests.reliability.figures import Figure
 from tests.servers.chat import ChatServer, Step
 
@@ -33,7 +33,10 @@ OF_THE_JOB = {
 
 
 def p06(what: str, rows: int = 2_000, width: int = 64) -> Figure:
-    """Refused at a fifth of the job; it stops, and goes on where it was when all is well again."""
+    """Refused at a fifth of the job; it stops, and goes on where it was when all is well again.
+
+    What was in flight then may be refused too, and nothing else is sent with that key.
+    """
 
     def decide(call: int, _prompt: str) -> Step | None:
         return OF_THE_JOB[what] if call > rows / 5 else None
@@ -49,24 +52,16 @@ def p06(what: str, rows: int = 2_000, width: int = 64) -> Figure:
         verdict = judge(folder / "out.jsonl", rows)
         paid = Counter(c.key for c in calls_in(folder / "ledger", folder / "then") if c.answered)
     bad = verdict.lost + verdict.wrong + verdict.duplicated + paid.total() - len(paid)
-    in_flight, after = _around_the_first_refusal(calls)
+    refused = sum(not call.answered for call in calls)
     codes = (ended.returncode, resumed.returncode)
-    met = bad == 0 and after <= in_flight and is_open and codes == (3, 0)
-    value = f"{after} after it, {in_flight} in flight; exit {codes[0]}, then {codes[1]}"
+    met = bad == 0 and refused <= width and is_open and codes == (3, 0)
+    value = f"{refused} refused, {width} in flight; exit {codes[0]}, then {codes[1]}"
     return Figure("P06", what, rows, bad, value, "<= in flight; 3, 0", met)
 
 
 def _ask(folder: Path, server: ChatServer, width: int) -> Run:
     to_servers(folder, [server.base_url])
     return run(folder, "--concurrency", width, OPENAI_API_KEY="sk-of-nobody")
-
-
-def _around_the_first_refusal(calls: Sequence[LedgerCall]) -> tuple[int, int]:
-    """Return the calls that were in flight at the first refusal, and those that came after it."""
-    refused_s = min(call.ended_s or 0.0 for call in calls if not call.answered)
-    after = sum(call.arrived_s > refused_s for call in calls)
-    ended = sum(call.ended_s is not None and call.ended_s < refused_s for call in calls)
-    return len(calls) - after - ended, after
 
 
 OF_A_ROW = (
