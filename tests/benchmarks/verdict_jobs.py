@@ -210,12 +210,21 @@ JOBS: Sequence[Job] = [
     ),
     Job(
         "all rows in flight from the start",
-        Simulation(32, {}, partial(Server, 30.0)),
+        Simulation(64, {}, partial(Server, 30.0)),
         "provider",
         all_of_it,
         "--model",
         {"server": partial(Server, 10.0)},
         unheeded=WIDER,
+    ),
+    Job(
+        "a server of one's own, 64 rows of 30 s",
+        Simulation(64, OWN, partial(Server, 30.0)),
+        "concurrency",
+        until_the_last(30.0),
+        "--no-adaptive",
+        {"settings": {"adaptive": False}},
+        unheeded={"settings": {"rpm": 60_000}},
     ),
     Job(
         "a model in this process",
