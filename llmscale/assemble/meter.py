@@ -113,7 +113,7 @@ class Meter:
             for_rows=pipeline.waiting_for_rows,
             for_room=pipeline.waiting_for_room,
             rows_wait_for=self._feed.waits_for,
-            has_ended=pipeline.has_ended,
+            has_ended=pipeline.has_ended or self._feed.has_ended,
             cpu=cpu,
             starved=starved,
         )

@@ -16,6 +16,11 @@ class Feed(Protocol):
         """What keeps the next row, where there is one to come."""
         ...
 
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether it is known that no further row will come."""
+        ...
+
     async def next(self) -> Row | None:
         """Return the next row that may be worked on, None at the end or after `stop`.
 

@@ -49,6 +49,11 @@ class ByUser:
         """What keeps the next row: the users whose rows are here, or the reading of more."""
         return "users" if self._queue else "reading"
 
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether it is known that no further row will come."""
+        return self._is_at_end
+
     async def next(self) -> Row | None:
         """Return a row of the next user who may go, None at the end or after `stop`."""
         row = self._pick()

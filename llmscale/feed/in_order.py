@@ -23,6 +23,11 @@ class InOrder:
         """What keeps the next row: it is being read."""
         return "reading"
 
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether it is known that no further row will come."""
+        return not self._rows and (self._ended or _is_end(self._ahead))
+
     async def next(self) -> Row | None:
         """Return the next row, None at the end."""
         while not self._rows and not self._ended:
@@ -52,3 +57,10 @@ class InOrder:
         reading = loop.run_in_executor(None, next, self._blocks, None)
         reading.add_done_callback(lambda _: self._arrival.set())
         return reading
+
+
+def _is_end(reading: asyncio.Future[list[Row] | None] | None) -> bool:
+    """Tell whether what was read is the end of the input."""
+    if reading is None or not reading.done() or reading.cancelled() or reading.exception():
+        return False
+    return reading.result() is None

@@ -51,7 +51,7 @@ class World:
         self.pipeline = SimpleNamespace(
             workers=4, waiting_for_rows=0, waiting_for_room=0, has_ended=False
         )
-        self.feed = SimpleNamespace(waits_for="reading")
+        self.feed = SimpleNamespace(waits_for="reading", has_ended=False)
         self.writer = SimpleNamespace(stood_still_s=0.0)
         self.balanced = SimpleNamespace(waiting_for_money=0, backing_off={})
         self.pools: list[Any] = []
@@ -137,6 +137,14 @@ async def test_when_all_is_over_the_rest_is_counted_as_what_was_found_last(world
 
     asyncio.get_running_loop().call_later(9.99999, end)
     assert set(await world.watched(10.0)) == {"width"}
+
+
+async def test_calls_after_the_last_row_are_told_apart_though_no_worker_has_asked_for_more(
+    world: World,
+) -> None:
+    world.one.in_flight = 4
+    world.feed.has_ended = True
+    assert set(await world.watched(10.0)) == {"last"}
 
 
 async def test_of_several_pools_and_of_money_each_has_the_part_of_its_calls(world: World) -> None:

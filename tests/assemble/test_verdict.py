@@ -7,9 +7,9 @@ import pytest
 
 from llmscale.stats import BOUNDS, Bound
 from tests.benchmarks import verdict_in_tool, verdict_jobs
+from tests.benchmarks.known_bottleneck import Job
 from tests.benchmarks.verdict import real, simulated
 from tests.benchmarks.verdict_in_tool import ToolJob
-from tests.benchmarks.verdict_jobs import Job
 
 
 def named(job: Job | ToolJob) -> str:

@@ -15,10 +15,10 @@ from typing import Any
 
 from llmscale.stats import Bound
 from tests.benchmarks import verdict_in_tool, verdict_jobs
+from tests.benchmarks.known_bottleneck import Job
 from tests.benchmarks.machine import print_machine
 from tests.benchmarks.simulated_run import simulate
 from tests.benchmarks.verdict_in_tool import ToolJob
-from tests.benchmarks.verdict_jobs import Job
 
 TOLERANCE = 0.05
 

@@ -306,3 +306,18 @@ async def test_where_rows_are_here_their_users_are_waited_for_and_else_the_input
 
 def held_up_by(feed: ByUser) -> str:
     return feed.waits_for
+
+
+async def test_the_end_is_known_when_the_last_row_is_taken_and_not_before() -> None:
+    feed = feed_of(rows_of_users(["a", "b"]), UserLimit(rpm=60))
+    assert not ended(feed)
+    await feed.next()
+    assert not ended(feed)
+    await feed.next()
+    await asyncio.sleep(0.01)
+    assert ended(feed)
+    assert await feed.next() is None
+
+
+def ended(feed: ByUser) -> bool:
+    return feed.has_ended
