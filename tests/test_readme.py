@@ -24,9 +24,9 @@ import pytest
 
 from llmscale import config, errors, exports, limits
 from llmscale.assemble import models
-from llmscale.assemble.checks_scaling import STAGES
-from llmscale.assemble.from_counts import MOST_CHARACTERS_PER_TOKEN
+from llmscale.assemble.estimating.from_counts import MOST_CHARACTERS_PER_TOKEN
 from llmscale.assemble.models import Models
+from llmscale.assemble.planning.scaling import STAGES
 from llmscale.balance import health, retry_budget, window
 from llmscale.cache.keys import KEY_FIELDS
 from llmscale.cli.ending import EXIT_INTERNAL

@@ -14,13 +14,13 @@ import numpy as np
 from msgspec.structs import replace
 
 from llmscale.assemble.drifting import compared, digests
-from llmscale.assemble.figures import Forecasts, rates_of
-from llmscale.assemble.from_counts import FromCounts
-from llmscale.assemble.from_sample import FromSample
+from llmscale.assemble.estimating.figures import Forecasts, rates_of
+from llmscale.assemble.estimating.from_counts import FromCounts
+from llmscale.assemble.estimating.from_sample import FromSample
+from llmscale.assemble.estimating.outlook import Estimate, outlook
+from llmscale.assemble.estimating.surveying import Surveyed, surveyed
+from llmscale.assemble.estimating.told import told
 from llmscale.assemble.money import prices_at
-from llmscale.assemble.outlook import Estimate, outlook
-from llmscale.assemble.surveying import Surveyed, surveyed
-from llmscale.assemble.told import told
 from llmscale.config import Config
 from llmscale.errors import ConfigError
 from llmscale.forecast.kept import KeptEstimate, Observation, Sample, encode
@@ -86,7 +86,7 @@ def _asked(seen: Surveyed, wanted: int, known: Sample | None) -> tuple[Sample | 
     indexes = _drawn(seen, wanted)
     if not indexes:
         return known, Calls()
-    from llmscale.assemble.sampling import ask  # with it comes the network stack
+    from llmscale.assemble.estimating.sampling import ask  # with it comes the network stack
 
     sample, stats = ask(seen.config, seen.models, seen.sources, indexes, str(seen.files.output))
     if sample.rows_per_s is None and known is not None:

@@ -7,11 +7,11 @@ Sends nothing, writes nothing, and asks nobody to tick a box.
 from collections.abc import Callable
 from typing import Any
 
-from llmscale.assemble import checks_before, checks_scaling
-from llmscale.assemble.baseline import baseline_of
-from llmscale.assemble.checks import Facts, Line
 from llmscale.assemble.estimate import SCALE, check_scale, estimated
-from llmscale.assemble.surveying import surveyed
+from llmscale.assemble.estimating.surveying import surveyed
+from llmscale.assemble.planning import before, scaling
+from llmscale.assemble.planning.baseline import baseline_of
+from llmscale.assemble.planning.checks import Facts, Line
 from llmscale.config import Config
 from llmscale.errors import ConfigError
 
@@ -32,8 +32,8 @@ def plan(
     with surveyed(config) as seen:
         sample = seen.kept.sample if seen.kept is not None else None
         facts = Facts(seen, estimated(seen, sample, scale), baseline_of(seen), hours, command)
-        before, scaling = checks_before.lines(facts), checks_scaling.lines(facts)
-    failed = [line.name for line in before if line.answer == "no"]
+        required, further = before.lines(facts), scaling.lines(facts)
+    failed = [line.name for line in required if line.answer == "no"]
     return {
         "inputs": [source.name for source in seen.sources],
         "output": str(seen.files.output) if seen.keeps else "-",
@@ -41,8 +41,8 @@ def plan(
         "hours": hours,
         "ready": not failed,
         "lines": [
-            *(_shown(line, required=True) for line in before),
-            *(_shown(line, required=False) for line in scaling),
+            *(_shown(line, required=True) for line in required),
+            *(_shown(line, required=False) for line in further),
         ],
     }
 

@@ -10,9 +10,9 @@ from statistics import median
 
 import numpy as np
 
-from llmscale.assemble.census import Census, Columns, extent
-from llmscale.assemble.figures import Rates
-from llmscale.assemble.from_sample import FromSample
+from llmscale.assemble.estimating.census import Census, Columns, extent
+from llmscale.assemble.estimating.figures import Rates
+from llmscale.assemble.estimating.from_sample import FromSample
 from llmscale.forecast.kept import Observation, Sample
 from llmscale.forecast.strata import Strata, allotted, drawn
 from llmscale.records import Request, Usage

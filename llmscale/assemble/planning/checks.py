@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from llmscale.assemble.baseline import Baseline
-from llmscale.assemble.outlook import Estimate
-from llmscale.assemble.surveying import Surveyed
+from llmscale.assemble.estimating.outlook import Estimate
+from llmscale.assemble.estimating.surveying import Surveyed
+from llmscale.assemble.planning.baseline import Baseline
 
 Answer = Literal["yes", "no", "unknown"]
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from llmscale.assemble.census import Census, Columns, taken
 from llmscale.assemble.drifting import NEVER_COMPARED, kept_estimate
+from llmscale.assemble.estimating.census import Census, Columns, taken
 from llmscale.assemble.inputs import files_of, identity_of, readable_twice
 from llmscale.assemble.job_run import STDOUT
 from llmscale.assemble.models import Models

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from llmscale.assemble.figures import need
-from llmscale.assemble.hours import (
+from llmscale.assemble.estimating.figures import need
+from llmscale.assemble.estimating.hours import (
     ROWS_PER_S,
     START_S,
     Pacing,

@@ -10,11 +10,18 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import asdict
 
-from llmscale.assemble.census import extent
-from llmscale.assemble.figures import Figures, Forecasts, needs_by
-from llmscale.assemble.hours import START_S, Pacing, Work, bounds_of, hours_at_pace, hours_of
+from llmscale.assemble.estimating.census import extent
+from llmscale.assemble.estimating.figures import Figures, Forecasts, needs_by
+from llmscale.assemble.estimating.hours import (
+    START_S,
+    Pacing,
+    Work,
+    bounds_of,
+    hours_at_pace,
+    hours_of,
+)
+from llmscale.assemble.estimating.surveying import Surveyed
 from llmscale.assemble.limits import Bound, Need
-from llmscale.assemble.surveying import Surveyed
 from llmscale.forecast.kept import Sample
 from llmscale.forecast.span import UNKNOWN, Span
 

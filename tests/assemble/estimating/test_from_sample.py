@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llmscale.assemble.census import Census, Columns, extent
-from llmscale.assemble.figures import Figures, Rates
-from llmscale.assemble.from_sample import FromSample
+from llmscale.assemble.estimating.census import Census, Columns, extent
+from llmscale.assemble.estimating.figures import Figures, Rates
+from llmscale.assemble.estimating.from_sample import FromSample
 from llmscale.forecast.kept import Observation, Overhead, Sample
 from llmscale.forecast.span import NOTHING, UNKNOWN, Span
 from llmscale.records import Usage
-from tests.assemble.test_from_counts import columns
+from tests.assemble.estimating.test_from_counts import columns
 
 RATES = Rates(1.0, 1.0, 2.0, 2.0)
 

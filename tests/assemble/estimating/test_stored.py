@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from llmscale.assemble.stored import stored_answers
+from llmscale.assemble.estimating.stored import stored_answers
 from llmscale.cache.keys import key_of
 from llmscale.config import Config
 from tests.cache import fill, flip_bytes, questions, sql

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from llmscale.assemble.census import UNBOUNDED, Census, Columns, extent
-from llmscale.assemble.figures import Figures, Rates
-from llmscale.assemble.from_counts import FromCounts
+from llmscale.assemble.estimating.census import UNBOUNDED, Census, Columns, extent
+from llmscale.assemble.estimating.figures import Figures, Rates
+from llmscale.assemble.estimating.from_counts import FromCounts
 from llmscale.forecast.span import NOTHING, Span
 from llmscale.tokens import OUTPUT_TOKENS
 

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from llmscale.assemble.estimating.stored import Lookup, stored_answers
 from llmscale.assemble.models import Models
 from llmscale.assemble.money import most_output_of
 from llmscale.assemble.run import row_parser
-from llmscale.assemble.stored import Lookup, stored_answers
 from llmscale.cache.entry import Entry
 from llmscale.cache.keys import key_of
 from llmscale.config import Config

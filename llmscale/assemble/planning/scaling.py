@@ -8,7 +8,7 @@ import shutil
 from contextlib import closing
 
 from llmscale.assemble.caching import folder_of, open_store
-from llmscale.assemble.checks import Answer, Facts, Line
+from llmscale.assemble.planning.checks import Answer, Facts, Line
 from llmscale.config import Config
 from llmscale.units import short_size, size_bytes
 from llmscale.wording import dollars

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from llmscale.assemble.surveying import Surveyed
+from llmscale.assemble.estimating.surveying import Surveyed
 from llmscale.report.building import SCHEMA_VERSION
 from llmscale.report.files import default_path
 

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from llmscale.assemble.census import Census, Columns, Extent
+from llmscale.assemble.estimating.census import Census, Columns, Extent
 from llmscale.assemble.limits import Need
 from llmscale.assemble.models import Models
 from llmscale.assemble.money import prices_at

@@ -2,9 +2,9 @@
 
 import math
 
-from llmscale.assemble.checks import Answer, Facts, Line
-from llmscale.assemble.outlook import figure
-from llmscale.assemble.told import unpriced
+from llmscale.assemble.estimating.outlook import figure
+from llmscale.assemble.estimating.told import unpriced
+from llmscale.assemble.planning.checks import Answer, Facts, Line
 from llmscale.config import EndpointConfig
 from llmscale.forecast.span import Span
 from llmscale.providers import split_model

@@ -7,7 +7,7 @@ import numpy as np
 import orjson
 import pytest
 
-from llmscale.assemble.census import UNBOUNDED, Census, Columns, extent, taken
+from llmscale.assemble.estimating.census import UNBOUNDED, Census, Columns, extent, taken
 from llmscale.assemble.models import Models
 from llmscale.cache.keys import key_of
 from llmscale.config import Config

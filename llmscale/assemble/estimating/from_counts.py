@@ -8,8 +8,8 @@ dollars in between.
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from llmscale.assemble.census import UNBOUNDED, Census, Columns, Counts, Extent
-from llmscale.assemble.figures import Figures, Rates, named, needs_by
+from llmscale.assemble.estimating.census import UNBOUNDED, Census, Columns, Counts, Extent
+from llmscale.assemble.estimating.figures import Figures, Rates, named, needs_by
 from llmscale.forecast.span import NOTHING, UNKNOWN, Span, together
 from llmscale.tokens import CHARACTERS_PER_TOKEN
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from llmscale.assemble.census import Census, Columns, Extent
-from llmscale.assemble.figures import Figures, Rates, need
+from llmscale.assemble.estimating.census import Census, Columns, Extent
+from llmscale.assemble.estimating.figures import Figures, Rates, need
 from llmscale.assemble.limits import Need
 from llmscale.forecast.kept import Observation, Overhead, Sample
 from llmscale.forecast.prediction import Part, predicted

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from llmscale.assemble.figures import rates_of
-from llmscale.assemble.outlook import Estimate, figure
-from llmscale.assemble.surveying import Surveyed
+from llmscale.assemble.estimating.figures import rates_of
+from llmscale.assemble.estimating.outlook import Estimate, figure
+from llmscale.assemble.estimating.surveying import Surveyed
 from llmscale.forecast.kept import Sample
 from llmscale.forecast.prediction import share
 from llmscale.stats import Calls, Latency

@@ -1,0 +1,1 @@
+"""What `llmscale plan` stands on: an earlier run, and a function for each line."""
