@@ -7,11 +7,10 @@ from llmscale.assemble.estimating.told import unpriced
 from llmscale.assemble.planning.checks import Answer, Facts, Line
 from llmscale.config import EndpointConfig
 from llmscale.forecast.span import Span
-from llmscale.providers import split_model
+from llmscale.providers import ON_THE_NETWORK, split_model
 from llmscale.units import per_minute
 from llmscale.wording import between, dollars, hours, in_words
 
-REMOTE = frozenset({"openai", "anthropic"})
 STAGE = 0.1  # of the rows, that are a baseline
 
 
@@ -155,7 +154,7 @@ def _held_by(facts: Facts, endpoint: EndpointConfig) -> str | None:
     ]
     if limits_set:
         return ", ".join(limits_set)
-    if split_model(endpoint.model)[0] not in REMOTE:
+    if split_model(endpoint.model)[0] not in ON_THE_NETWORK:
         return "in this process"
     label = facts.seen.models.label(endpoint)
     pace = facts.estimate.sample.paces.get(label) if facts.estimate.sample is not None else None
