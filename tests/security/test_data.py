@@ -136,9 +136,8 @@ async def test_rows_and_answers_above_their_caps_fail_alone(tmp_path: Path, show
     (tmp_path / "in.jsonl").write_bytes(b"\n".join([long_row, fine[0], deep, deeper, *fine[1:]]))
     packed = {"content-encoding": "gzip"}
     choices = b'{"choices": [{"message": {"content": "%s"}}]}'
-    bomb = gzip.compress(choices % (b" " * 65 * MB), 1)
     bombs = [
-        *(Step(status=status, headers=packed, body=bomb) for status in (200, 500)),
+        Step(headers=packed, body=gzip.compress(choices % (b" " * 65 * MB), 1)),
         Step(headers={"x-long": "x" * 100_000}),
         Step(headers={f"x-{n}": "x" for n in range(20_000)}),
         Step(body=b'{"a": ' * 129 + b"1" + b"}" * 129),
@@ -151,11 +150,11 @@ async def test_rows_and_answers_above_their_caps_fail_alone(tmp_path: Path, show
     errors = [row["error"] and row["error"]["type"] for row in read_rows(tmp_path / "o.jsonl")]
     assert [errors[n] for n in (0, 2, 3)] == ["bad_row"] * 3
     asked = [error for n, error in enumerate(errors) if n not in (0, 2, 3)]
-    assert asked.count(None) == 2
-    assert sorted(filter(None, asked)) == ["bad_response"] * 4 + ["connection"] * 2
-    taken = 11 - sum(error is not None for error in errors) - 2
+    assert asked.count(None) == 3
+    assert sorted(filter(None, asked)) == ["bad_response"] * 3 + ["connection"] * 2
+    taken = errors.count(None) - 3
     value = "each one failed row, its neighbours answered"
-    shows(Figure("security", "caps of rows and answers", 9, taken, value, "0", taken == 0))
+    shows(Figure("security", "caps of rows and answers", 8, taken, value, "0", taken == 0))
 
 
 def test_the_readme_tells_the_real_caps() -> None:
