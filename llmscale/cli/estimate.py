@@ -37,9 +37,9 @@ def estimate(
 
         found = estimate_job(settings, sample, scale)
         if as_json:
-            import orjson
+            from llmscale.logs import printable_json
 
-            typer.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+            typer.echo(printable_json(found))
         else:
             from llmscale.estimate_table import print_estimate
 

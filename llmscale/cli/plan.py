@@ -34,9 +34,9 @@ def plan(
 
         found = plan_job(settings, command, scale, hours)
         if as_json:
-            import orjson
+            from llmscale.logs import printable_json
 
-            typer.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+            typer.echo(printable_json(found))
         else:
             from llmscale.plan_table import print_plan
 

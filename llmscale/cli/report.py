@@ -54,9 +54,9 @@ def _report(output: Path, html: str | None, baseline: Path | None, *, as_json: b
         path = reporting.write_page(reports, output, Path(html) if html != BESIDE else None)
         typer.echo(f"report in {path}", err=True)
     if as_json:
-        import orjson
+        from llmscale.logs import printable_json
 
-        typer.echo(orjson.dumps(reporting.as_json(reports), option=orjson.OPT_INDENT_2).decode())
+        typer.echo(printable_json(reporting.as_json(reports)))
     elif html is None:
         from llmscale.report.terminal import print_report
 
