@@ -6,7 +6,9 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from tests.reliability.figures import shown, table
+from tests.reliability.figures import shown, shows, table
+
+__all__ = ["shows"]
 
 # timings are never judged: machines are shared and noisy
 settings.register_profile("llmscale", deadline=None)
