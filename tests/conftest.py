@@ -6,7 +6,10 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from tests.reliability.figures import shown, table
+from tests.reliability.figures import shown, shows, table
+from tests.reliability.not_built import NOT_BUILT
+
+__all__ = ["shows"]
 
 # timings are never judged: machines are shared and noisy
 settings.register_profile("llmscale", deadline=None)
@@ -29,3 +32,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("reliability")
         for line in table(figures):
             terminalreporter.line(line)
+        for case, reason in NOT_BUILT.items():
+            terminalreporter.line(f"{case:9}not built: {reason}")

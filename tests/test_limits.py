@@ -8,7 +8,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from llmscale.balance.endpoint import Endpoint
@@ -18,6 +18,8 @@ from llmscale.cost import Prices
 from llmscale.limits import DAY_S, Bucket, DayCap, Limits
 from llmscale.records import Quota
 from tests.balance import Unasked
+from tests.reliability.figures import Shows
+from tests.reliability.searching import searched
 from tests.virtual_time import most_in_a_minute, now_s, virtually
 
 Grants = list[tuple[float, float]]  # when, in seconds, and how much
@@ -93,19 +95,22 @@ def tokens_of_any_minute(
 
 
 @pytest.mark.parametrize("examples", EXAMPLES)
-def test_requests_are_never_above_the_limit_in_any_minute(examples: int) -> None:
+def test_requests_are_never_above_the_limit_in_any_minute(examples: int, shows: Shows) -> None:
     arrivals = st.lists(st.tuples(GAPS_S, PATIENCE_S), max_size=100)
-    search = given(LIMITS, arrivals, POLLS_S)(requests_of_any_minute)
-    settings(max_examples=examples)(search)()
+    args = (LIMITS, arrivals, POLLS_S)
+    shows(searched("K02", "requests of any minute", examples, requests_of_any_minute, *args))
 
 
 @pytest.mark.parametrize("largest", [0.05, 1.0], ids=["up to 5 %", "up to all"])
 @pytest.mark.parametrize("examples", EXAMPLES)
-def test_tokens_are_never_above_the_limit_in_any_minute(examples: int, largest: float) -> None:
+def test_tokens_are_never_above_the_limit_in_any_minute(
+    examples: int, largest: float, shows: Shows
+) -> None:
     share = st.one_of(st.floats(0, 0.01), st.floats(0, largest), st.just(largest))
     arrivals = st.lists(st.tuples(GAPS_S, share, PATIENCE_S), max_size=60)
-    search = given(st.sampled_from([100, 90_000]), arrivals, POLLS_S)(tokens_of_any_minute)
-    settings(max_examples=examples)(search)()
+    args = (st.sampled_from([100, 90_000]), arrivals, POLLS_S)
+    what = f"tokens of any minute, up to {largest:.0%}"
+    shows(searched("K02", what, examples, tokens_of_any_minute, *args))
 
 
 @pytest.mark.looptime
@@ -364,10 +369,12 @@ def burst_of_any_minute(
 
 
 @pytest.mark.parametrize("examples", EXAMPLES)
-def test_with_a_burst_no_minute_has_more_than_the_limit_and_the_burst(examples: int) -> None:
+def test_with_a_burst_no_minute_has_more_than_the_limit_and_the_burst(
+    examples: int, shows: Shows
+) -> None:
     arrivals = st.lists(st.tuples(GAPS_S, PATIENCE_S), max_size=100)
-    search = given(LIMITS, st.floats(0.01, 1.0), arrivals, POLLS_S)(burst_of_any_minute)
-    settings(max_examples=examples)(search)()
+    args = (LIMITS, st.floats(0.01, 1.0), arrivals, POLLS_S)
+    shows(searched("K02", "requests with a burst", examples, burst_of_any_minute, *args))
 
 
 class Waiters:
@@ -418,11 +425,12 @@ def fair_and_within_limits(
 
 @pytest.mark.parametrize("examples", EXAMPLES)
 def test_whoever_comes_and_goes_no_minute_is_above_the_limits_and_nobody_starves(
-    examples: int,
+    examples: int, shows: Shows
 ) -> None:
     """K02."""
-    search = given(LIMITS, st.sampled_from([1_000, 5_000, 90_000]), ARRIVALS)
-    settings(max_examples=examples)(search(fair_and_within_limits))()
+    args = (LIMITS, st.sampled_from([1_000, 5_000, 90_000]), ARRIVALS)
+    what = "both limits, FIFO, no starvation"
+    shows(searched("K02", what, examples, fair_and_within_limits, *args))
 
 
 class WallClock:

@@ -10,7 +10,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import diskcache
 from diskcache.core import DBNAME, EVICTION_POLICY, MODE_BINARY
@@ -19,8 +19,12 @@ from llmscale.cache.disk import ClosedCache
 from llmscale.cache.entry import Entry, RefusedValue, seal, unseal
 from llmscale.cache.privacy import make_private
 
+T = TypeVar("T")
+
 LOCK_TIMEOUT_S = 60.0
 _GROUP = 500  # entries in a statement, of ten parameters or so each
+_PAGES_KEPT = 512  # of 4 KB, by each of two threads; diskcache's own 8,192 and its 64 MB of mapped
+_MAPPED_BYTES = 0  # file were 90 MB more at a million rows, for a twentieth of a look-up
 
 STORE_ERRORS = (sqlite3.Error, diskcache.Timeout, OSError)
 """What a broken, full or locked cache raises."""
@@ -74,6 +78,8 @@ class Store:
             eviction_policy=_POLICY,
             size_limit=size_limit_bytes,
             cull_limit=0,  # never while adding; `make_room` does it once a group
+            sqlite_cache_size=_PAGES_KEPT,
+            sqlite_mmap_size=_MAPPED_BYTES,
         )
         self._refused = 0
 
@@ -90,7 +96,7 @@ class Store:
         """Return the entries that there are of keys, and can be used."""
         found = {}
         for start in range(0, len(keys), _GROUP):
-            for key, value in self._values(keys[start : start + _GROUP]):
+            for key, value in self._values(_padded(keys[start : start + _GROUP])):
                 entry = self._usable(key, value)
                 if entry is not None:
                     found[key] = entry
@@ -150,7 +156,7 @@ class Store:
     def note_used(self, keys: Sequence[str]) -> None:
         """Note that entries were hit just now, for the order of eviction."""
         for start in range(0, len(keys), _GROUP):
-            part = keys[start : start + _GROUP]
+            part = _padded(keys[start : start + _GROUP])
             marks = ",".join("?" * len(part))
             self._cache._sql(
                 f"UPDATE Cache SET access_time = ? WHERE raw = 1 AND key IN ({marks})",  # noqa: S608
@@ -229,18 +235,19 @@ class Store:
     def _insert(self, items: Sequence[ToStore], *, replace: bool) -> int:
         now = time.time()
         parameters: list[Any] = []
-        for key, entry, model in items:
+        padded = _padded(items)
+        for key, entry, model in padded:
             expires = None if self._ttl_s is None else entry.created + self._ttl_s
             parameters += (key, entry.created, expires, now, model, seal(key, entry))
         # size is 0, as diskcache has it for values that are in their row
-        rows = ",".join([f"(?,1,?,?,?,0,?,0,{MODE_BINARY},NULL,?)"] * len(items))
+        rows = ",".join([f"(?,1,?,?,?,0,?,0,{MODE_BINARY},NULL,?)"] * len(padded))
         stored = self._cache._sql(
             "INSERT INTO Cache (key, raw, store_time, expire_time, access_time, access_count,"  # noqa: S608
             f" tag, size, mode, filename, value) VALUES {rows} ON CONFLICT (key, raw) "
             + (_REPLACE if replace else "DO NOTHING"),
             parameters,
         )
-        return int(stored.rowcount)
+        return len(items) if replace else int(stored.rowcount)
 
 
 _PLAIN_BYTES = (  # as the Disk would have it, and text that can't even be read is none
@@ -260,3 +267,12 @@ _REPLACE = "DO UPDATE SET " + ", ".join(
         "value",
     )
 )
+
+
+def _padded(items: Sequence[T]) -> list[T]:
+    """Return items with the last one repeated, up to one of few numbers of them.
+
+    For each number there is a statement, of which Python keeps 128, each of a kilobyte an entry.
+    """
+    step = 1 << max(0, len(items).bit_length() - 3)
+    return [*items, *list(items[-1:]) * (-len(items) % step)]

@@ -23,11 +23,14 @@ def prompt(index: int) -> str:
     return f"Question {index}: what is {index} plus {index % 97}?"
 
 
-def write_prompts(path: Path, rows: int) -> None:
-    """Write a job of so many rows."""
+def write_prompts(path: Path, rows: int, first_model: str | None = None) -> None:
+    """Write a job of so many rows; the first may name a model of its own."""
     with path.open("wb") as file:
         for index in range(rows):
-            file.write(orjson.dumps({"prompt": prompt(index)}, option=orjson.OPT_APPEND_NEWLINE))
+            row = {"prompt": prompt(index)}
+            if index == 0 and first_model is not None:
+                row["model"] = first_model
+            file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
 
 
 def right_answer(index: int) -> str:

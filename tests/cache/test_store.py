@@ -167,14 +167,43 @@ def test_a_group_that_fits_a_statement_is_committed_by_it(folder: Path) -> None:
     made: list[str] = []
     with opened(folder) as store:
         store._cache._con.set_trace_callback(made.append)
-        store.add([item(one) for one in questions(500)])
+        store.add([item(one) for one in questions(50)])
         store._cache._con.set_trace_callback(None)
         with opened(folder) as other:
-            assert other.contents().entries == 500
+            assert other.contents().entries == 50
     assert {statement.split()[0] for statement in made}.isdisjoint({"BEGIN", "COMMIT"})
 
 
 # --- eviction
+
+
+@pytest.mark.parametrize("count", [1, 2, 9, 63, 64, 65, 499, 500, 501])
+def test_groups_of_any_size_are_counted_and_found(count: int, folder: Path) -> None:
+    group = [item(asked) for asked in questions(count)]
+    keys = [one.key for one in group]
+    with opened(folder) as store:
+        assert store.add(group[: count // 2]) == count // 2
+        assert store.add(group, replace=False) == count - count // 2
+        assert store.add(group) == count
+        store.note_used(keys)
+        assert store.get_many(keys).keys() == set(keys)
+        assert store.contents().entries == count
+
+
+def test_groups_of_all_sizes_are_few_statements_since_each_is_kept() -> None:
+    sizes = [len(stores._padded(range(count))) for count in range(1, 501)]
+    assert all(n <= size <= 1.25 * n for n, size in enumerate(sizes, start=1))
+    assert len(set(sizes)) <= 32
+    assert stores._padded(()) == []
+
+
+def test_a_thread_keeps_little_of_the_file_in_memory(folder: Path) -> None:
+    with opened(folder) as store:
+        settings = ("cache_size", "mmap_size", "page_size")
+        pages, mapped, page_bytes = (
+            store._cache._sql(f"PRAGMA {name}").fetchone()[0] for name in settings
+        )
+    assert (pages * page_bytes, mapped) == (2 * 1024 * 1024, 0)
 
 
 def test_the_least_recently_used_go_first(folder: Path) -> None:

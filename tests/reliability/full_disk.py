@@ -48,7 +48,7 @@ def full_tmpfs(stops: int = 20, rows: int = 300, seed: int = 1) -> Figure:
             job = make(rows, "--cache", "on", "--cache-dir", "cache", "--concurrency", WIDTH)
             with tmpfs_over(job.folder):
                 running = job.start()
-                running.until(partial(_has_asked, job, dice.randint(1, rows * 9 // 10)))
+                running.until(partial(job.has_asked, dice.randint(1, rows * 9 // 10)))
                 ballast = job.folder / "llmscale.toml"  # of a name that a job may have beside it
                 fill(ballast)
                 code = job.end(running)
@@ -107,11 +107,6 @@ def fill(path: Path) -> None:
                     pass
             except OSError:
                 continue
-
-
-def _has_asked(job: WatchedJob, calls: int) -> bool:
-    job.entries += job.served.ledger.read()
-    return len(arrivals(job.entries)) >= calls
 
 
 def _stopped_badly(job: WatchedJob, code: int, said: str) -> int:

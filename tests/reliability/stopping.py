@@ -17,7 +17,7 @@ import orjson
 
 from tests.benchmarks.jobs import right_answer
 from tests.reliability.figures import Figure, run_cases
-from tests.reliability.ledger import Bill, Entry, arrivals
+from tests.reliability.ledger import Bill, Entry
 from tests.reliability.watched import Running, WatchedJob, jobs_at_a_server
 
 WIDTH = 16
@@ -59,7 +59,7 @@ def signalled(
         for _ in range(stops):
             job = make(rows, "--cache", "off", "--concurrency", WIDTH)
             running = job.start()
-            running.until(partial(_has_asked, job, rows // 2))
+            running.until(partial(job.has_asked, rows // 2))
             stopped_s = time.time()
             running.process.send_signal(number)
             found.bad += _ended_badly(job, running, 128 + number)
@@ -80,7 +80,7 @@ def signalled_twice(stops: int = 20, rows: int = 100, patience_s: float = STOPS_
         for _ in range(stops):
             job = make(rows, "--cache", "off", "--concurrency", WIDTH, "--timeout", HUNG_S)
             running = job.start()
-            running.until(partial(_has_asked, job, WIDTH))
+            running.until(partial(job.has_asked, WIDTH))
             stopped_s = time.time()
             running.process.send_signal(signal.SIGINT)
             running.until(partial(_is_waiting, running))
@@ -112,11 +112,6 @@ def closed_pipe(
             job.news()
             found.add(job, stopped_s, patience_s)
     return found.figure(f"closed pipe after {lines} lines", stops, patience_s)
-
-
-def _has_asked(job: WatchedJob, calls: int) -> bool:
-    job.entries += job.served.ledger.read()
-    return len(arrivals(job.entries)) >= calls
 
 
 def _is_waiting(running: Running) -> bool:

@@ -21,7 +21,7 @@ import orjson
 
 from tests.benchmarks.jobs import MODEL, Verdict, judge, write_prompts
 from tests.cli.tool import environment
-from tests.reliability.ledger import Entry, Served, serving
+from tests.reliability.ledger import Entry, Served, arrivals, serving
 from tests.servers.chat import ROOT
 
 PATIENCE_S = 120.0
@@ -148,6 +148,11 @@ class WatchedJob:
         news = self.served.ledger.read_to_end()
         self.entries += news
         return news
+
+    def has_asked(self, calls: int) -> bool:
+        """Tell whether so many calls have reached the server by now."""
+        self.entries += self.served.ledger.read()
+        return len(arrivals(self.entries)) >= calls
 
     def verdict(self) -> Verdict:
         """Hold the output against what the server answers."""
