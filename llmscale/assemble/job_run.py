@@ -4,26 +4,21 @@ The network stack, the event loop and the weights are not touched before there i
 """
 
 import logging
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from itertools import chain, takewhile
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmscale.assemble.drifting import drift_watch
 from llmscale.assemble.file_counts import FileCounts
 from llmscale.assemble.models import Models
 from llmscale.assemble.money import budget_of, check_budget, with_rows_left
 from llmscale.assemble.observers import Observers
-from llmscale.bottleneck import Settings, verdict
+from llmscale.assemble.run_report import RunReport
 from llmscale.config import Config
 from llmscale.contracts import OutcomeSink
 from llmscale.errors import JobError
 from llmscale.formats import OutputFormat
-from llmscale.job.files import replace_file
 from llmscale.job.job import Job
 from llmscale.job.stream import StdoutSink
 from llmscale.providers import Task
@@ -31,16 +26,14 @@ from llmscale.reader.rows import Parses, rows_of
 from llmscale.reader.sources import STDIN, Line, Source, blocks_of_lines
 from llmscale.reader.survey import is_batch_line, survey
 from llmscale.records import Row
-from llmscale.report.building import JobFacts, build, encode
+from llmscale.report.building import JobFacts
 from llmscale.report.files import default_path
-from llmscale.report.table import print_table, summary_line
 from llmscale.stats import Stats
 
 if TYPE_CHECKING:
     from llmscale.assemble.stack import Opened
     from llmscale.budget import CostBudget
     from llmscale.feed.passes import IsDone
-    from llmscale.forecast.drift import DriftWatch
 
 STDOUT = "-"
 
@@ -69,10 +62,9 @@ class JobRun:
         self._task = task
         self._files = files or FileCounts()
         self._stats = Stats()
-        self._started = datetime.now(UTC)
-        self._began_s = time.monotonic()
+        inputs = [source.name for source in sources]
+        self._report = RunReport(config, task, inputs, self._stats, observers, self._files)
         self._reading_stopped = threading.Event()
-        self._drift: DriftWatch | None = None  # from what was estimated of the job
 
     def to_file(self, job: Job) -> int:
         """Bring a job to its end, or as far as it goes."""
@@ -86,14 +78,14 @@ class JobRun:
         if kept:
             self._files.keep(journal.has_answer)
         budget = budget_of(config, self._models, job.spending)
-        self._drift = drift_watch(job.files, job.manifest, self._stats)
+        self._report.drift = drift_watch(job.files, job.manifest, self._stats)
         failed: JobError | None = None
         try:
             if kept < found.rows:
                 has_answer = journal.has_answer
                 self._answer(opened, job, found.rows, kept, journal.sync, budget, has_answer)
             else:
-                self._note_start()
+                self._report.note_start()
                 _close(opened)
             job.finish(self._stats.spend())
         except JobError as error:
@@ -110,7 +102,8 @@ class JobRun:
             unseen_usd=job.spending.unseen_usd,
         )
         path = config.report or str(default_path(job.files.output))
-        exit_code = self._report(exit_code, str(job.files.output), facts, path, opened, failed)
+        output = str(job.files.output)
+        exit_code = self._report.tell(output, path, facts, opened, exit_code, failed)
         if failed is not None:
             raise failed
         return exit_code
@@ -141,7 +134,7 @@ class JobRun:
             max_cost_usd=config.max_cost,
             unseen_usd=budget.unseen_usd if budget is not None else 0.0,
         )
-        exit_code = self._report(exit_code, STDOUT, facts, config.report, opened, failed)
+        exit_code = self._report.tell(STDOUT, config.report, facts, opened, exit_code, failed)
         if failed is not None:
             raise failed
         return exit_code
@@ -190,7 +183,7 @@ class JobRun:
             lines = begun if begun and is_done is None else self._lines()
             return rows_of(self._parser, lines, limit, either(has_answer, is_done))
 
-        self._note_start()
+        self._report.note_start()
         run_loop(
             answer_rows(
                 self._config,
@@ -205,7 +198,7 @@ class JobRun:
                 budget,
                 [
                     *self._observers.watching(self._stats, total, kept, opened.endpoints, budget),
-                    *([self._drift.watch] if self._drift else []),
+                    *([self._report.drift.watch] if self._report.drift else []),
                 ],
             )
         )
@@ -216,62 +209,6 @@ class JobRun:
                 "is to come out again",
                 ", ".join(ignored),
             )
-
-    def _note_start(self) -> None:
-        self._stats.causes_s["start"] += time.monotonic() - self._began_s
-
-    def _report(
-        self,
-        exit_code: int,
-        output: str,
-        facts: JobFacts,
-        path: str | None,
-        opened: "Opened",
-        failed: JobError | None,
-    ) -> int:
-        """Tell of the run in every way that is wanted; return its exit code."""
-        replies = opened.replies
-        if replies is not None:
-            from llmscale.assemble.caching import note_use  # loaded with the cache by now
-
-            note_use(self._config, replies, self._stats, self._started, output)
-        wall_s = round(time.monotonic() - self._began_s, 3)
-        exit_code = self._observers.judge(exit_code, self._stats, wall_s)
-        report = build(
-            self._stats,
-            facts,
-            inputs=[source.name for source in self._sources],
-            output=output,
-            started=self._started,
-            wall_s=wall_s,
-            exit_code=exit_code,
-            cache_mode=self._config.cache_mode,
-            store=replies.summary() if replies is not None else None,
-            endpoints={e.name: e.summary() for e in opened.endpoints.values()},
-            verdict=self._verdict(wall_s, opened),
-            documents=self._files.summary(),
-            alarms=self._observers.alarms(),  # as they are judged above
-            estimate=self._drift.summary() if self._drift else None,
-        )
-        if path is not None:
-            try:
-                replace_file(Path(path), encode(report))
-            except JobError as error:  # the answers matter more
-                log.error("%s", error)
-        self._observers.finish(report, failed)
-        if self._config.quiet:
-            return exit_code
-        if sys.stderr.isatty() and self._config.log_format == "text":
-            print_table(report)
-            made = "vectors" if self._task == "embedding" else "answers"
-            log.info("%s in %s, report in %s", made, output, path or "no file")
-        else:
-            log.info("%s -> %s", summary_line(report), output)
-        return exit_code
-
-    def _verdict(self, wall_s: float, opened: "Opened") -> dict[str, Any]:
-        settings = Settings(opened.calls(self._config), opened.capacity)
-        return verdict(self._stats.held_s(), wall_s, settings, self._stats.causes_s)
 
 
 def _close(opened: "Opened") -> None:

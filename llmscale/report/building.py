@@ -31,7 +31,7 @@ def build(
     stats: Stats,
     facts: JobFacts,
     *,
-    inputs: list[str],
+    inputs: Sequence[str],
     output: str,
     started: datetime,
     wall_s: float,
@@ -55,7 +55,7 @@ def build(
     return {
         "schema": SCHEMA_VERSION,
         "llmscale": __version__,
-        "inputs": inputs,
+        "inputs": list(inputs),
         "output": output,
         "started": started.isoformat(timespec="seconds"),
         "wall_s": round(wall_s, 3),
