@@ -17,6 +17,8 @@ def print_plan(found: dict[str, Any]) -> None:
     for title, required in (("Before scaling", True), ("On the way", False)):
         console.print(Text(title, style="bold"))
         table = Table(box=None, show_header=False)
+        for _ in ("answer", "question", "evidence"):
+            table.add_column(overflow="fold")
         for line in found["lines"]:
             if line["required"] is required:
                 cells = (line["question"], line["evidence"])

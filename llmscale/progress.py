@@ -57,20 +57,26 @@ class Reading:
             self._watching.join()
 
     def _watch(self) -> None:
+        if self._ended.wait(self._beat_s):
+            return  # what is read in a moment is not worth a word
+        if self._show == "bar":
+            self._watch_bar()
+            return
+        while True:
+            log.info("reading: %d files, %d chunks", self.files, self.chunks)
+            if self._ended.wait(self._beat_s):
+                return
+
+    def _watch_bar(self) -> None:
         from tqdm import tqdm
 
-        bar = None
-        while not self._ended.wait(self._beat_s):
-            if self._show == "log":
-                log.info("reading: %d files, %d chunks", self.files, self.chunks)
-                continue
-            if bar is None:  # what is read in a moment has none
-                bar = tqdm(desc="reading", unit="file", dynamic_ncols=True, leave=False)
-            bar.set_postfix_str(f"{self.chunks:,} chunks", refresh=False)
-            bar.n = self.files
-            bar.refresh()
-        if bar is not None:
-            bar.close()
+        with tqdm(desc="reading", unit="file", dynamic_ncols=True, leave=False) as bar:
+            while True:
+                bar.set_postfix_str(f"{self.chunks:,} chunks", refresh=False)
+                bar.n = self.files
+                bar.refresh()
+                if self._ended.wait(self._beat_s):
+                    return
 
 
 class Progress:

@@ -220,3 +220,15 @@ def test_a_finished_job_is_found_finished_without_network_and_event_loop(tmp_pat
     second = imported_by(tmp_path, "run", "in.jsonl", "--model", "sim/a")
     assert "orjson" in second
     assert not second & UNUSED_BY_A_FINISHED_JOB
+
+
+def test_a_folder_in_which_nothing_has_changed_needs_no_network_and_no_numbers(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.md").write_text("hello")
+    first = imported_by(tmp_path, "embed", "docs", "--model", "sim/a")
+    assert {"asyncio", "numpy"} <= first, "or the check below checks nothing"
+    second = imported_by(tmp_path, "embed", "docs", "--model", "sim/a")
+    assert "semantic_text_splitter" in second
+    assert not second & (UNUSED_BY_A_FINISHED_JOB | {"numpy"})

@@ -5,35 +5,28 @@ any other, with its lock, its journal and its report. A job whose files have cha
 itself: what has not changed comes from the cache, and what is gone drops out.
 """
 
-import asyncio
 import glob
 import logging
 import os
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import IO
 
 from msgspec.structs import replace
 
-from llmscale import exports
-from llmscale.assemble.answering import run_loop
 from llmscale.assemble.chunks import rows_as_files
 from llmscale.assemble.file_counts import FileCounts
 from llmscale.assemble.inputs import check_output, identity_of
 from llmscale.assemble.job_run import STDOUT, JobRun
 from llmscale.assemble.models import Models
 from llmscale.assemble.observers import Observers
-from llmscale.assemble.stack import open_all, stacked
 from llmscale.config import CHANGES_VECTORS, DEFAULT_EMBEDDING_MODEL, Config
 from llmscale.errors import ConfigError
-from llmscale.job.files import JobFiles, publish, stage
+from llmscale.job.files import JobFiles
 from llmscale.job.job import Job
 from llmscale.progress import Reading, how_to_show
 from llmscale.reader.sources import Source
 from llmscale.reader.texts import TextParser
-from llmscale.records import Request
-from llmscale.stats import Stats
 from llmscale.summary import Told
 
 log = logging.getLogger(__name__)
@@ -44,6 +37,8 @@ def embed(config: Config, told: Told | None = None) -> int:
 
     `told` is given the report. Raises `JobError`; the vectors made until then are safe.
     """
+    # numpy starts a thread for each core when it is imported; they spin, and have nothing to do
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     config = for_vectors(config)
     output = None if config.output == STDOUT else _output_of(config)
     _check_files(config, output)
@@ -66,12 +61,22 @@ def embed(config: Config, told: Told | None = None) -> int:
                 exit_code = 0
             else:
                 exit_code = run.to_file(job)
-            _export(config, output)
+            if config.export:
+                from llmscale.assemble import exporting
+
+                exporting.export(config.export, output)
             return exit_code
 
 
 def embed_texts(config: Config, texts: Sequence[str]) -> list[bytes]:
     """Return the vector of each text, float32, little-endian. Raises `JobError`, `CallFailed`."""
+    import asyncio
+
+    from llmscale.assemble.answering import run_loop
+    from llmscale.assemble.stack import open_all, stacked
+    from llmscale.records import Request
+    from llmscale.stats import Stats
+
     config = for_vectors(config)
     models, stats = Models(config), Stats()
     vectors: list[bytes] = []
@@ -121,39 +126,18 @@ def _output_of(config: Config) -> Path:
     return output
 
 
-def _export(config: Config, output: Path) -> None:
-    """Write the further files, each whole or not at all."""
-    for name in config.export:
-        path = Path(name)
-
-        def write(file: IO[bytes], path: Path = path) -> None:
-            exports.export(exports.jsonl.lines_of(output), path, Path(file.name))
-
-        publish(stage(path, write), path)
-        log.info("vectors also in %s", path)
-
-
 def _check_files(config: Config, output: Path | None) -> None:
-    """Refuse what can't be written, is read at the same time or belongs to somebody else.
-
-    That is before anything is embedded.
-    """
+    """Refuse what can't be written, and to write over what is read, before anything is embedded."""
     if output is None:
         if config.export:
             raise ConfigError("--export needs an output in a file; say where with -o FILE")
         return
-    is_ours = config.overwrite or JobFiles(output).manifest.exists()
-    written = {output.resolve()}
-    for path in map(Path, config.export):
-        exports.check(path)
-        if path.resolve() in written:
-            raise ConfigError(f"{path} would be written twice; give each file its own name")
-        if path.exists() and not is_ours:
-            raise ConfigError(
-                f"{path} is there already, and {output} is no job yet; name another file, or "
-                "replace it with --overwrite"
-            )
-        written.add(path.resolve())
+    if config.export:
+        from llmscale.assemble import exporting  # numpy, only where it is wanted
+
+        may_replace = config.overwrite or JobFiles(output).manifest.exists()
+        exporting.check(config.export, output, may_replace=may_replace)
+    written = {output.resolve(), *(Path(name).resolve() for name in config.export)}
     for name in config.inputs:
         for found in [name] if os.path.lexists(name) else glob.glob(name):  # noqa: PTH207
             if Path(found).resolve() in written:
