@@ -16,6 +16,15 @@ settings.register_profile("llmscale", deadline=None)
 settings.load_profile("llmscale")
 
 
+LONGEST = {"test_readme.py", "test_samples.py", "test_faults.py"}
+"""Files that take longest; they stay together, and what begins last ends last."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that all processes end at about the same time."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _outer_loop() -> Iterator[None]:
     """Close the loop that pytest-asyncio puts back after each test; it would make one itself."""

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from llmscale.report.amounts import span
 
 WIDTH, HEIGHT = 720, 200
+LEAST = 1e-12  # what is less is drawn as nothing
 LEFT, RIGHT, TOP, BOTTOM = 56, 8, 10, 24  # of the plot, from the edges
 _PLOT_WIDTH, _PLOT_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
@@ -129,7 +130,7 @@ def nice_ticks(most: float, count: int = 4, base: int = 10) -> list[float]:
     Source: P. S. Heckbert, "Nice Numbers for Graph Labels", Graphics Gems, 1990. With a `base` of
     60, seconds become whole minutes or hours.
     """
-    if most <= 0:
+    if most < LEAST:
         return [0.0, 1.0]
     rough = most / count
     unit = 1.0
