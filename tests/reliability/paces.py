@@ -91,7 +91,7 @@ def p03(
         is_refused = width < call <= 2 * width
         return Step(status=429, headers={"retry-after": f"{retry_s:g}"}) if is_refused else None
 
-    rows = 4 * width
+    rows = 3 * width
     with new_folder() as folder:
         write_prompts(folder / "prompts.jsonl", rows)
         server = DecidingServer(decide, latency_s=latency_s, ledger=folder / "ledger")

@@ -15,7 +15,7 @@ from tests.cli.tool import Run
 from tests.reliability.against_servers import new_folder, run, while_serving
 from tests.reliability.calls import calls_in
 from tests.reliability.figures import Figure
-from tests.reliability.ugly_rows import UGLY, Ugly, strictly
+from tests.reliability.ugly_rows import Ugly, strictly, ugly_rows
 from tests.servers.chat import ChatServer, expected_answer
 
 
@@ -30,7 +30,7 @@ def _ask(folder: Path, server: ChatServer, *options: object, **how: Any) -> Run:
 
 def i01() -> Figure:
     """Ugly rows, each between two that are not."""
-    rows = [row for n, ugly in enumerate(UGLY) for row in (ugly, _neighbour(n))]
+    rows = [row for n, ugly in enumerate(ugly_rows()) for row in (ugly, _neighbour(n))]
     with new_folder() as folder:
         (folder / "prompts.jsonl").write_bytes(b"".join(row.raw + b"\n" for row in rows))
         server = ChatServer(ledger=folder / "ledger", keep_requests=False)
@@ -47,7 +47,7 @@ def i01() -> Figure:
     to_ask = sum(row.asks is not None for row in rows)
     value = f"{len(wrong)} wrong, {missing} missing, {calls - to_ask:+} calls {', '.join(wrong)}"
     met = not wrong and not missing and calls == to_ask and ended.returncode == 1
-    what = f"{len(UGLY)} ugly rows and their neighbours"
+    what = f"{len(rows) // 2} ugly rows and their neighbours"
     return Figure("I01", what, len(rows), len(wrong) + missing, value, "0, 0, +0", met)
 
 
