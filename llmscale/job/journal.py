@@ -1,16 +1,16 @@
 """`OUT.partial`: every finished row, appended as it comes, and where in the file each one lies.
 
 Valid at any moment up to its last newline; a torn last line is cut when a run begins. In memory it
-is nine bytes a row. Rows that an earlier, finished run answered stay in OUT and are found there.
+is 13 bytes a row. Rows that an earlier, finished run answered stay in OUT and are found there.
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 from array import array
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
-from itertools import chain, pairwise
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,7 +22,6 @@ from llmscale.job.files import JobFiles, open_private, stage, storage_error
 from llmscale.stats import Spend
 
 BLOCK_BYTES = 1024 * 1024
-READAHEAD_BYTES = 32 * 1024  # more would be read in vain where rows lie far apart
 
 _MISSING, _FAILED, _ANSWERED = 0, 1, 2
 
@@ -35,6 +34,7 @@ class Journal:
         self._format = output_format
         self._states = bytearray(rows)
         self._places = array("q", bytes(8 * rows))  # offset + 1 in the journal, - in OUT
+        self._sizes = array("I", bytes(4 * rows))  # of the lines that lie there
         self.kept_spend = Spend()  # of the rows found in the journal
         self.added_usd = 0.0  # the cost of the rows that were appended since
         self.damaged_lines = 0  # found in the journal, and to be asked again
@@ -44,7 +44,6 @@ class Journal:
         except OSError as error:
             raise storage_error(files.partial, error) from None
         self._end = 0
-        self._lines_there = 0  # in the journal, damaged ones too
 
     @property
     def rows(self) -> int:
@@ -69,7 +68,8 @@ class Journal:
         """Take over the rows of OUT, which lie there in input order."""
         for index, (offset, raw) in enumerate(lines_of(self._files.output)):
             if index < self.rows:
-                self._note(index, -offset - 1, answered=is_answered(orjson.loads(raw)))
+                answered = is_answered(orjson.loads(raw))
+                self._note(index, -offset - 1, len(raw), answered=answered)
 
     def load_partial(self) -> None:
         """Take over the rows that earlier runs appended, and cut a torn last line."""
@@ -78,12 +78,12 @@ class Journal:
             if not raw.endswith(b"\n"):
                 break
             self._end = offset + len(raw)
-            self._lines_there += 1
             line = self._journal_line(raw)
             if line is None:
                 self.damaged_lines += 1
             else:
-                self._note(line["index"], offset + 1, answered=line["error"] is None)
+                answered = line["error"] is None
+                self._note(line["index"], offset + 1, len(raw), answered=answered)
                 self.kept_spend += _spend_of(line)
         try:
             os.ftruncate(self._descriptor, self._end)
@@ -103,11 +103,11 @@ class Journal:
         finally:
             end -= len(unwritten)
             for line, raw in zip(lines, encoded, strict=True):
-                if self._end + len(raw) > end:
+                size = len(raw)
+                if self._end + size > end:
                     break
-                self._note(line["index"], self._end + 1, answered=line["error"] is None)
-                self._end += len(raw)
-                self._lines_there += 1
+                self._note(line["index"], self._end + 1, size, answered=line["error"] is None)
+                self._end += size
                 self.added_usd += line["cost_usd"] or 0.0
             if self._end < end:  # or the next line would be glued to half of one
                 with contextlib.suppress(OSError):
@@ -125,7 +125,7 @@ class Journal:
         sha256 = hashlib.sha256()
 
         def write(file: IO[bytes]) -> None:
-            for block in self._as_it_is() if self._is_in_order() else _blocks(self._ordered()):
+            for block in self._in_order():
                 sha256.update(block)
                 file.write(block)
 
@@ -135,31 +135,36 @@ class Journal:
         """Close the file; it stays where it is."""
         os.close(self._descriptor)
 
-    def _is_in_order(self) -> bool:
-        """Tell whether the journal is the output, line for line."""
-        if self._format == "openai-batch" or self._lines_there != self.rows:
-            return False
-        return all(before < after for before, after in pairwise(chain((0,), self._places)))
-
-    def _as_it_is(self) -> Iterator[bytes]:
-        with self._files.partial.open("rb") as journal:
-            while block := journal.read(BLOCK_BYTES):
-                yield block
-
-    def _ordered(self) -> Iterator[bytes]:
+    def _in_order(self) -> Iterator[bytes]:
+        """Yield all rows as the output has them."""
         with ExitStack() as files:
-            journal = earlier = files.enter_context(closing(_LinesAt(self._files.partial)))
+            journal = earlier = files.enter_context(self._files.partial.open("rb"))
             if any(place < 0 for place in self._places):
-                earlier = files.enter_context(closing(_LinesAt(self._files.output)))
-            for place in self._places:
+                earlier = files.enter_context(self._files.output.open("rb"))
+            for place, size in self._runs():
                 if place < 0:
-                    yield earlier.read(-place - 1)
+                    yield from _pieces(earlier, -place - 1, size)
+                elif self._format == "openai-batch":
+                    line = orjson.loads(b"".join(_pieces(journal, place - 1, size)))
+                    yield encode(line, self._format)
                 else:
-                    yield self._encoded(journal.read(place - 1))
+                    yield from _pieces(journal, place - 1, size)
 
-    def _encoded(self, raw: bytes) -> bytes:
-        """Return a line of the journal as the output has it."""
-        return encode(orjson.loads(raw), self._format) if self._format == "openai-batch" else raw
+    def _runs(self) -> Iterator[tuple[int, int]]:
+        """Yield place and size of the rows in input order; those that lie one after the other are
+        one, unless each has to be encoded.
+        """
+        are_joined = self._format != "openai-batch"
+        first = following = size_of_run = 0
+        for place, size in zip(self._places, self._sizes, strict=True):
+            if place != following or not are_joined:
+                if size_of_run:
+                    yield first, size_of_run
+                first, size_of_run = place, 0
+            size_of_run += size
+            following = place + size if place > 0 else place - size
+        if size_of_run:
+            yield first, size_of_run
 
     def _journal_line(self, raw: bytes) -> dict[str, Any] | None:
         try:
@@ -171,45 +176,23 @@ class Journal:
         index = line["index"]
         return line if isinstance(index, int) and 0 <= index < self.rows else None
 
-    def _note(self, index: int, place: int, *, answered: bool) -> None:
+    def _note(self, index: int, place: int, size: int, *, answered: bool) -> None:
         """Remember where a row lies. An answer is never replaced by a failure."""
         if answered or self._states[index] != _ANSWERED:
             self._states[index] = _ANSWERED if answered else _FAILED
             self._places[index] = place
+            self._sizes[index] = size
 
 
-class _LinesAt:
-    """Lines of a file by where they begin; those that follow one another need no seek."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("rb", buffering=READAHEAD_BYTES)
-        self._at = 0
-
-    def read(self, place: int) -> bytes:
-        """Return the line that begins there."""
-        if place != self._at:
-            self._file.seek(place)
-        raw = self._file.readline()
-        self._at = place + len(raw)
-        return raw
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-
-def _blocks(lines: Iterator[bytes]) -> Iterator[bytes]:
-    """Put lines together: a write and a digest of many cost little more than those of one."""
-    block: list[bytes] = []
-    size_bytes = 0
-    for line in lines:
-        block.append(line)
-        size_bytes += len(line)
-        if size_bytes >= BLOCK_BYTES:
-            yield b"".join(block)
-            block, size_bytes = [], 0
-    if block:
-        yield b"".join(block)
+def _pieces(file: IO[bytes], offset: int, size: int) -> Iterator[bytes]:
+    """Read a part of a file, in blocks. Raises `OSError` where it is not there."""
+    while size:
+        piece = os.pread(file.fileno(), min(size, BLOCK_BYTES), offset)
+        if not piece:
+            raise OSError(errno.EIO, "a file of the job has become shorter")
+        yield piece
+        offset += len(piece)
+        size -= len(piece)
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -348,6 +348,15 @@ def test_a_journal_that_can_not_be_opened_is_a_sentence(tmp_path: Path) -> None:
         Journal(JobFiles(tmp_path / "out.jsonl"), ROWS, "llmscale")
 
 
-def test_the_memory_of_a_row_is_nine_bytes(tmp_path: Path) -> None:
+def test_the_memory_of_a_row_is_thirteen_bytes(tmp_path: Path) -> None:
     with opened(tmp_path, rows=1000) as journal:
-        assert len(journal._states) * 1 + len(journal._places) * journal._places.itemsize == 9000
+        arrays = (journal._places, journal._sizes)
+        assert len(journal._states) + sum(len(a) * a.itemsize for a in arrays) == 13_000
+
+
+def test_a_journal_that_somebody_has_cut_is_a_sentence(tmp_path: Path) -> None:
+    with opened(tmp_path, rows=2) as journal:
+        append(journal, 0, 1)
+        os.truncate(tmp_path / "out.jsonl.partial", 100)
+        with pytest.raises(StorageError, match="has become shorter"):
+            journal.stage_output()
