@@ -18,6 +18,7 @@ from tests.reliability.figures import Figure
 from tests.servers.chat import Step
 
 WARM_UP_S = 20.0
+HERD = 4  # times the fair share
 
 
 def p02_of_mock(rpm: int = 300, minutes: float = 2.0) -> Figure:
@@ -82,10 +83,12 @@ def _p02(what: str, calls: Sequence[LedgerCall], missing: int, limit_per_s: floa
     return Figure("P02", what, len(warm), refused, value, ">= 95 %, <= 2 %", met)
 
 
-def p03(
-    latency_s: float = 1.0, retry_s: float = 2.0, width: int = 64, *, herd: float = 2
-) -> Figure:
-    """All in flight get 429 at once, and are to come back in some seconds; who arrives when?"""
+def p03(latency_s: float = 1.0, retry_s: float = 2.0, width: int = 64) -> Figure:
+    """All in flight get 429 at once, and are to come back in some seconds; who arrives when?
+
+    What a stall of the machine holds up comes at once behind it, so the bound of twice the fair
+    share is held to on the virtual clock, and twice that here.
+    """
 
     def decide(call: int, _prompt: str) -> Step | None:
         is_refused = width < call <= 2 * width
@@ -107,9 +110,9 @@ def p03(
     early = sum(at_s < max(refused_s) + retry_s - CLOCK_S for at_s in arrived_s)
     most = most_within(arrived_s, 0.05) / (width / latency_s * 0.05)
     value = f"{early} early, {most:.1f}x the fair share in 50 ms, {missing} lost"
-    met = early == 0 and most <= herd and not missing
+    met = early == 0 and most <= HERD and not missing
     what = f"the tool, calls of {latency_s:g} s"
-    return Figure("P03", what, len(refused_s), early, value, f"0, <= {herd:g}x, 0", met)
+    return Figure("P03", what, len(refused_s), early, value, f"0, <= {HERD}x, 0", met)
 
 
 CASES: dict[str, list[Callable[[], Figure]]] = {
