@@ -93,7 +93,7 @@ def _resumed(job: WatchedJob) -> tuple[set[str], int]:
     return asked, 0 if code else job.paid_again_at_most()
 
 
-def c03(jobs: int = 20, depth: int = 5, rows: int = 200, seed: int = 1) -> Figure:
+def c03(jobs: int = 10, depth: int = 5, rows: int = 200, seed: int = 1) -> Figure:
     """Kill a run and so many resumes; what is safe by then is never asked again."""
     dice = Random(seed)
     latency_s = LATENCY_S / 5
@@ -155,7 +155,7 @@ def stored_in(cache: Path) -> set[str]:
 
 CASES: dict[str, list[Callable[[], Figure]]] = {
     "C02": [
-        *(partial(c02, point, 20) for point in POINTS),
+        *(partial(c02, point, 15) for point in POINTS),
     ],
     "C03": [c03],
 }

@@ -36,9 +36,10 @@ class Stops:
     bad: int = 0
 
     def add(self, job: WatchedJob, stopped_s: float, patience_s: float) -> None:
-        """Count the calls that arrived too long after a stop."""
+        """Count the calls that arrived too long after a stop, and whether too many did at all."""
         after_s = [e.time_s - stopped_s for e in job.entries if e.event == "arrived"]
         self.late += sum(seconds > patience_s for seconds in after_s)
+        self.bad += sum(seconds > 0 for seconds in after_s) > 2 * WIDTH
         self.latest_s = max(self.latest_s, *after_s)
         self.bad += len(job.complaints)
 

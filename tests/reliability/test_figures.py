@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests import test_readme as readme
 from tests.reliability.figures import Figure, shown, table, upper_bound
 
 
@@ -39,3 +40,11 @@ def test_a_goal_that_is_missed_stands_out() -> None:
     assert head.startswith("case")
     assert met.endswith("yes")
     assert missed.endswith("NO")
+
+
+def test_the_bounds_in_the_readme_are_those_of_its_numbers() -> None:
+    lines = readme.table(readme.section("What it survives"))
+    assert len(lines) >= 15
+    for case, _, tried, bad, bound in lines:
+        n = int(tried.split()[0].replace(",", ""))
+        assert bound == f"{upper_bound(n, int(bad)) * 100:.2g} %", case

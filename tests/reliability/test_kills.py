@@ -17,4 +17,4 @@ def test_two_hundred_kills_lose_duplicate_and_change_nothing(shows: Shows) -> No
 
 @pytest.mark.campaign
 def test_nor_do_kills_without_a_cache(shows: Shows) -> None:
-    shows(c01(kills=50, rows=1_000, cache="off", seed=2))
+    shows(c01(kills=25, rows=600, cache="off", seed=2))

@@ -155,10 +155,12 @@ class WatchedJob:
         return len(arrivals(self.entries)) >= calls
 
     def verdict(self) -> Verdict:
-        """Hold the output against what the server answers."""
-        if not self.output.exists():
+        """Hold the output against what the server answers; without one all is lost."""
+        try:
+            return judge(self.output, self.rows)
+        except (FileNotFoundError, orjson.JSONDecodeError) as error:
+            self.complaints.append(f"no output: {error}")
             return Verdict(self.rows, self.rows, 0, 0)
-        return judge(self.output, self.rows)
 
     def paid_again_at_most(self) -> int:
         """Return the tool's own count."""
