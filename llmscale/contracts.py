@@ -4,19 +4,26 @@ A layer has the same shape outside and inside, so layers stack in any number; `b
 only bridge from rows to calls. Nothing here does any work.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from llmscale.records import Limit, Outcome, Quota, Reply, Request
 
+Settle = Callable[[int, Reply | Exception], None]
+"""Takes over what a request has come to, named by its position among those that were asked for
+together: the reply, or what it has met in its place.
+"""
+
 
 class Answers(Protocol):
-    """Rows: one question, one reply."""
+    """Rows: questions, some at a time, and what each has come to as soon as it is known."""
 
-    async def answer(self, request: Request) -> Reply:
-        """Return the reply.
+    async def answer_all(self, requests: Sequence[Request], settle: Settle) -> None:
+        """Settle every request once, in any order, and return when all are settled.
 
-        Raises `CallFailed` when this row can't be answered, `JobError` when no row can.
+        With a `CallFailed` where this row can't be answered, with a `CallStopped` where it was not
+        asked. Raises `JobError`, alone or in a group, when no row can be answered: those that are
+        not settled by then stay pending.
         """
         ...
 
@@ -111,8 +118,8 @@ class Budget(Protocol):
 class OutcomeSink(Protocol):
     """Where outcomes go: one for each row, in completion order."""
 
-    def take_up(self) -> None:
-        """Note that a row is about to be asked."""
+    def take_up(self, rows: int) -> None:
+        """Note that so many rows are about to be asked."""
         ...
 
     def put(self, outcomes: Sequence[Outcome]) -> None:

@@ -100,9 +100,8 @@ class Interrupted(JobError):
         return 128 + self.signal_number
 
 
-def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_error(error: BaseException) -> BaseException:
     """Return the first error of a group, which is why the tasks beside it were cancelled."""
-    error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

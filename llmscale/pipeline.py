@@ -1,16 +1,19 @@
 """At most `width` rows in flight: pulled from the feed, answered, put away.
 
-A failed row is put away like any other; only what stops the job is raised.
+Rows that are at hand are taken up some at a time, so that what costs the same for one and for many
+is done once; each is put away by itself, and its place is free again. A failed row is put away like
+any other; only what stops the job is raised.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 from llmscale.contracts import Answers, OutcomeSink
 from llmscale.errors import CallFailed, CallStopped, JobError, first_error
 from llmscale.feed import Feed
-from llmscale.records import Failure, Outcome, Row
+from llmscale.records import Failure, Outcome, Reply, Request, Row
 from llmscale.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -27,33 +30,42 @@ class Pipeline:
         writer: Writer,
         width: int,
         *,
+        together: int = 1,
         input_ended: Callable[[], None] = lambda: None,
     ) -> None:
-        """`input_ended` is called when the feed has no further row, perhaps more than once."""
+        """`together`: rows that are taken up at a time, at the most.
+
+        `input_ended` is called when the feed has no further row.
+        """
         self._feed = feed
         self._answers = answers
         self._sink = sink
         self._writer = writer
         self._width = width
+        self._together = together
         self._input_ended = input_ended
         self._stopped = False
-        self.workers = 0  # that may take up a row
+        self._has_place = asyncio.Event()
+        self._clock = asyncio.get_running_loop().time  # a system call, so not for each row
+        self.in_flight = 0  # rows
+        self.waits_for: Literal["rows", "room"] | None = None  # before it takes up a row
         self.has_ended = False  # there is no further row to take up
-        self.waiting_for_rows = 0  # of them
-        self.waiting_for_room = 0  # of them: what was answered is not stored yet
 
     async def run(self) -> None:
         """Work until the input ends or `stop` is called.
 
         Raises the `JobError` that ended the job; rows without an outcome stay pending.
         """
-        clock = asyncio.get_running_loop().time  # a system call, so not for each row
         try:
             async with asyncio.TaskGroup() as group:
                 failing = group.create_task(self._writer.fail())
-                async with asyncio.TaskGroup() as workers:
-                    for _ in range(self._width):
-                        workers.create_task(self._work(clock))
+                async with asyncio.TaskGroup() as answering:
+                    while rows := await self._next():
+                        self.in_flight += len(rows)
+                        self._sink.take_up(len(rows))
+                        answering.create_task(self._answer(rows))
+                    self.has_ended = True
+                    self._input_ended()
                 await self._writer.flush()
                 failing.cancel()
         except* JobError as errors:
@@ -65,58 +77,79 @@ class Pipeline:
         """Take up no further row."""
         self._stopped = True
         self._feed.stop()
+        self._has_place.set()
 
-    async def _work(self, clock: Callable[[], float]) -> None:
-        self.workers += 1
-        try:
-            while (row := await self._next()) is not None:
-                self._sink.take_up()
-                try:
-                    outcome = await self._outcome(row, clock)
-                except CallStopped:
-                    self._sink.put_back()
-                else:
-                    self._feed.settle(outcome)
-                    self._writer.put(outcome)
-        finally:
-            self.workers -= 1
-        self.has_ended = True
-        self._input_ended()
-
-    async def _next(self) -> Row | None:
-        """Return the next row when there is room for it, None at the end or after `stop`."""
-        if self._writer.is_full and not self._stopped:
-            self.waiting_for_room += 1
-            try:
+    async def _next(self) -> Sequence[Row]:
+        """Return the next rows when there are places and room for them, none at the end."""
+        while not self._stopped:
+            places = self._width - self.in_flight
+            room = self._writer.room_left
+            if places <= 0:
+                self._has_place.clear()
+                await self._has_place.wait()
+            elif room <= 0:
+                self.waits_for = "room"
                 await self._writer.room()
-            finally:
-                self.waiting_for_room -= 1
-        if self._stopped:
-            return None
-        self.waiting_for_rows += 1
-        try:
-            row = await self._feed.next()
-        finally:
-            self.waiting_for_rows -= 1
-        return None if self._stopped else row
+            else:
+                self.waits_for = "rows"
+                rows = await self._feed.take(min(places, room, self._together))
+                self.waits_for = None
+                return () if self._stopped else rows
+            self.waits_for = None
+        return ()
 
-    async def _outcome(self, row: Row, clock: Callable[[], float]) -> Outcome:
-        """Return what becomes of a row. Raises `CallStopped`, and the `JobError` that ends all."""
-        if row.request is None or row.failure is not None:
-            return Outcome(row=row, failure=row.failure)
-        began_s = clock()
+    async def _answer(self, rows: Sequence[Row]) -> None:
+        """Settle rows. Raises the `JobError` that ends all."""
+        asked: dict[int, Row] = {}  # by position, until they are settled
+        requests: list[Request] = []
+        for row in rows:
+            if row.request is None or row.failure is not None:
+                self._put_away(Outcome(row=row, failure=row.failure))
+            else:
+                asked[len(requests)] = row
+                requests.append(row.request)
+        began_s = self._clock()
+
+        def settle(position: int, result: Reply | Exception) -> None:
+            row = asked.pop(position)
+            latency_s = self._clock() - began_s
+            if isinstance(result, Reply):
+                self._put_away(
+                    Outcome(row=row, reply=result, attempts=result.attempts, latency_s=latency_s)
+                )
+            elif isinstance(result, CallStopped):
+                self._sink.put_back()
+                self._free_place()
+            else:
+                failure, attempts = _failed(row, result)
+                self._put_away(
+                    Outcome(row=row, failure=failure, attempts=attempts, latency_s=latency_s)
+                )
+
         try:
-            reply = await self._answers.answer(row.request)
-        except CallFailed as error:
-            failure, attempts = error.failure, error.attempts
-            log.debug("row %d failed: %s", row.index, failure.message)
-        except (CallStopped, JobError):
-            raise
+            if requests:
+                await self._answers.answer_all(requests, settle)
         except Exception as error:
-            log.debug("row %d hit a fault of llmscale", row.index, exc_info=True)
-            message = f"a fault of llmscale itself, please report it: {type(error).__name__}"
-            failure, attempts = Failure(kind="internal", message=message, retryable=True), 1
-        else:
-            latency_s = clock() - began_s
-            return Outcome(row=row, reply=reply, attempts=reply.attempts, latency_s=latency_s)
-        return Outcome(row=row, failure=failure, attempts=attempts, latency_s=clock() - began_s)
+            if isinstance(first_error(error), JobError):
+                raise
+            for position in list(asked):
+                settle(position, error)
+
+    def _put_away(self, outcome: Outcome) -> None:
+        self._feed.settle(outcome)
+        self._writer.put(outcome)
+        self._free_place()
+
+    def _free_place(self) -> None:
+        self.in_flight -= 1
+        self._has_place.set()
+
+
+def _failed(row: Row, error: Exception) -> tuple[Failure, int]:
+    """Return what a row has met, and in how many attempts."""
+    if isinstance(error, CallFailed):
+        log.debug("row %d failed: %s", row.index, error.failure.message)
+        return error.failure, error.attempts
+    log.debug("row %d hit a fault of llmscale", row.index, exc_info=error)
+    message = f"a fault of llmscale itself, please report it: {type(error).__name__}"
+    return Failure(kind="internal", message=message, retryable=True), 1

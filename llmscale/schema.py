@@ -4,13 +4,13 @@ An answer that does not fit is a failed row that was paid for. Nothing is repair
 fetched: a schema that refers to another document is refused.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from llmscale.contracts import Answers
+from llmscale.contracts import Answers, Settle
 from llmscale.errors import CallFailed, ConfigError
 from llmscale.nesting import MAX_LEVELS, is_too_deep
 from llmscale.records import Failure, Reply, Request
@@ -28,20 +28,29 @@ class SchemaChecked:
         self._inner = inner
         self._validators: dict[int, tuple[Any, Validator]] = {}
 
-    async def answer(self, request: Request) -> Reply:
-        """Return an answer that fits. Raises `CallFailed` for one that does not."""
-        schema = schema_of(request)
-        if schema is None:
-            return await self._inner.answer(request)
-        validator = self._validator(schema)  # before the call: a bad schema costs nothing
-        reply = await self._inner.answer(request)
-        misfit = None if reply.tool_calls else _misfit(validator, reply.text or "")
-        if misfit is None:
-            return reply
-        if reply.finish_reason == "length":
-            misfit += "; it was cut, so raise --max-tokens"
-        failure = Failure(kind="schema_mismatch", message=misfit, reply=reply)
-        raise CallFailed(failure, reply.attempts)
+    async def answer_all(self, requests: Sequence[Request], settle: Settle) -> None:
+        """Settle each request with an answer that fits, or a `CallFailed` that says why it does
+        not. Raises `JobError`.
+        """
+        if all(request.response_format is None for request in requests):
+            await self._inner.answer_all(requests, settle)
+            return
+        checks: list[tuple[int, Validator | None]] = []  # position, and what the answer must fit
+        for position, request in enumerate(requests):
+            schema = schema_of(request)
+            try:  # before the call: a bad schema costs nothing
+                checks.append((position, None if schema is None else self._validator(schema)))
+            except CallFailed as error:
+                settle(position, error)
+
+        def settled(asked: int, result: Reply | Exception) -> None:
+            position, validator = checks[asked]
+            if validator is not None and isinstance(result, Reply) and not result.tool_calls:
+                result = _checked(validator, result)
+            settle(position, result)
+
+        if checks:
+            await self._inner.answer_all([requests[position] for position, _ in checks], settled)
 
     def _validator(self, schema: Any) -> "Validator":
         """One validator for each schema object: the rows that share a flag share the object."""
@@ -56,6 +65,17 @@ class SchemaChecked:
             self._validators.clear()
         self._validators[id(schema)] = (schema, validator)  # holds the object, so its id stays its
         return validator
+
+
+def _checked(validator: "Validator", reply: Reply) -> Reply | CallFailed:
+    """Return a reply that fits, or how it does not."""
+    misfit = _misfit(validator, reply.text or "")
+    if misfit is None:
+        return reply
+    if reply.finish_reason == "length":
+        misfit += "; it was cut, so raise --max-tokens"
+    failure = Failure(kind="schema_mismatch", message=misfit, reply=reply)
+    return CallFailed(failure, reply.attempts)
 
 
 def schema_of(request: Request) -> Any:

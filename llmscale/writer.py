@@ -40,14 +40,14 @@ class Writer:
         self._progress = asyncio.Event()
 
     @property
-    def is_full(self) -> bool:
-        """Tell whether no further row should be taken up before `room` returns."""
-        return self._unstored >= self._max_unstored
+    def room_left(self) -> int:
+        """How many rows may be taken up before `room` has to be waited for; 0 or less: none."""
+        return self._max_unstored - self._unstored
 
     def put(self, outcome: Outcome) -> None:
-        """Take over the outcome of a row. Raises what an earlier write has met."""
+        """Take over the outcome of a row; after a write that failed, it stays pending."""
         if self._error is not None:
-            raise self._error
+            return
         if not self._gathering:
             asyncio.get_running_loop().call_soon(self._end_turn)
         self._gathering.append(outcome)
@@ -55,7 +55,7 @@ class Writer:
 
     async def room(self) -> None:
         """Return when there is room for another row. Raises what a write has met."""
-        await self._until(lambda: not self.is_full)
+        await self._until(lambda: self.room_left > 0)
 
     async def flush(self) -> None:
         """Return when all is written and stored. Raises what a write has met."""

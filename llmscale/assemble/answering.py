@@ -54,7 +54,13 @@ async def answer_rows(
         replies = opened.replies
         writer = Writer(sink, stats, None if replies is None else replies.when_safe)
         pipeline = Pipeline(
-            feed, stack.answers, sink, writer, stack.width, input_ended=stack.input_ended
+            feed,
+            stack.answers,
+            sink,
+            writer,
+            stack.width,
+            together=stack.together,
+            input_ended=stack.input_ended,
         )
         meter = Meter(stats, pipeline, feed, writer, stack, opened)
 

@@ -74,7 +74,7 @@ def embed_texts(config: Config, texts: Sequence[str]) -> list[bytes]:
 
     from llmscale.assemble.answering import run_loop
     from llmscale.assemble.stack import open_all, stacked
-    from llmscale.records import Request
+    from llmscale.records import Reply, Request
     from llmscale.stats import Stats
 
     config = for_vectors(config)
@@ -92,10 +92,15 @@ def embed_texts(config: Config, texts: Sequence[str]) -> list[bytes]:
                 )
                 for text in texts
             ]
-            asking = [asyncio.create_task(stack.answers.answer(r)) for r in requests]
+            found: dict[int, Reply | Exception] = {}
+            asking = asyncio.create_task(stack.answers.answer_all(requests, found.__setitem__))
             await asyncio.sleep(0)
             stack.input_ended()
-            vectors.extend([reply.vector or b"" for reply in await asyncio.gather(*asking)])
+            await asking
+            for _, result in sorted(found.items()):
+                if isinstance(result, Exception):
+                    raise result
+                vectors.append(result.vector or b"")
 
     run_loop(work())
     return vectors

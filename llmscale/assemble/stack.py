@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from llmscale.tracing import Tracing
 
 
+LOOKED_UP_TOGETHER = 64  # rows
+
+
 class Stack(NamedTuple):
     """The layers of a run, from above."""
 
@@ -51,6 +54,7 @@ class Stack(NamedTuple):
     balanced: Balanced
     pools: "Pools"
     width: int  # rows in flight
+    together: int  # rows taken up at a time
     input_ended: Callable[[], None]  # to be called when there is no further row
 
     def stop(self) -> None:
@@ -114,6 +118,12 @@ class Opened(NamedTuple):
             return calls
         return (calls + 1) * config.embed_batch_size  # while they are out, one more lot gathers
 
+    def together(self, config: Config) -> int:
+        """Return how many rows are taken up at a time: a lot, or what one look-up finds."""
+        if self.task == "embedding":
+            return config.embed_batch_size
+        return 1 if self.replies is None else LOOKED_UP_TOGETHER
+
     @property
     def capacity(self) -> int | None:
         """The calls that all endpoints take; None where `--concurrency` has a say in it."""
@@ -170,7 +180,8 @@ async def stacked(
             answers = Fallback(answers, opened.stand_ins)
         if opened.task == "embedding":
             answers = _finished(config, answers)
-        yield Stack(answers, balanced, pools, opened.width(config), input_ended)
+        width, together = opened.width(config), opened.together(config)
+        yield Stack(answers, balanced, pools, width, together, input_ended)
     finally:
         await opened.aclose()
 

@@ -1,17 +1,17 @@
 """Many rows a call: rows gather in lots until one is full, or until its first row has waited.
 
-The first row of a lot sends it for all of them, so there are no tasks but those of rows, and as
-many lots in flight as the layers below let out. A lot that is refused for what is in it is halved
-until the bad row stands alone. Every row is settled, whatever becomes of its lot.
+Who asks for the first row of a lot sends it for all of them, so as many lots are in flight as the
+layers below let out. A lot that is refused for what is in it is halved until the bad row stands
+alone. Every row is settled, whatever becomes of its lot.
 """
 
 import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
-from llmscale.batching.lots import Item, Lot, LotCaps, OpenLots
-from llmscale.contracts import Sends
-from llmscale.errors import CallFailed, CallStopped, LlmscaleError
+from llmscale.batching.lots import Asking, Item, Lot, LotCaps, OpenLots
+from llmscale.contracts import Sends, Settle
+from llmscale.errors import CallFailed, CallStopped, JobError
 from llmscale.records import Failure, FailureKind, Reply, Request
 from llmscale.stats import Stats
 
@@ -44,7 +44,6 @@ class Batcher:
         self._stats = stats
         self._open: dict[str, OpenLots] = {}  # by model
         self._wait_s = caps.wait_s
-        self._loop = asyncio.get_running_loop()  # a system call, so not for each row
 
     def end(self) -> None:
         """Note that the input has ended: what is there goes out, and nothing waits long."""
@@ -52,20 +51,30 @@ class Batcher:
         for lots in self._open.values():
             lots.close_all()
 
-    async def answer(self, request: Request) -> Reply:
-        """Return the reply of one row. Raises what its lot has met, `CallStopped` at a stop."""
-        lots = self._open.get(request.model)
-        if lots is None:
-            lots = self._open[request.model] = OpenLots(self._caps)
-        tokens, size_bytes = self._weights.of(request)
-        item = Item(request, tokens, size_bytes, self._loop.create_future())
-        lot = lots.put(item)
-        if lot.items[0] is item:
-            await self._lead(lot, lots)
-        return await item.settled
+    async def answer_all(self, requests: Sequence[Request], settle: Settle) -> None:
+        """Settle each request with what its lot comes to. Raises `JobError`."""
+        asking = Asking(len(requests), settle)
+        led: list[tuple[Lot, OpenLots]] = []
+        for position, request in enumerate(requests):
+            lots = self._open.get(request.model)
+            if lots is None:
+                lots = self._open[request.model] = OpenLots(self._caps)
+            lot = lots.put(Item(request, *self._weights.of(request), asking, position))
+            if len(lot.items) == 1:
+                led.append((lot, lots))
+        try:
+            if len(led) == 1:
+                await self._lead(*led[0])
+            elif led:
+                async with asyncio.TaskGroup() as group:
+                    for lot, lots in led:
+                        group.create_task(self._lead(lot, lots))
+            await asking.end()
+        finally:
+            asking.give_up()
 
     async def _lead(self, lot: Lot, lots: OpenLots) -> None:
-        """Wait until the lot is closed and send it. Raises only when this row is given up."""
+        """Wait until the lot is closed and send it."""
         try:
             if not lot.closed.is_set():
                 try:
@@ -75,10 +84,11 @@ class Batcher:
                     lots.close(lot)
             self._stats.add_lot(len(lot.items), lot.fill)
             await self._send(lot.items)
-        finally:
+        except BaseException:
             lots.close(lot)
-            lot.items[0].settled.cancel()  # nobody will look at it, if this row was given up
-            _settle(lot.items, CallStopped())
+            # those who are given up together with this one take no note any more
+            asyncio.get_running_loop().call_soon(_settle, lot.items, CallStopped())
+            raise
 
     async def _send(self, items: Sequence[Item]) -> None:
         requests = [item.request for item in items]
@@ -92,7 +102,9 @@ class Batcher:
                     group.create_task(self._send(items[half:]))
                 return
             _settle(items, error)
-        except LlmscaleError as error:
+        except JobError:
+            raise
+        except Exception as error:  # a fault of ours too: the other lots go on
             _settle(items, error)
         else:
             if len(replies) != len(items):
@@ -100,15 +112,12 @@ class Batcher:
                 return
             self._weights.learn(requests, replies)
             for item, reply in zip(items, replies, strict=True):
-                if not item.settled.done():
-                    item.settled.set_result(reply)
+                item.settle(reply)
 
 
-def _settle(items: Sequence[Item], error: LlmscaleError) -> None:
-    """Raise an error in each row that has no answer yet."""
+def _settle(items: Sequence[Item], error: Exception) -> None:
     for item in items:
-        if not item.settled.done():
-            item.settled.set_exception(error)
+        item.settle(error)
 
 
 def _miscounted(asked: int, came: int) -> Failure:

@@ -8,8 +8,7 @@ one full lot has: the lots that gather never keep the calls from having rows.
 import asyncio
 from typing import NamedTuple
 
-import msgspec
-
+from llmscale.contracts import Settle
 from llmscale.records import Reply, Request
 
 
@@ -22,13 +21,56 @@ class LotCaps(NamedTuple):
     wait_s: float = 1.0  # after the first row came
 
 
-class Item(msgspec.Struct, frozen=True, eq=False):
+class Asking:
+    """Who asks for some rows: told of each as it is settled, unless that one has given up."""
+
+    __slots__ = ("_ended", "_left", "_settle")
+
+    def __init__(self, rows: int, settle: Settle) -> None:
+        self._left = rows
+        self._settle = settle
+        self._ended: asyncio.Event | None = None  # for who waits
+
+    def settle(self, position: int, result: Reply | Exception) -> None:
+        """Pass on what a row has come to; called once for each."""
+        if not self._left:
+            return
+        self._left -= 1
+        self._settle(position, result)
+        if self._ended is not None and not self._left:
+            self._ended.set()
+
+    async def end(self) -> None:
+        """Return when all rows are settled."""
+        if self._left:
+            self._ended = asyncio.Event()
+            await self._ended.wait()
+
+    def give_up(self) -> None:
+        """Pass on nothing more."""
+        self._left = 0
+
+
+class Item:
     """A row in a lot."""
 
-    request: Request
-    tokens: int
-    size_bytes: int
-    settled: "asyncio.Future[Reply]"
+    __slots__ = ("_asking", "_position", "is_settled", "request", "size_bytes", "tokens")
+
+    def __init__(
+        self, request: Request, tokens: int, size_bytes: int, asking: Asking, position: int
+    ) -> None:
+        self.request = request
+        self.tokens = tokens
+        self.size_bytes = size_bytes
+        self.is_settled = False
+        self._asking = asking
+        self._position = position
+
+    def settle(self, result: Reply | Exception) -> None:
+        """Tell who asks, the first time that the row has come to something."""
+        if not self.is_settled:
+            self.is_settled = True
+            self._asking.settle(self._position, result)
 
 
 class Lot:

@@ -1,8 +1,10 @@
 """Vectors of the length 1, whatever the model's have: above the cache, which keeps the model's."""
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
-from llmscale.contracts import Answers
+from llmscale.contracts import Answers, Settle
 from llmscale.records import Reply, Request
 from llmscale.vectors import normalized
 
@@ -13,7 +15,12 @@ class Normalized:
     def __init__(self, inner: Answers) -> None:
         self._inner = inner
 
-    async def answer(self, request: Request) -> Reply:
-        """Return the reply with its vector at length 1. Raises what a call does."""
-        reply = await self._inner.answer(request)
-        return replace(reply, vector=normalized(reply.vector)) if reply.vector else reply
+    async def answer_all(self, requests: Sequence[Request], settle: Settle) -> None:
+        """Settle each request with its vector at length 1. Raises `JobError`."""
+
+        def settled(position: int, result: Reply | Exception) -> None:
+            if isinstance(result, Reply) and result.vector:
+                result = replace(result, vector=normalized(result.vector))
+            settle(position, result)
+
+        await self._inner.answer_all(requests, settled)

@@ -1,7 +1,7 @@
 """How a run stands at one moment, and what holds it back then. Knows nothing of time."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from llmscale.stats import BOUND_OF, Bound, Cause
 
@@ -10,15 +10,14 @@ _LIMITS: frozenset[Bound] = frozenset({"requests", "tokens", "retries", "budget"
 
 
 class Moment(NamedTuple):
-    """Numbers of calls and of workers, which take up rows; and what was used of a core."""
+    """Numbers of calls and of rows in flight, what is waited for, and what was used of a core."""
 
     held: Mapping[Cause, int]  # calls that wait for a place or for money, by what holds them
     in_flight: int  # calls, where more would be answered at once
     in_full: int  # calls, where no more would be
     backing_off: Mapping[Cause, int]  # calls between two attempts
-    workers: int  # that may take up a row
-    for_rows: int  # workers that wait for one
-    for_room: int  # workers that wait until something is written
+    rows: int  # in flight
+    waits_for: Literal["rows", "room"] | None  # before a row is taken up: room, until it is stored
     rows_wait_for: Cause  # what keeps the next row, where there is one
     has_ended: bool  # the input: there is no further row to take up
     cpu: float  # share of a core that this process had
@@ -33,21 +32,21 @@ def shares(now: Moment) -> dict[Cause, float]:
         return _parts(core)
     if held:
         return held
-    if now.for_room and not now.has_ended:
+    if now.waits_for == "room" and not now.has_ended:
         return {"storing": 1.0}
-    if now.for_rows and not now.has_ended:
+    if now.waits_for == "rows" and not now.has_ended:
         return {now.rows_wait_for: 1.0}
     return _of_calls(now)
 
 
 def _of_calls(now: Moment) -> dict[Cause, float]:
-    """Nobody waits: what the workers are busy with tells."""
+    """Nobody waits: what the rows are at tells."""
     calls: dict[Cause, float] = {
         **now.backing_off,
         "local": now.in_full,
         "last" if now.has_ended else "width": now.in_flight,
     }
-    return _parts(calls) or {"cache" if now.workers else "storing": 1.0}
+    return _parts(calls) or {"cache" if now.rows else "storing": 1.0}
 
 
 def _parts(counts: Mapping[Cause, float]) -> dict[Cause, float]:

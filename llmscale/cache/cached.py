@@ -7,14 +7,15 @@ Answers that are cut, empty or failed are never stored.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal, Protocol
 
 from msgspec.structs import replace
 
 from llmscale.cache.entry import Entry
 from llmscale.cache.keys import fingerprint, key_of
-from llmscale.contracts import Answers
+from llmscale.contracts import Answers, Settle
+from llmscale.errors import JobError, first_error
 from llmscale.records import Reply, Request
 from llmscale.stats import Stats
 
@@ -25,12 +26,12 @@ CacheMode = Literal["on", "read", "write", "refresh"]
 class ReplyStore(Protocol):
     """Where replies are kept, on this disk or elsewhere. It fails by missing, never by raising."""
 
-    async def get(self, key: str) -> Entry | None:
-        """Return an entry, None where there is none, or none that can be used."""
+    async def get_many(self, keys: Collection[str]) -> Mapping[str, Entry]:
+        """Return the entries of keys; those that are not there, or can't be used, are left out."""
         ...
 
     def put(self, key: str, entry: Entry, model: str) -> None:
-        """Take over an entry; from now on `get` finds it."""
+        """Take over an entry; from now on `get_many` finds it."""
         ...
 
     def when_safe(self, then: Callable[[], None]) -> None:
@@ -52,37 +53,115 @@ class Cached:
         self._stats = stats
         self._looks_up = mode in ("on", "read")
         self._stores = mode != "read"
-        self._flights: dict[str, asyncio.Future[Reply | None]] = {}
+        self._flights: dict[str, _Flight] = {}
 
-    async def answer(self, request: Request) -> Reply:
-        """Return a reply, marked where it was not paid for by this row. Raises what a call does."""
-        key = key_of(request)
-        while (flight := self._flights.get(key)) is not None:
-            shared = await asyncio.shield(flight)
-            if shared is not None:
-                return shared if shared.cached else replace(shared, deduped=True, attempts=0)
-        # from here on this row answers for all who come; without an answer the next of them does
-        flight = self._flights[key] = asyncio.get_running_loop().create_future()
-        reply: Reply | None = None
+    async def answer_all(self, requests: Sequence[Request], settle: Settle) -> None:
+        """Settle each request, with a reply that is marked where it was not paid for by this row.
+
+        Raises `JobError`.
+        """
+        led: dict[str, int] = {}  # position by key: this row answers for all who come
+        waiting: list[tuple[_Flight, int]] = []
+        for position, request in enumerate(requests):
+            key = key_of(request)
+            flight = self._flights.get(key)
+            if flight is None:
+                self._flights[key] = _Flight()
+                led[key] = position
+            else:
+                waiting.append((flight, position))
+        if not waiting:
+            await self._lead(led, requests, settle)
+            return
+        async with asyncio.TaskGroup() as group:
+            for flight, position in waiting:
+                group.create_task(self._follow(flight, requests[position], position, settle))
+            await self._lead(led, requests, settle)
+
+    async def _follow(
+        self, flight: "_Flight", request: Request, position: int, settle: Settle
+    ) -> None:
+        """Wait for another row's answer; where there is none, this row or the next asks."""
+        shared = await flight.reply()
+        if shared is None:
+            await self.answer_all([request], lambda _, result: settle(position, result))
+        elif shared.cached:
+            settle(position, shared)
+        else:
+            settle(position, replace(shared, deduped=True, attempts=0))
+
+    async def _lead(self, led: dict[str, int], requests: Sequence[Request], settle: Settle) -> None:
+        """Look up and ask, for these rows and for all who wait for them."""
+
+        def end(key: str, result: Reply | Exception) -> None:
+            position = led.pop(key)
+            self._flights.pop(key).end(result if isinstance(result, Reply) else None)
+            settle(position, result)
+
         try:
             if self._looks_up:
-                entry = await self._replies.get(key)
-                self._stats.add_lookup(request.model, hit=entry is not None)
-                if entry is not None:
-                    reply = replace(entry.reply, cached=True, attempts=0)
-            if reply is None:
-                reply = await self._asked(key, request)
-            return reply
+                await self._look_up(led, requests, end)
+            if led:
+                await self._ask(led, requests, end)
+        except Exception as error:
+            refused = first_error(error)
+            if isinstance(refused, JobError):  # nobody who waits would fare better
+                for key in led:
+                    self._flights.pop(key).end(refused)
+                led.clear()
+            raise
         finally:
-            del self._flights[key]
-            flight.set_result(reply)
+            for key in led:
+                self._flights.pop(key).end(None)
 
-    async def _asked(self, key: str, request: Request) -> Reply:
-        reply = await self._inner.answer(request)
-        if self._stores and is_storable(reply):
-            entry = Entry(reply, time.time(), fingerprint(request))
-            self._replies.put(key, entry, request.model)
+    async def _look_up(
+        self, led: Mapping[str, int], requests: Sequence[Request], end: "_End"
+    ) -> None:
+        entries = await self._replies.get_many(led.keys())
+        for key, position in list(led.items()):
+            entry = entries.get(key)
+            self._stats.add_lookup(requests[position].model, hit=entry is not None)
+            if entry is not None:
+                end(key, replace(entry.reply, cached=True, attempts=0))
+
+    async def _ask(self, led: Mapping[str, int], requests: Sequence[Request], end: "_End") -> None:
+        keys = list(led)
+        asked = [requests[position] for position in led.values()]
+
+        def settled(position: int, result: Reply | Exception) -> None:
+            if self._stores and isinstance(result, Reply) and is_storable(result):
+                request = asked[position]
+                entry = Entry(result, time.time(), fingerprint(request))
+                self._replies.put(keys[position], entry, request.model)
+            end(keys[position], result)
+
+        await self._inner.answer_all(asked, settled)
+
+
+_End = Callable[[str, Reply | Exception], None]
+
+
+class _Flight:
+    """A request that is being answered, and those who wait for the answer."""
+
+    __slots__ = ("_reply",)
+
+    def __init__(self) -> None:
+        self._reply: asyncio.Future[Reply | JobError | None] | None = None  # for who waits
+
+    async def reply(self) -> Reply | None:
+        """Return the reply, None where the row that asked has none. Raises `JobError`."""
+        if self._reply is None:
+            self._reply = asyncio.get_running_loop().create_future()
+        reply = await asyncio.shield(self._reply)
+        if isinstance(reply, JobError):
+            raise reply
         return reply
+
+    def end(self, reply: Reply | JobError | None) -> None:
+        """Tell who waits."""
+        if self._reply is not None:
+            self._reply.set_result(reply)
 
 
 def is_storable(reply: Reply) -> bool:

@@ -1,8 +1,7 @@
 """The `ReplyStore` on this disk: look-ups at once, entries in groups, failures as misses."""
 
-import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from llmscale.cache.entry import Entry
 from llmscale.cache.store import Store, ToStore, reason_of
@@ -19,24 +18,19 @@ class DiskReplies:
     def __init__(self, store: Store, *, replace: bool = True) -> None:
         self._store = store
         self._writer = GroupWriter(store, replace=replace)
-        self._asked: list[tuple[str, asyncio.Future[Entry | None]]] = []
         self._errors = 0
 
-    async def get(self, key: str) -> Entry | None:
-        """Return an entry. What one turn of the event loop asks for is looked up together.
+    async def get_many(self, keys: Collection[str]) -> dict[str, Entry]:
+        """Return the entries of keys, those on their way to the disk too.
 
-        That is done in the thread of the event loop: it takes three microseconds an entry, less
-        than a way into a thread and back.
+        They are looked up in the thread of the event loop: it takes three microseconds an entry,
+        less than a way into a thread and back.
         """
-        entry = self._writer.unsafe(key)
-        if entry is not None or self._errors >= MAX_ERRORS:
-            return entry
-        loop = asyncio.get_running_loop()
-        if not self._asked:
-            loop.call_soon(self._look_up)
-        found: asyncio.Future[Entry | None] = loop.create_future()
-        self._asked.append((key, found))
-        return await found
+        unsafe = {key: entry for key in keys if (entry := self._writer.unsafe(key)) is not None}
+        wanted = [key for key in keys if key not in unsafe]
+        if not wanted or self._errors >= MAX_ERRORS:
+            return unsafe
+        return self._entries(wanted) | unsafe
 
     def put(self, key: str, entry: Entry, model: str) -> None:
         """Take over an entry, to be stored soon."""
@@ -60,13 +54,6 @@ class DiskReplies:
             "refused": self._store.refused,
             "errors": self._errors,
         }
-
-    def _look_up(self) -> None:
-        asked, self._asked = self._asked, []
-        entries = self._entries([key for key, _ in asked])
-        for key, found in asked:
-            if not found.done():
-                found.set_result(entries.get(key))
 
     def _entries(self, keys: Sequence[str]) -> dict[str, Entry]:
         """Return the entries that there are. On an error, those that can be had one by one."""

@@ -3,6 +3,7 @@
 Reads ahead in a thread, and no further than there is room. Sends nothing and writes nothing.
 """
 
+from collections.abc import Sequence
 from typing import Literal, Protocol
 
 from llmscale.records import Outcome, Row
@@ -21,8 +22,9 @@ class Feed(Protocol):
         """Tell whether it is known that no further row will come."""
         ...
 
-    async def next(self) -> Row | None:
-        """Return the next row that may be worked on, None at the end or after `stop`.
+    async def take(self, most: int) -> Sequence[Row]:
+        """Return rows that may be worked on, as soon as there is one, and `most` of them at most;
+        none at the end or after `stop`. Only one may wait for rows at a time.
 
         Raises `StorageError` when the input can't be read.
         """

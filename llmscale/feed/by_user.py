@@ -9,7 +9,8 @@ after those of greedy ones wait with it.
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Literal, Protocol
 
 from llmscale.feed.fair_queue import LOOKAHEAD, Allowances, FairQueue
@@ -40,7 +41,6 @@ class ByUser:
         self._blocks: Iterator[list[Row]] | None = self._passes.open()
         self._ahead: asyncio.Future[list[Row] | None] | None = None
         self._found: deque[Row] = deque()  # of the last block, not yet taken or left
-        self._turn = asyncio.Lock()  # one waits for a row, the others for their turn to wait
         self._changed = asyncio.Event()
         self._stopped = False
 
@@ -54,19 +54,15 @@ class ByUser:
         """Tell whether it is known that no further row will come."""
         return self._is_at_end
 
-    async def next(self) -> Row | None:
-        """Return a row of the next user who may go, None at the end or after `stop`."""
-        row = self._pick()
-        if row is not None:
-            return row
-        async with self._turn:
-            while not self._stopped:
-                self._changed.clear()
-                row = self._pick()
-                if row is not None or self._is_at_end:
-                    return row
-                await self._change()
-            return None
+    async def take(self, most: int) -> Sequence[Row]:
+        """Return rows of the users who may go, in turn; none at the end or after `stop`."""
+        while not self._stopped:
+            self._changed.clear()
+            rows = list(islice(iter(self._pick, None), most))
+            if rows or self._is_at_end:
+                return rows
+            await self._change()
+        return ()
 
     def settle(self, outcome: Outcome) -> None:
         """Give back what was not used, which may let a user go sooner."""
@@ -75,7 +71,7 @@ class ByUser:
             self._changed.set()
 
     def stop(self) -> None:
-        """Hand out nothing more; whoever waits gets None at once."""
+        """Hand out nothing more; whoever waits gets no row, at once."""
         self._stopped = True
         self._changed.set()
 

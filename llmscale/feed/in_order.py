@@ -1,21 +1,20 @@
 """Rows in the order of the input, one block ahead of the work and no further."""
 
 import asyncio
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from llmscale.records import Outcome, Row
 
 
 class InOrder:
-    """Hands out rows one by one, and has the next block read while the last is worked on."""
+    """Hands out rows, and has the next block read while the last is worked on."""
 
     def __init__(self, blocks: Iterator[list[Row]]) -> None:
         self._blocks = blocks
-        self._rows: deque[Row] = deque()
+        self._rows: list[Row] = []  # of one block
+        self._at = 0  # the next of them
         self._ahead: asyncio.Future[list[Row] | None] | None = None
-        self._arrival = asyncio.Event()  # of the block that is being read
         self._ended = False
 
     @property
@@ -26,17 +25,17 @@ class InOrder:
     @property
     def has_ended(self) -> bool:
         """Tell whether it is known that no further row will come."""
-        return not self._rows and (self._ended or _is_end(self._ahead))
+        return self._at == len(self._rows) and (self._ended or _is_end(self._ahead))
 
-    async def next(self) -> Row | None:
-        """Return the next row, None at the end."""
-        while not self._rows and not self._ended:
+    async def take(self, most: int) -> Sequence[Row]:
+        """Return the next rows, of one block; none at the end."""
+        while self._at == len(self._rows) and not self._ended:
             if self._ahead is None:
                 self._ahead = self._read()
-            await self._arrival.wait()
-            if self._ahead.done():  # else another has taken it, and the next one is being read
-                self._take(self._ahead.result())
-        return self._rows.popleft() if self._rows else None
+            self._take(await self._ahead)
+        first = self._at
+        self._at = min(first + most, len(self._rows))
+        return self._rows[first : self._at]
 
     def settle(self, outcome: Outcome) -> None:
         """Nothing comes of it: the next row does not depend on this one."""
@@ -48,15 +47,12 @@ class InOrder:
         if block is None:
             self._ended = True
             return
-        self._rows.extend(block)
+        self._rows, self._at = block, 0
         self._ahead = self._read()
 
     def _read(self) -> asyncio.Future[list[Row] | None]:
-        self._arrival.clear()
         loop = asyncio.get_running_loop()
-        reading = loop.run_in_executor(None, next, self._blocks, None)
-        reading.add_done_callback(lambda _: self._arrival.set())
-        return reading
+        return loop.run_in_executor(None, next, self._blocks, None)
 
 
 def _is_end(reading: asyncio.Future[list[Row] | None] | None) -> bool:

@@ -127,9 +127,9 @@ class Job:
             manifests.save(self.files.manifest, self._manifest)
         self._lock.forget_usd()
 
-    def take_up(self) -> None:
-        """Count a row as in flight."""
-        self._lock.begin()
+    def take_up(self, rows: int) -> None:
+        """Count rows as in flight."""
+        self._lock.begin(rows)
 
     def put(self, outcomes: Sequence[Outcome]) -> None:
         """Keep outcomes; when this returns, their rows outlive the process."""

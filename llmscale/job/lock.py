@@ -64,9 +64,9 @@ class JobLock:
             )
         return found
 
-    def begin(self) -> None:
-        """Count a row that is about to be asked."""
-        self._in_flight += 1
+    def begin(self, rows: int = 1) -> None:
+        """Count rows that are about to be asked."""
+        self._in_flight += rows
         self._map[_COUNT] = b"%010d" % self._in_flight
 
     def end(self, rows: int = 1) -> None:

@@ -22,7 +22,7 @@ class StdoutSink:
         self._descriptor = sys.stdout.fileno()
         self._is_terminal = os.isatty(self._descriptor)
 
-    def take_up(self) -> None:
+    def take_up(self, rows: int) -> None:
         """Nothing is noted."""
 
     def put(self, outcomes: Sequence[Outcome]) -> None:

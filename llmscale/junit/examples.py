@@ -24,9 +24,9 @@ class Examples:
         self._sink = sink
         self.kept: dict[str, list[Example]] = {}  # by type
 
-    def take_up(self) -> None:
+    def take_up(self, rows: int) -> None:
         """Pass it on."""
-        self._sink.take_up()
+        self._sink.take_up(rows)
 
     def put(self, outcomes: Sequence[Outcome]) -> None:
         """Keep what failed, and pass all of it on. Raises `StorageError`."""

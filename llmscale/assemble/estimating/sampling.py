@@ -80,7 +80,7 @@ class _Gathered:
     def __init__(self) -> None:
         self.outcomes: list[Outcome] = []
 
-    def take_up(self) -> None:
+    def take_up(self, rows: int) -> None:
         """Nothing is noted."""
 
     def put(self, outcomes: Sequence[Outcome]) -> None:
