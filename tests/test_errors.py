@@ -109,3 +109,8 @@ def test_the_first_error_of_nested_groups_is_found() -> None:
     first, second = ValueError("first"), ValueError("second")
     group = ExceptionGroup("out", [ExceptionGroup("in", [first]), second])
     assert errors.first_error(group) is first
+
+
+def test_the_first_error_of_what_is_no_group_is_itself() -> None:
+    error = ValueError("alone")
+    assert errors.first_error(error) is error

@@ -15,6 +15,7 @@ from llmscale.schema import (
     schema_of,
     validator_of,
 )
+from tests.answering import RowByRow, answer
 
 PERSON = {
     "type": "object",
@@ -34,7 +35,7 @@ TREE = {
 }
 
 
-class Says:
+class Says(RowByRow):
     """Answers with one text, and counts how often it is asked."""
 
     def __init__(self, text: str | None, finish: FinishReason = "stop", **fields: Any) -> None:
@@ -55,7 +56,7 @@ def request_for(schema: Any) -> Request:
 
 async def failure_of(says: Says, schema: Any) -> Failure:
     with pytest.raises(CallFailed) as raised:
-        await SchemaChecked(says).answer(request_for(schema))
+        await answer(SchemaChecked(says), request_for(schema))
     return raised.value.failure
 
 
@@ -71,7 +72,7 @@ async def failure_of(says: Says, schema: Any) -> Failure:
 )
 async def test_an_answer_that_fits_passes_unchanged(schema: Any, text: str) -> None:
     says = Says(text)
-    assert await SchemaChecked(says).answer(request_for(schema)) is says.reply
+    assert await answer(SchemaChecked(says), request_for(schema)) is says.reply
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ async def test_a_misfit_is_a_failed_row_that_says_where_and_keeps_what_was_paid(
 
 async def test_a_misfit_has_the_attempts_of_its_answer() -> None:
     with pytest.raises(CallFailed) as raised:
-        await SchemaChecked(Says("no")).answer(request_for(PERSON))
+        await answer(SchemaChecked(Says("no")), request_for(PERSON))
     assert raised.value.attempts == 2
 
 
@@ -119,7 +120,7 @@ async def test_only_a_cut_answer_is_told_to_raise_max_tokens(
 
 async def test_tool_calls_are_not_held_against_the_schema() -> None:
     says = Says(None, "tool_calls", tool_calls=[{"id": "1", "type": "function"}])
-    assert await SchemaChecked(says).answer(request_for(PERSON)) is says.reply
+    assert await answer(SchemaChecked(says), request_for(PERSON)) is says.reply
 
 
 @pytest.mark.parametrize(
@@ -140,7 +141,7 @@ async def test_a_request_without_a_schema_is_let_through(
     request = Request(model="sim/x", messages=[], response_format=response_format)
     says = Says("anything")
     assert schema_of(request) is None
-    assert await SchemaChecked(says).answer(request) is says.reply
+    assert await answer(SchemaChecked(says), request) is says.reply
 
 
 BAD_SCHEMAS = [
@@ -166,7 +167,7 @@ async def test_a_bad_schema_in_a_row_fails_the_row_and_costs_no_call(
 ) -> None:
     says = Says("{}")
     with pytest.raises(CallFailed) as raised:
-        await SchemaChecked(says).answer(request_for(schema))
+        await answer(SchemaChecked(says), request_for(schema))
     assert raised.value.failure.kind == "bad_row"
     assert words in raised.value.failure.message
     assert (raised.value.attempts, says.asked) == (0, 0)
@@ -250,7 +251,7 @@ async def test_rows_that_share_a_schema_share_its_validator(
     checked = SchemaChecked(Says('{"name": "Ada"}'))
     request = request_for(PERSON)
     for _ in range(5):
-        await checked.answer(request)
+        await answer(checked, request)
     assert len(made) == 1
 
 
@@ -259,7 +260,7 @@ async def test_each_row_is_held_against_its_own_schema_however_many_there_are() 
     checked = SchemaChecked(says)
     for number in range(2 * MAX_VALIDATORS + 1):
         if number == 7:
-            assert await checked.answer(request_for({"const": number})) is says.reply
+            assert await answer(checked, request_for({"const": number})) is says.reply
             continue
         with pytest.raises(CallFailed, match=rf"{number} was expected"):
-            await checked.answer(request_for({"const": number}))
+            await answer(checked, request_for({"const": number}))

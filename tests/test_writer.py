@@ -28,7 +28,7 @@ class Sink:
         self.writes: list[list[int]] = []
         self.failing: Exception | None = None
 
-    def take_up(self) -> None:
+    def take_up(self, rows: int) -> None:
         pass
 
     def put(self, outcomes: Sequence[Outcome]) -> None:
@@ -133,19 +133,20 @@ async def test_the_store_is_asked_when_the_turn_is_over_and_its_answers_are_all_
 # --- how many may be ahead of the store
 
 
-async def test_it_is_full_from_the_bound_on_until_answers_are_stored() -> None:
+async def test_there_is_room_for_what_the_bound_leaves_until_answers_are_stored() -> None:
     vault = Vault()
     case = Case(vault.when_safe, max_unstored=2)
+    assert case.writer.room_left == 2
     await case.put_each_in_a_turn(0)
-    assert not case.writer.is_full
+    assert case.writer.room_left == 1
     await case.put_each_in_a_turn(1)
-    assert case.writer.is_full
+    assert case.writer.room_left == 0
     await case.put_each_in_a_turn(2)
-    assert case.writer.is_full
+    assert case.writer.room_left == -1, "of a row that was taken up before"
     vault.release()
-    assert case.writer.is_full, "there are two left"
+    assert case.writer.room_left == 0, "there are two left"
     vault.release()
-    assert not case.writer.is_full
+    assert case.writer.room_left == 1
 
 
 async def test_a_group_that_is_stored_makes_room_before_one_that_is_not() -> None:
@@ -153,21 +154,21 @@ async def test_a_group_that_is_stored_makes_room_before_one_that_is_not() -> Non
     case = Case(vault.when_safe, max_unstored=2)
     await case.put_each_in_a_turn(0, 1)
     vault.asked.pop()()
-    assert not case.writer.is_full
+    assert case.writer.room_left == 1
 
 
 async def test_where_all_is_stored_already_there_is_room_at_the_end_of_the_turn() -> None:
     case = Case(lambda then: then(), max_unstored=1)
     await case.put_each_in_a_turn(0)
-    assert not case.writer.is_full
+    assert case.writer.room_left == 1
 
 
 async def test_what_is_not_even_written_counts_as_not_stored() -> None:
     case = Case(max_unstored=2)
     case.put(0, 1)
-    assert case.writer.is_full
+    assert case.writer.room_left == 0
     await turn()
-    assert not case.writer.is_full
+    assert case.writer.room_left == 2
 
 
 async def test_all_who_wait_for_room_go_on_when_there_is_some() -> None:
@@ -215,7 +216,7 @@ FULL = StorageError("disk full")
 
 
 @pytest.mark.parametrize("error", [FULL, Interrupted(signal.SIGPIPE), TypeError("a fault of ours")])
-async def test_what_a_write_has_met_is_raised_to_all_who_wait_and_to_who_comes(
+async def test_what_a_write_has_met_is_raised_to_all_who_wait_now_or_later(
     error: Exception,
 ) -> None:
     case = Case(Vault().when_safe, max_unstored=1)
@@ -229,8 +230,21 @@ async def test_what_a_write_has_met_is_raised_to_all_who_wait_and_to_who_comes(
         with pytest.raises(type(error)) as caught:
             await wait()
         assert caught.value is error
-    with pytest.raises(type(error)):
-        case.put(1)
+
+
+@pytest.mark.parametrize("error", [FULL, TypeError("a fault of ours")])
+async def test_what_comes_after_a_write_that_failed_stays_pending_and_says_nothing(
+    error: Exception,
+) -> None:
+    """Who puts it away may be in the middle of a group; who waits for the writer is told."""
+    case = Case()
+    case.sink.failing = error
+    await case.put_each_in_a_turn(0)
+    case.sink.failing = None
+    await case.put_each_in_a_turn(1)
+    case.put(2)
+    case.writer.write_rest()
+    assert (case.sink.writes, case.stats.done) == ([], 0)
 
 
 async def test_nothing_is_raised_while_nothing_fails() -> None:
@@ -263,7 +277,7 @@ async def test_a_row_that_was_answered_before_a_write_that_fails_stays_pending(
     with Run(tmp_path).up_to_the_end(most=1) as job, monkeypatch.context() as patch:
         writer = Writer(job, stats)
         for index in (1, 2):
-            job.take_up()
+            job.take_up(1)
             writer.put(outcome(index))
         patch.setattr(os, "write", full)
         with pytest.raises(StorageError, match="No space left on device"):

@@ -15,8 +15,8 @@ class Sink:
         self.seen: list[int] = []
         self.in_flight = 0
 
-    def take_up(self) -> None:
-        self.in_flight += 1
+    def take_up(self, rows: int) -> None:
+        self.in_flight += rows
 
     def put(self, outcomes: Sequence[Outcome]) -> None:
         self.seen += [outcome.row.index for outcome in outcomes]
@@ -41,8 +41,8 @@ def outcomes(*indexes: int) -> list[Outcome]:
 def test_a_file_is_complete_when_all_its_rows_have_come_through() -> None:
     files, sink = FileCounts(found(2, 1, 1)), Sink()
     counting = files.counting(sink)
-    for _ in range(4):
-        counting.take_up()
+    for rows in (1, 3):
+        counting.take_up(rows)
     assert files.figures() == {"files": "0/3"}
     counting.put(outcomes(0, 2))
     assert files.figures() == {"files": "1/3"}

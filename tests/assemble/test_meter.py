@@ -48,9 +48,7 @@ class World:
         self.processor = Clocks()
         self.threads_count: list[bool] = []
         monkeypatch.setattr(meter, "Processor", self._processor)
-        self.pipeline = SimpleNamespace(
-            workers=4, waiting_for_rows=0, waiting_for_room=0, has_ended=False
-        )
+        self.pipeline = SimpleNamespace(in_flight=4, waits_for=None, has_ended=False)
         self.feed = SimpleNamespace(waits_for="reading", has_ended=False)
         self.writer = SimpleNamespace(stood_still_s=0.0)
         self.balanced = SimpleNamespace(waiting_for_money=0, backing_off={})
@@ -132,7 +130,7 @@ async def test_when_all_is_over_the_rest_is_counted_as_what_was_found_last(world
     world.one.in_flight = 4
 
     def end() -> None:
-        world.one.in_flight = world.pipeline.workers = 0
+        world.one.in_flight = world.pipeline.in_flight = 0
         world.pipeline.has_ended = True
 
     asyncio.get_running_loop().call_later(9.99999, end)

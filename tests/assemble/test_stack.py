@@ -15,6 +15,7 @@ from llmscale.config import Config, EndpointConfig
 from llmscale.errors import CallFailed, CallStopped
 from llmscale.records import Reply, Request
 from llmscale.stats import Stats
+from tests.answering import answer
 
 OWN = "http://127.0.0.1:1/v1"
 
@@ -129,19 +130,19 @@ async def test_a_pool_that_is_made_after_the_stop_is_stopped() -> None:
             await pools("sim/a").acquire(set())
 
 
-async def answer(config: Config, request: Request) -> Reply:
+async def answered(config: Config, request: Request) -> Reply:
     """Ask the whole stack."""
     models = Models(config)
     async with stacked(config, models, open_all(config, models), Stats()) as stack:
         assert isinstance(stack, Stack)
-        return await stack.answers.answer(request)
+        return await answer(stack.answers, request)
 
 
 REQUEST = Request(model="sim/a", messages=[{"role": "user", "content": "hello"}])
 
 
 async def test_the_stack_answers_and_says_by_which_model() -> None:
-    reply = await answer(Config(endpoint=(of_sim(),), cache_mode="off"), REQUEST)
+    reply = await answered(Config(endpoint=(of_sim(),), cache_mode="off"), REQUEST)
     assert (reply.answered_by, reply.endpoint, reply.attempts) == ("sim/a", "sim/a", 1)
 
 
@@ -154,12 +155,12 @@ async def test_a_fallback_is_in_the_stack_where_one_is_set() -> None:
         cache_mode="off",
     )
     request = Request(model="openai/gone", messages=REQUEST.messages)
-    reply = await answer(config, request)
+    reply = await answered(config, request)
     assert reply.answered_by == "sim/a"
     assert reply.attempts >= 2
     without = Config(endpoint=(nobody, of_sim()), cache_mode="off", max_attempts=1)
     with pytest.raises(CallFailed):
-        await answer(without, request)
+        await answered(without, request)
 
 
 def test_calls_and_rows_in_flight_are_as_many_as_are_asked_for_or_as_the_endpoints_take() -> None:

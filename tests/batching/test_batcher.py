@@ -14,6 +14,7 @@ from llmscale.batching.lots import LotCaps
 from llmscale.errors import CallFailed, CallStopped, LlmscaleError, ProviderRefused
 from llmscale.records import Failure, Reply, Request, Usage
 from llmscale.stats import Stats
+from tests.answering import answer
 from tests.virtual_time import now_s
 
 pytestmark = pytest.mark.looptime
@@ -75,7 +76,7 @@ def batcher(sends: Recorded, caps: LotCaps | None = None, stats: Stats | None = 
 
 
 async def vectors(bridge: Batcher, requests: Sequence[Request]) -> list[bytes | None]:
-    replies = await asyncio.gather(*(bridge.answer(request) for request in requests))
+    replies = await asyncio.gather(*(answer(bridge, request) for request in requests))
     return [reply.vector for reply in replies]
 
 
@@ -94,9 +95,9 @@ async def test_a_lot_goes_out_as_soon_as_it_has_its_number() -> None:
 async def test_the_last_lot_goes_out_a_second_after_its_first_row() -> None:
     sends = Recorded()
     bridge = batcher(sends)
-    first = asyncio.create_task(bridge.answer(text("first")))
+    first = asyncio.create_task(answer(bridge, text("first")))
     await asyncio.sleep(0.9)
-    later = asyncio.create_task(bridge.answer(text("later")))
+    later = asyncio.create_task(answer(bridge, text("later")))
     await asyncio.gather(first, later)
     assert sends.lots == [["first", "later"]]
     assert sends.sent_at_s == [pytest.approx(1.0, abs=0.05)]
@@ -105,9 +106,9 @@ async def test_the_last_lot_goes_out_a_second_after_its_first_row() -> None:
 async def test_the_second_of_a_new_lot_begins_with_its_own_first_row() -> None:
     sends = Recorded()
     bridge = batcher(sends, LotCaps(items=2))
-    await asyncio.gather(bridge.answer(text(1)), bridge.answer(text(2)))
+    await asyncio.gather(answer(bridge, text(1)), answer(bridge, text(2)))
     await asyncio.sleep(10)
-    await bridge.answer(text(3))
+    await answer(bridge, text(3))
     assert sends.sent_at_s == [0, pytest.approx(11, abs=0.05)]
 
 
@@ -143,7 +144,7 @@ async def test_lots_that_gather_hold_no_more_rows_than_one_full_lot() -> None:
     """Else all rows in flight could wait for rows that can't come."""
     sends = Recorded()
     bridge = batcher(sends, LotCaps(items=4, tokens=10))
-    rows = [asyncio.create_task(bridge.answer(text("x" * size))) for size in (7, 6, 8, 6)]
+    rows = [asyncio.create_task(answer(bridge, text("x" * size))) for size in (7, 6, 8, 6)]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert [[len(one or "") for one in lot] for lot in sends.lots] == [[8]]
@@ -153,9 +154,9 @@ async def test_lots_that_gather_hold_no_more_rows_than_one_full_lot() -> None:
 async def test_each_lot_that_gathers_has_its_own_time() -> None:
     sends = Recorded()
     bridge = batcher(sends, LotCaps(tokens=10))
-    first = asyncio.create_task(bridge.answer(text("x" * 6)))
+    first = asyncio.create_task(answer(bridge, text("x" * 6)))
     await asyncio.sleep(0.5)
-    second = asyncio.create_task(bridge.answer(text("y" * 6)))
+    second = asyncio.create_task(answer(bridge, text("y" * 6)))
     await asyncio.gather(first, second)
     assert sends.lots == [["x" * 6], ["y" * 6]]
     assert sends.sent_at_s == [pytest.approx(1.0, abs=0.05), pytest.approx(1.5, abs=0.05)]
@@ -171,7 +172,7 @@ async def test_mixed_lengths_fill_the_cap_that_binds(caps: LotCaps) -> None:
 
     async def work() -> None:
         for row in rows:
-            await bridge.answer(row)
+            await answer(bridge, row)
         bridge.end()
 
     await asyncio.gather(*(work() for _ in range(17 * caps.items)))
@@ -190,12 +191,12 @@ async def test_models_do_not_share_a_lot() -> None:
 async def test_once_the_input_has_ended_nothing_waits_long() -> None:
     sends = Recorded()
     bridge = batcher(sends)
-    waiting = asyncio.create_task(bridge.answer(text(1)))
+    waiting = asyncio.create_task(answer(bridge, text(1)))
     await asyncio.sleep(0.1)
     bridge.end()
     await waiting
     assert sends.sent_at_s == [pytest.approx(0.1, abs=0.01)]
-    await bridge.answer(text(2))
+    await answer(bridge, text(2))
     assert sends.sent_at_s[1] - 0.1 == pytest.approx(LAST_WAIT_S, abs=0.01)
 
 
@@ -211,7 +212,7 @@ async def test_one_bad_text_in_fifty_stands_alone_after_thirteen_calls_at_most(b
     sends = Recorded(lambda lot: refusal() if any(r.text == str(bad) for r in lot) else None)
     bridge = batcher(sends)
     outcomes = await asyncio.gather(
-        *(bridge.answer(text(n)) for n in range(50)), return_exceptions=True
+        *(answer(bridge, text(n)) for n in range(50)), return_exceptions=True
     )
     failed = [n for n, outcome in enumerate(outcomes) if isinstance(outcome, Exception)]
     assert failed == [bad]
@@ -225,19 +226,22 @@ async def test_a_lot_that_fails_for_another_reason_is_not_divided() -> None:
     sends = Recorded(lambda _: refusal("server_error"))
     bridge = batcher(sends)
     outcomes = await asyncio.gather(
-        *(bridge.answer(text(n)) for n in range(50)), return_exceptions=True
+        *(answer(bridge, text(n)) for n in range(50)), return_exceptions=True
     )
     assert all(isinstance(outcome, CallFailed) for outcome in outcomes)
     assert len(sends.lots) == 1
 
 
 @pytest.mark.parametrize("error", [ProviderRefused("no key"), CallStopped()])
-async def test_what_ends_the_job_reaches_every_row(error: LlmscaleError) -> None:
+async def test_what_ends_the_job_is_told_once_and_leaves_no_row_waiting(
+    error: LlmscaleError,
+) -> None:
     bridge = batcher(Recorded(lambda _: error))
     outcomes = await asyncio.gather(
-        *(bridge.answer(text(n)) for n in range(3)), return_exceptions=True
+        *(answer(bridge, text(n)) for n in range(3)), return_exceptions=True
     )
-    assert outcomes == [error] * 3
+    assert outcomes[0] is error
+    assert [type(one) for one in outcomes[1:]] == [CallStopped] * 2
 
 
 async def test_a_call_that_answers_too_few_fails_all_of_its_rows() -> None:
@@ -247,7 +251,7 @@ async def test_a_call_that_answers_too_few_fails_all_of_its_rows() -> None:
 
     bridge = batcher(Short(), LotCaps(items=3))
     outcomes = await asyncio.gather(
-        *(bridge.answer(text(n)) for n in range(3)), return_exceptions=True
+        *(answer(bridge, text(n)) for n in range(3)), return_exceptions=True
     )
     assert all(isinstance(outcome, CallFailed) for outcome in outcomes)
     assert len(outcomes) == 3
@@ -255,7 +259,7 @@ async def test_a_call_that_answers_too_few_fails_all_of_its_rows() -> None:
 
 async def test_when_the_row_that_sends_is_given_up_the_others_stay_pending() -> None:
     bridge = batcher(Recorded(latency_s=10), LotCaps(items=3))
-    rows = [asyncio.create_task(bridge.answer(text(n))) for n in range(3)]
+    rows = [asyncio.create_task(answer(bridge, text(n))) for n in range(3)]
     await asyncio.sleep(1)
     rows[0].cancel()
     outcomes = await asyncio.gather(*rows, return_exceptions=True)
@@ -266,7 +270,7 @@ async def test_when_the_row_that_sends_is_given_up_the_others_stay_pending() -> 
 async def test_a_row_that_is_given_up_does_not_take_the_others_with_it() -> None:
     sends = Recorded(latency_s=10)
     bridge = batcher(sends, LotCaps(items=3))
-    rows = [asyncio.create_task(bridge.answer(text(n))) for n in range(3)]
+    rows = [asyncio.create_task(answer(bridge, text(n))) for n in range(3)]
     await asyncio.sleep(1)
     rows[2].cancel()
     outcomes = await asyncio.gather(*rows, return_exceptions=True)
@@ -292,7 +296,7 @@ async def test_whatever_comes_when_every_row_has_its_own_answer() -> None:
 
     async def ask(request: Request) -> bytes | None:
         await asyncio.sleep(dice.uniform(0, 10))
-        return (await bridge.answer(request)).vector
+        return (await answer(bridge, request)).vector
 
     found = await asyncio.gather(*(ask(request) for request in asked))
     assert found == [(request.text or "").encode() for request in asked]

@@ -6,12 +6,13 @@ from msgspec.structs import replace
 
 from llmscale.batching.normalizing import Normalized
 from llmscale.records import Reply, Request, Usage
+from tests.answering import RowByRow, answer
 
 REPLY = Reply(text=None, finish_reason="stop", model="v", usage=Usage(7), attempts=2)
 REQUEST = Request(model="sim/v", text="x")
 
 
-class Gives:
+class Gives(RowByRow):
     """Answers with one vector."""
 
     def __init__(self, *numbers: float) -> None:
@@ -26,7 +27,7 @@ class Gives:
 async def test_a_vector_gets_the_length_one_and_keeps_its_direction(
     numbers: tuple[float, ...],
 ) -> None:
-    reply = await Normalized(Gives(*numbers)).answer(REQUEST)
+    reply = await answer(Normalized(Gives(*numbers)), REQUEST)
     assert reply.vector is not None
     found = np.frombuffer(reply.vector, "<f4").astype(float)
     assert np.linalg.norm(found) == pytest.approx(1, abs=1e-6)
@@ -35,4 +36,4 @@ async def test_a_vector_gets_the_length_one_and_keeps_its_direction(
 
 
 async def test_a_reply_without_a_vector_stays_as_it_is() -> None:
-    assert await Normalized(Gives()).answer(REQUEST) == REPLY
+    assert await answer(Normalized(Gives()), REQUEST) == REPLY

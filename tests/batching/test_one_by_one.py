@@ -7,6 +7,7 @@ import pytest
 from llmscale.batching.one_by_one import OneByOne
 from llmscale.errors import CallFailed, ConfigError
 from llmscale.records import Failure, Reply, Request, Usage
+from tests.answering import answer
 
 REQUEST = Request(model="sim/x", messages=[{"role": "user", "content": "hi"}])
 REPLY = Reply(text="hello", finish_reason="stop", model="x", usage=Usage(1, 1))
@@ -28,15 +29,15 @@ class Recorded:
 
 async def test_a_row_is_a_call_of_its_own_and_has_its_reply() -> None:
     sends = Recorded()
-    assert await OneByOne(sends).answer(REQUEST) is REPLY
+    assert await answer(OneByOne(sends), REQUEST) is REPLY
     assert [list(call) for call in sends.calls] == [[REQUEST]]
 
 
 async def test_two_rows_are_two_calls() -> None:
     sends = Recorded()
     bridge = OneByOne(sends)
-    await bridge.answer(REQUEST)
-    await bridge.answer(REQUEST)
+    await answer(bridge, REQUEST)
+    await answer(bridge, REQUEST)
     assert [len(call) for call in sends.calls] == [1, 1]
 
 
@@ -45,5 +46,5 @@ async def test_two_rows_are_two_calls() -> None:
 )
 async def test_what_the_layer_below_raises_comes_through_as_it_is(error: Exception) -> None:
     with pytest.raises(type(error)) as raised:
-        await OneByOne(Recorded(error)).answer(REQUEST)
+        await answer(OneByOne(Recorded(error)), REQUEST)
     assert raised.value is error

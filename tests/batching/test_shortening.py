@@ -5,9 +5,10 @@ import pytest
 from llmscale.batching.shortening import MAX_CUTS, Shortened
 from llmscale.errors import CallFailed
 from llmscale.records import Failure, FailureKind, Reply, Request, Usage
+from tests.answering import RowByRow, answer
 
 
-class Takes:
+class Takes(RowByRow):
     """Answers texts of up to so many characters."""
 
     def __init__(self, most: int, kind: FailureKind = "context_length") -> None:
@@ -31,13 +32,13 @@ def request(size: int) -> Request:
 
 async def test_a_text_that_fits_is_left_as_it_is() -> None:
     inner = Takes(100)
-    reply = await Shortened(inner).answer(request(100))
+    reply = await answer(Shortened(inner), request(100))
     assert (reply.finish_reason, reply.attempts, inner.asked) == ("stop", 1, [100])
 
 
 async def test_a_text_that_is_too_long_is_cut_until_it_fits_and_the_reply_says_so() -> None:
     inner = Takes(60)
-    reply = await Shortened(inner).answer(request(100))
+    reply = await answer(Shortened(inner), request(100))
     assert inner.asked == [100, 75, 56]
     assert (reply.finish_reason, reply.attempts) == ("length", 3)
 
@@ -45,12 +46,12 @@ async def test_a_text_that_is_too_long_is_cut_until_it_fits_and_the_reply_says_s
 async def test_another_failure_is_not_answered_with_less_text() -> None:
     inner = Takes(60, "server_error")
     with pytest.raises(CallFailed):
-        await Shortened(inner).answer(request(100))
+        await answer(Shortened(inner), request(100))
     assert inner.asked == [100]
 
 
 async def test_there_is_an_end_to_cutting() -> None:
     inner = Takes(0)
     with pytest.raises(CallFailed) as raised:
-        await Shortened(inner).answer(request(10_000))
+        await answer(Shortened(inner), request(10_000))
     assert len(inner.asked) == MAX_CUTS + 1 == raised.value.attempts

@@ -51,9 +51,8 @@ async def watched(stats: Stats) -> AsyncIterator[Meter]:
     models = Models(config)
     opened = open_all(config, models)
     async with stacked(config, models, opened, stats) as stack:
-        calls = [
-            asyncio.create_task(stack.answers.answer(request(number))) for number in range(CALLS)
-        ]
+        requests = [request(number) for number in range(CALLS)]
+        calls = asyncio.create_task(stack.answers.answer_all(requests, lambda *_: None))
         feed, sink = InOrder(iter([])), Nowhere()
         writer = Writer(sink, stats)
         pipeline = Pipeline(feed, stack.answers, sink, writer, CALLS)
@@ -61,9 +60,8 @@ async def watched(stats: Stats) -> AsyncIterator[Meter]:
         meter = Meter(stats, pipeline, feed, writer, stack, opened)
         with meter._processor:
             yield meter
-        for call in calls:
-            call.cancel()
-        await asyncio.gather(*calls, return_exceptions=True)
+        calls.cancel()
+        await asyncio.gather(calls, return_exceptions=True)
 
 
 def request(number: int) -> Request:

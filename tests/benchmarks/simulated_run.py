@@ -173,7 +173,7 @@ class _Reader:
 class Nowhere:
     """An `OutcomeSink` that keeps nothing."""
 
-    def take_up(self) -> None:
+    def take_up(self, rows: int) -> None:
         """Note nothing."""
 
     def put(self, outcomes: Sequence[Outcome]) -> None:

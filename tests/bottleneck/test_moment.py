@@ -14,9 +14,8 @@ QUIET = Moment(
     in_flight=0,
     in_full=0,
     backing_off={},
-    workers=64,
-    for_rows=0,
-    for_room=0,
+    rows=64,
+    waits_for=None,
     rows_wait_for="reading",
     has_ended=False,
     cpu=0.1,
@@ -36,9 +35,8 @@ MOMENTS = st.builds(
     in_flight=COUNTS,
     in_full=COUNTS,
     backing_off=st.dictionaries(CAUSES, COUNTS),
-    workers=COUNTS,
-    for_rows=COUNTS,
-    for_room=COUNTS,
+    rows=COUNTS,
+    waits_for=st.sampled_from(["rows", "room", None]),
     rows_wait_for=st.sampled_from(["users", "reading"]),
     has_ended=st.booleans(),
     cpu=st.floats(0, 4),
@@ -100,20 +98,21 @@ def test_a_model_in_this_process_that_is_full_would_not_answer_more() -> None:
     assert found(in_full=4, in_flight=12) == {"local": 0.25, "width": 0.75}
 
 
-def test_when_the_input_has_ended_more_in_flight_would_be_of_no_use() -> None:
-    assert found(in_flight=5, has_ended=True, for_rows=3, for_room=3) == {"last": 1}
+@pytest.mark.parametrize("waits_for", ["rows", "room", None])
+def test_when_the_input_has_ended_more_in_flight_would_be_of_no_use(waits_for: str | None) -> None:
+    assert found(in_flight=5, has_ended=True, waits_for=waits_for) == {"last": 1}
 
 
-def test_a_worker_without_a_row_shows_that_rows_are_scarce() -> None:
-    assert found(for_rows=1, in_flight=63) == {"reading": 1}
-    assert found(for_rows=1, in_flight=63, rows_wait_for="users") == {"users": 1}
+def test_a_place_without_a_row_shows_that_rows_are_scarce() -> None:
+    assert found(waits_for="rows", in_flight=63) == {"reading": 1}
+    assert found(waits_for="rows", in_flight=63, rows_wait_for="users") == {"users": 1}
 
 
-def test_a_worker_without_room_shows_that_the_store_is_behind() -> None:
-    assert found(for_room=1, for_rows=5, in_flight=58) == {"storing": 1}
+def test_a_place_without_room_shows_that_the_store_is_behind() -> None:
+    assert found(waits_for="room", in_flight=58) == {"storing": 1}
 
 
 def test_rows_without_a_call_are_looked_up_and_after_the_last_the_store_is_waited_for() -> None:
     assert found() == {"cache": 1}
     assert found(has_ended=True) == {"cache": 1}
-    assert found(workers=0, has_ended=True) == {"storing": 1}
+    assert found(rows=0, has_ended=True) == {"storing": 1}

@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Protocol
 
+from llmscale.cache.cached import ReplyStore
 from llmscale.cache.entry import Entry
 from llmscale.cache.keys import fingerprint, key_of
 from llmscale.cache.store import Store, ToStore
@@ -59,6 +60,11 @@ async def safe(store: TakesOver) -> None:
     store.when_safe(is_safe.set)
     async with asyncio.timeout(10):
         await is_safe.wait()
+
+
+async def found_in(store: ReplyStore, asked: Request) -> Entry | None:
+    """Return the entry of a question, None where there is none."""
+    return (await store.get_many([key_of(asked)])).get(key_of(asked))
 
 
 def questions(count: int) -> list[Request]:

@@ -18,7 +18,7 @@ from llmscale.cache.cached import ReplyStore
 from llmscale.cache.entry import Entry, seal
 from llmscale.cache.keys import fingerprint, key_of
 from llmscale.records import Request
-from tests.cache import DAY_S, answer_to, entry_of, questions, reply, request, safe
+from tests.cache import DAY_S, answer_to, entry_of, found_in, questions, reply, request, safe
 
 
 class Backend(Protocol):
@@ -52,7 +52,7 @@ async def put(store: ReplyStore, *asked: Request, age_s: float = 0.0) -> None:
 
 async def is_right(store: ReplyStore, asked: Request) -> bool:
     """Tell whether a question is a hit; fail where the answer is not its own."""
-    entry = await store.get(key_of(asked))
+    entry = await found_in(store, asked)
     assert entry is None or entry.reply == answer_to(asked)
     return entry is not None
 
@@ -67,7 +67,22 @@ class ReplyStoreContract(ABC):
 
     async def test_what_was_never_stored_is_none(self, backend: Backend) -> None:
         async with backend.opened() as store:
-            assert await store.get(key_of(request())) is None
+            assert await found_in(store, request()) is None
+
+    async def test_what_is_asked_together_is_found_but_for_what_is_not_there(
+        self, backend: Backend
+    ) -> None:
+        asked = questions(100)
+        async with backend.opened() as store:
+            await put(store, *asked[::2])
+            found = await store.get_many([key_of(one) for one in asked])
+        replies = {key: entry.reply for key, entry in found.items()}
+        assert replies == {key_of(one): answer_to(one) for one in asked[::2]}
+
+    async def test_where_nothing_is_asked_nothing_is_found(self, backend: Backend) -> None:
+        async with backend.opened() as store:
+            await put(store, request())
+            assert await store.get_many([]) == {}
 
     async def test_what_was_stored_is_found_whole(self, backend: Backend) -> None:
         asked = request("é\u2028\U0001f600\x00")
@@ -77,14 +92,14 @@ class ReplyStoreContract(ABC):
         async with backend.opened() as store:
             store.put(key_of(asked), entry, asked.model)
             await safe(store)
-            assert await store.get(key_of(asked)) == entry
+            assert await found_in(store, asked) == entry
 
     async def test_a_large_answer_is_found_whole(self, backend: Backend) -> None:
         entry = Entry(reply("word " * 400_000), time.time(), {})
         async with backend.opened() as store:
             store.put(key_of(request()), entry, "openai/m")
             await safe(store)
-            assert await store.get(key_of(request())) == entry
+            assert await found_in(store, request()) == entry
 
     async def test_what_is_said_to_be_safe_is_found_by_another(self, backend: Backend) -> None:
         async with backend.opened() as one, backend.opened() as other:
@@ -137,7 +152,7 @@ class ReplyStoreContract(ABC):
             later = replace(entry_of(asked), reply=reply("later"))
             store.put(key_of(asked), later, asked.model)
             await safe(store)
-            assert await store.get(key_of(asked)) == later
+            assert await found_in(store, asked) == later
 
     async def test_the_first_answer_stays_where_nothing_is_replaced(self, backend: Backend) -> None:
         asked = request()
@@ -181,7 +196,7 @@ class ReplyStoreContract(ABC):
             await put(store, one, other)
         backend.write(key_of(one), backend.read(key_of(other)))
         async with backend.opened() as store:
-            assert await store.get(key_of(one)) is None
+            assert await found_in(store, one) is None
             assert await is_right(store, other)
 
     async def test_a_value_of_another_version_is_a_miss(
@@ -194,7 +209,7 @@ class ReplyStoreContract(ABC):
             patched.setattr("llmscale.cache.entry.VERSION", 99)
             backend.write(key_of(asked), seal(key_of(asked), entry_of(asked)))
         async with backend.opened() as store:
-            assert await store.get(key_of(asked)) is None
+            assert await found_in(store, asked) is None
 
     @pytest.mark.parametrize(
         "value",
@@ -206,7 +221,7 @@ class ReplyStoreContract(ABC):
             await put(store, request())
         backend.write(key_of(request()), value)
         async with backend.opened() as store:
-            assert await store.get(key_of(request())) is None
+            assert await found_in(store, request()) is None
 
     async def test_a_miss_can_be_stored_anew(self, backend: Backend) -> None:
         asked = request()

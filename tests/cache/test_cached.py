@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from random import Random
 from typing import Any
 
@@ -19,6 +19,7 @@ from llmscale.formats import line_of
 from llmscale.records import Failure, Outcome, Reply, Request, Row, Usage
 from llmscale.schema import SchemaChecked
 from llmscale.stats import Stats
+from tests.answering import RowByRow, answer
 from tests.cache import answer_to, entry_of, questions, reply, request
 
 pytestmark = pytest.mark.looptime
@@ -28,18 +29,22 @@ ROWS = 64
 
 
 class Memory:
-    """Replies in memory. Looking up takes a while, as in another process."""
+    """Replies in memory. Looking up takes a while, as in another process.
 
-    def __init__(self, *stored: Request, takes_s: float = 0.0) -> None:
+    Or None, not even a turn of the loop, as on this disk.
+    """
+
+    def __init__(self, *stored: Request, takes_s: float | None = 0.0) -> None:
         self.entries = {key_of(one): entry_of(one) for one in stored}
         self.looked_up: Counter[str] = Counter()
         self.stored: Counter[str] = Counter()
         self._takes_s = takes_s
 
-    async def get(self, key: str) -> Entry | None:
-        self.looked_up[key] += 1
-        await asyncio.sleep(self._takes_s)
-        return self.entries.get(key)
+    async def get_many(self, keys: Collection[str]) -> dict[str, Entry]:
+        self.looked_up.update(keys)
+        if self._takes_s is not None:
+            await asyncio.sleep(self._takes_s)
+        return {key: self.entries[key] for key in keys if key in self.entries}
 
     def put(self, key: str, entry: Entry, model: str) -> None:
         assert model
@@ -50,7 +55,7 @@ class Memory:
         raise AssertionError("a row does not wait for that, what comes of it does")
 
 
-class Scripted:
+class Scripted(RowByRow):
     """Answers right after a second, but for the first calls, which do what is written.
 
     A number is the seconds that a call takes, an error is raised after a second, a reply given.
@@ -91,7 +96,7 @@ class Bench:
 
     def start(self, asked: Request, rows: int = ROWS) -> list[asyncio.Task[Reply]]:
         """Ask the same question for many rows at once."""
-        return [asyncio.create_task(self.cached.answer(asked)) for _ in range(rows)]
+        return [asyncio.create_task(answer(self.cached, asked)) for _ in range(rows)]
 
     async def ends(self, rows: Sequence[asyncio.Task[Reply]]) -> list[Reply | BaseException]:
         """Return what became of each row, and insist that nothing is left in flight."""
@@ -178,7 +183,7 @@ async def test_a_leader_that_times_out_hands_over() -> None:
 
     async def impatient() -> Reply:
         async with asyncio.timeout(10):
-            return await bench.cached.answer(request())
+            return await answer(bench.cached, request())
 
     rows = [asyncio.create_task(impatient()), *bench.start(request(), ROWS - 1)]
     ends = await bench.ends(rows)
@@ -243,7 +248,7 @@ async def test_a_leader_that_is_cancelled_just_as_it_is_answered_leaves_nobody_w
 async def test_an_answer_is_with_the_store_when_its_row_is_answered() -> None:
     """Who then asks whether all is safe asks for this answer too."""
     bench = Bench()
-    await bench.cached.answer(request())
+    await answer(bench.cached, request())
     assert bench.memory.stored == {key_of(request()): 1}
 
 
@@ -291,8 +296,8 @@ async def test_a_job_that_is_refused_is_refused_once() -> None:
     bench = Bench(*(ProviderRefused("no") for _ in range(ROWS)))
     with pytest.raises(BaseExceptionGroup) as caught:
         async with asyncio.TaskGroup() as group:
-            rows = [group.create_task(bench.cached.answer(request())) for _ in range(ROWS)]
-    assert [type(error) for error in caught.value.exceptions] == [ProviderRefused]
+            rows = [group.create_task(answer(bench.cached, request())) for _ in range(ROWS)]
+    assert {type(error) for error in caught.value.exceptions} == {ProviderRefused}
     assert bench.inner.calls.total() == 1
     await bench.ends(rows)
 
@@ -318,7 +323,7 @@ async def test_at_random_no_row_hangs_none_is_wrong_and_no_two_ask_at_once(seed:
         await asyncio.sleep(dice.uniform(0, 20))
         try:
             async with asyncio.timeout(dice.choice([0.0, 0.7, 2.0, 50.0])):
-                found = await bench.cached.answer(one)
+                found = await answer(bench.cached, one)
         except (TimeoutError, CallFailed):
             given_up += 1
             return
@@ -345,7 +350,7 @@ async def test_each_mode_looks_up_and_stores_what_it_says(
 ) -> None:
     asked = request()
     bench = Bench(memory=Memory(asked) if is_stored else Memory(), mode=mode)
-    found = await bench.cached.answer(asked)
+    found = await answer(bench.cached, asked)
     is_hit = looks_up and is_stored
     assert found.cached == is_hit
     assert bench.inner.calls.total() == (not is_hit)
@@ -363,8 +368,8 @@ async def test_identical_requests_in_flight_share_a_call_in_every_mode(mode: Cac
 
 async def test_what_was_answered_is_a_hit_for_the_next_row() -> None:
     bench = Bench()
-    first = await bench.cached.answer(request())
-    second = await bench.cached.answer(request())
+    first = await answer(bench.cached, request())
+    second = await answer(bench.cached, request())
     assert (first.cached, second.cached) == (False, True)
     assert bench.inner.calls.total() == 1
     assert bench.lookups == (1, 1)
@@ -372,7 +377,7 @@ async def test_what_was_answered_is_a_hit_for_the_next_row() -> None:
 
 async def test_refreshing_asks_anew_and_stores_the_new_answer() -> None:
     bench = Bench(reply("new"), memory=Memory(request()), mode="refresh")
-    assert (await bench.cached.answer(request())).text == "new"
+    assert (await answer(bench.cached, request())).text == "new"
     assert bench.memory.entries[key_of(request())].reply.text == "new"
 
 
@@ -380,19 +385,19 @@ async def test_refreshing_asks_anew_and_stores_the_new_answer() -> None:
 
 
 async def test_a_hit_is_the_whole_answer_marked_as_not_paid_for_now() -> None:
-    answer = reply(
+    whole = reply(
         "hi", usage=Usage(10, 2, 3, 4, 1), cost_usd=0.25, endpoint="e", attempts=3, latency_s=1.5
     )
-    bench = Bench(answer)
-    assert await bench.cached.answer(request()) == answer
-    hit = await bench.cached.answer(request())
-    assert hit == replace(answer, cached=True, attempts=0)
+    bench = Bench(whole)
+    assert await answer(bench.cached, request()) == whole
+    hit = await answer(bench.cached, request())
+    assert hit == replace(whole, cached=True, attempts=0)
 
 
 async def test_an_entry_says_when_it_was_paid_for_and_what_was_asked() -> None:
     bench = Bench()
     before = time.time()
-    await bench.cached.answer(request())
+    await answer(bench.cached, request())
     (entry,) = bench.memory.entries.values()
     assert before <= entry.created <= time.time()
     assert entry.fingerprint == fingerprint(request())
@@ -404,7 +409,7 @@ TOOL_CALLS = [{"id": "c", "function": {"name": "f", "arguments": "{}"}}]
 
 
 @pytest.mark.parametrize(
-    ("answer", "is_stored"),
+    ("comes", "is_stored"),
     [
         pytest.param(reply("hi"), True, id="whole"),
         pytest.param(
@@ -423,11 +428,11 @@ TOOL_CALLS = [{"id": "c", "function": {"name": "f", "arguments": "{}"}}]
 )
 @pytest.mark.parametrize("mode", ["on", "write", "refresh"])
 async def test_only_whole_answers_are_stored(
-    answer: Reply, is_stored: bool, mode: CacheMode
+    comes: Reply, is_stored: bool, mode: CacheMode
 ) -> None:
-    bench = Bench(answer, mode=mode)
-    assert await bench.cached.answer(request()) == answer
-    assert bench.memory.stored.total() == is_stored == is_storable(answer)
+    bench = Bench(comes, mode=mode)
+    assert await answer(bench.cached, request()) == comes
+    assert bench.memory.stored.total() == is_stored == is_storable(comes)
 
 
 @pytest.mark.parametrize(
@@ -437,9 +442,9 @@ async def test_a_failure_is_not_stored_even_where_an_answer_was_paid_for(kind: A
     failure = Failure(kind=kind, message="as scripted", reply=reply("withheld"))
     bench = Bench(CallFailed(failure, 2))
     with pytest.raises(CallFailed):
-        await bench.cached.answer(request())
+        await answer(bench.cached, request())
     assert bench.memory.stored.total() == 0
-    assert not (await bench.cached.answer(request())).cached
+    assert not (await answer(bench.cached, request())).cached
 
 
 async def test_an_answer_that_does_not_fit_its_schema_is_not_stored() -> None:
@@ -451,17 +456,17 @@ async def test_an_answer_that_does_not_fit_its_schema_is_not_stored() -> None:
     cached = Cached(SchemaChecked(inner), memory, Stats())
     for _ in range(2):
         with pytest.raises(CallFailed) as caught:
-            await cached.answer(asked)
+            await answer(cached, asked)
         assert caught.value.failure.kind == "schema_mismatch"
         assert memory.stored.total() == 0
-    assert await cached.answer(asked) == fits
-    assert (await cached.answer(asked)).cached
+    assert await answer(cached, asked) == fits
+    assert (await answer(cached, asked)).cached
 
 
 async def test_look_ups_are_counted_by_model() -> None:
     bench = Bench(memory=Memory(request(model="sim/a")))
     for model in ("sim/a", "sim/a", "sim/b"):
-        await bench.cached.answer(request(model=model))
+        await answer(bench.cached, request(model=model))
     counted = bench.stats.lookups_by_model()
     assert {model: (one.hits, one.misses) for model, one in counted.items()} == {
         "sim/a": (2, 0),
@@ -473,7 +478,7 @@ async def test_a_row_that_another_paid_for_costs_nothing_and_is_counted_as_a_sav
     asked = request()
     bench = Bench(reply(usage=Usage(10, 2), cost_usd=0.25))
     replies = [end for end in await bench.ends(bench.start(asked, 3)) if isinstance(end, Reply)]
-    replies.append(await bench.cached.answer(asked))
+    replies.append(await answer(bench.cached, asked))
     outcomes = [
         Outcome(row=Row(index=index, request=asked), reply=one, attempts=one.attempts)
         for index, one in enumerate(replies)

@@ -20,6 +20,7 @@ from tests.cache import (
     answer_to,
     entry_of,
     fill,
+    found_in,
     item,
     opened,
     pickle_that_touches,
@@ -284,7 +285,7 @@ async def test_a_run_goes_on_whatever_the_file_says(folder: Path, work: str) -> 
     if replies is None:  # it can't be opened, and that is said
         return
     for asked in (PLANTED, INTACT):
-        found = await replies.get(key_of(asked))
+        found = await found_in(replies, asked)
         assert found is None or found.reply == answer_to(asked)
     async with asyncio.timeout(10):
         replies.put(*item(NEW))

@@ -25,12 +25,14 @@ from llmscale.cache.store import Store, ToStore
 from llmscale.config import Config
 from llmscale.records import Reply, Request
 from llmscale.stats import Stats
+from tests.answering import RowByRow, answer
 from tests.cache import (
     DAY_S,
     ROOMY_BYTES,
     answer_to,
     fill,
     flip_bytes,
+    found_in,
     item,
     opened,
     questions,
@@ -62,7 +64,7 @@ async def right_answers(replies: DiskReplies, asked: list[Request]) -> int:
     """Count the hits; fail where one has another's answer."""
     hits = 0
     for one in asked:
-        entry = await replies.get(key_of(one))
+        entry = await found_in(replies, one)
         assert entry is None or entry.reply == answer_to(one)
         hits += entry is not None
     return hits
@@ -103,17 +105,17 @@ async def replies_from(store: Watched) -> AsyncIterator[DiskReplies]:
 
 
 async def get_at_once(replies: DiskReplies, asked: Sequence[Request]) -> list[bool]:
-    """Look questions up in one turn of the loop and tell which are hits, each with its answer."""
-    entries = await asyncio.gather(*(replies.get(key_of(one)) for one in asked))
-    for one, entry in zip(asked, entries, strict=True):
-        assert entry is None or entry.reply == answer_to(one)
-    return [entry is not None for entry in entries]
+    """Look questions up together and tell which are hits, each with its answer."""
+    entries = await replies.get_many([key_of(one) for one in asked])
+    for one in asked:
+        assert key_of(one) not in entries or entries[key_of(one)].reply == answer_to(one)
+    return [key_of(one) in entries for one in asked]
 
 
 # --- look-ups
 
 
-async def test_look_ups_of_one_turn_are_made_together(folder: Path) -> None:
+async def test_what_is_asked_together_is_one_look_up(folder: Path) -> None:
     first, second = questions(20)[:10], questions(20)[10:]
     fill(folder, [*first, *second[:5]])
     store = Watched(folder)
@@ -123,21 +125,23 @@ async def test_look_ups_of_one_turn_are_made_together(folder: Path) -> None:
         assert store.lookups == [[key_of(one) for one in part] for part in (first, second)]
 
 
-async def test_one_key_that_is_asked_for_twice_in_a_turn_is_found_twice(folder: Path) -> None:
+async def test_one_key_that_is_asked_for_twice_is_found(folder: Path) -> None:
     fill(folder, [request()])
     async with replies_from(Watched(folder)) as replies:
         assert await get_at_once(replies, [request(), request()]) == [True, True]
 
 
-async def test_a_look_up_that_is_given_up_does_not_disturb_those_of_its_turn(folder: Path) -> None:
+async def test_of_what_is_asked_together_only_what_is_not_on_its_way_is_looked_up(
+    folder: Path,
+) -> None:
     asked = questions(3)
-    fill(folder, asked)
-    async with replies_from(Watched(folder)) as replies:
-        lookups = [asyncio.create_task(replies.get(key_of(one))) for one in asked]
-        await asyncio.sleep(0)
-        lookups[1].cancel()
-        ends = await asyncio.gather(*lookups, return_exceptions=True)
-    assert [type(end) for end in ends] == [Entry, asyncio.CancelledError, Entry]
+    fill(folder, asked[:1])
+    store = Watched(folder)
+    store.go_on.clear()
+    async with replies_from(store) as replies:
+        replies.put(*item(asked[1]))
+        assert await get_at_once(replies, asked) == [True, True, False]
+        assert store.lookups == [[key_of(asked[0]), key_of(asked[2])]]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +155,7 @@ async def test_a_look_up_that_is_given_up_does_not_disturb_those_of_its_turn(fol
         "UPDATE Cache SET filename = CAST(x'ff' AS TEXT) WHERE key = ?",
     ],
 )
-async def test_a_damaged_row_among_those_of_a_turn_is_a_miss_and_the_others_are_hits(
+async def test_a_damaged_row_among_others_is_a_miss_and_the_others_are_hits(
     folder: Path, damage: str
 ) -> None:
     asked = questions(5)
@@ -162,7 +166,7 @@ async def test_a_damaged_row_among_those_of_a_turn_is_a_miss_and_the_others_are_
         assert (replies.summary()["refused"], replies.summary()["errors"]) == (1, 0)
 
 
-async def test_where_the_look_up_of_a_turn_fails_each_key_is_looked_up_on_its_own(
+async def test_where_the_look_up_of_many_fails_each_key_is_looked_up_on_its_own(
     folder: Path,
 ) -> None:
     asked = questions(5)
@@ -174,7 +178,9 @@ async def test_where_the_look_up_of_a_turn_fails_each_key_is_looked_up_on_its_ow
         assert replies.summary()["errors"] == 1
 
 
-async def test_in_one_turn_too_no_look_up_is_made_after_so_many_that_failed(folder: Path) -> None:
+async def test_among_those_of_one_look_up_too_none_is_made_after_so_many_that_failed(
+    folder: Path,
+) -> None:
     store = Watched(folder, sqlite3.DatabaseError("malformed"))
     async with replies_from(store) as replies:
         assert not any(await get_at_once(replies, questions(3 * MAX_ERRORS)))
@@ -198,7 +204,7 @@ async def test_an_entry_that_is_on_its_way_is_found_before_it_is_on_disk(folder:
             assert other.get(key_of(request())) is not None
 
 
-class Right:
+class Right(RowByRow):
     """Answers right and counts its calls."""
 
     def __init__(self) -> None:
@@ -217,7 +223,7 @@ async def test_a_row_is_answered_before_its_answer_is_on_disk_and_the_next_is_a_
     async with replies_from(store) as replies:
         cached = Cached(inner, replies, Stats())
         async with asyncio.timeout(10):
-            answers = [await cached.answer(request()) for _ in range(2)]
+            answers = [await answer(cached, request()) for _ in range(2)]
         assert [one.cached for one in answers] == [False, True]
         assert inner.calls == 1
 
@@ -241,7 +247,7 @@ async def test_a_look_up_that_fails_is_a_miss_and_after_some_none_is_made(
     store = Watched(folder, error)
     async with replies_from(store) as replies:
         for number in range(3 * MAX_ERRORS):
-            assert await replies.get(str(number)) is None
+            assert await replies.get_many([str(number)]) == {}
     assert len(store.lookups) == MAX_ERRORS
     assert replies.summary()["errors"] == MAX_ERRORS
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
@@ -255,10 +261,10 @@ async def test_the_summary_counts_what_happened(folder: Path) -> None:
     sql(folder, "UPDATE Cache SET mode = 4")
     async with replies_in(folder) as replies:
         assert replies is not None
-        assert await replies.get(key_of(damaged)) is None
+        assert await found_in(replies, damaged) is None
         replies.put(*item(stored))
         await safe(replies)
-        assert await replies.get(key_of(stored)) is not None
+        assert await found_in(replies, stored) is not None
         assert replies.summary() == {
             "stored": 1,
             "dropped": 0,
@@ -274,7 +280,7 @@ async def test_a_hit_of_an_old_entry_is_noted_for_eviction(folder: Path) -> None
     sql(folder, "UPDATE Cache SET access_time = 1")
     async with replies_in(folder) as replies:
         assert replies is not None
-        assert await replies.get(key_of(hit)) is not None
+        assert await found_in(replies, hit) is not None
     used = dict(sql(folder, "SELECT key, access_time FROM Cache"))
     assert used[key_of(hit)] > 1
     assert used[key_of(other)] == 1

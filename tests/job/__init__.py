@@ -101,7 +101,7 @@ class Run:
         return spend
 
     def _ask(self, job: Job, index: int) -> None:
-        job.take_up()
+        job.take_up(1)
         self.asked.append(index)
         job.put([outcome(index, failed=index in self._failing)])
 

@@ -247,7 +247,7 @@ def killed(folder: Path, *, in_flight: int, put_back: int = 0, answered: int = 0
     try:
         with Run(folder).up_to_the_end(most=answered) as job:
             for _ in range(in_flight):
-                job.take_up()
+                job.take_up(1)
             for _ in range(put_back):
                 job.put_back()
             raise Killed
@@ -498,7 +498,7 @@ def test_a_second_run_is_refused_while_the_first_goes_on(folder: Path) -> None:
         for overwrite in (False, True):
             with pytest.raises(LockedError, match=f"process {os.getpid()} runs this job"):
                 Run(folder, overwrite=overwrite).to_the_end()
-        job.take_up()
+        job.take_up(1)
         job.put([outcome(0)])
     assert Run(folder).to_the_end().asked == [2, 1]
 
@@ -567,8 +567,7 @@ def test_of_a_group_that_the_disk_takes_in_part_no_whole_row_is_asked_again(
         return written
 
     with Run(folder).up_to_the_end(most=0) as job, monkeypatch.context() as patch:
-        for _ in range(4):
-            job.take_up()
+        job.take_up(4)
         patch.setattr(os, "write", full_after_two_lines)
         with pytest.raises(StorageError, match="No space left on device"):
             job.put([outcome(index) for index in range(4)])
@@ -581,8 +580,7 @@ def test_of_a_group_that_the_disk_takes_in_part_no_whole_row_is_asked_again(
 
 def test_rows_of_a_group_are_not_in_flight_any_more(folder: Path) -> None:
     with Run(folder).up_to_the_end(most=0) as job:
-        for _ in range(4):
-            job.take_up()
+        job.take_up(4)
         job.put([outcome(index) for index in range(3)])
     Run(folder).to_the_end()
     assert manifest_in(folder).paid_again_at_most == 1

@@ -58,7 +58,7 @@ def test_a_line_is_there_when_put_returns(
 ) -> None:
     sink = sink_to(pipe, monkeypatch, output_format)
     for index in (2, 0):
-        sink.take_up()
+        sink.take_up(1)
         sink.put([outcome(index, failed=index == 0)])
         line = line_of(outcome(index, failed=index == 0))
         shaped = line if output_format == "llmscale" else to_batch(line)

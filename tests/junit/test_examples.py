@@ -13,8 +13,8 @@ class Sink:
     def __init__(self) -> None:
         self.seen: list[object] = []
 
-    def take_up(self) -> None:
-        self.seen.append("up")
+    def take_up(self, rows: int) -> None:
+        self.seen.append(rows)
 
     def put(self, outcomes: Sequence[Outcome]) -> None:
         self.seen.append(outcomes)
@@ -37,10 +37,10 @@ def test_everything_is_passed_on_as_it_came() -> None:
     sink = Sink()
     examples = Examples(sink)
     outcomes = [failed(0), answered(1)]
-    examples.take_up()
+    examples.take_up(2)
     examples.put(outcomes)
     examples.put_back()
-    assert sink.seen == ["up", outcomes, "back"]
+    assert sink.seen == [2, outcomes, "back"]
 
 
 def test_the_first_few_of_each_type_are_kept() -> None:

@@ -14,6 +14,7 @@ from llmscale.errors import CallFailed
 from llmscale.providers.openai_embeddings import OpenAIEmbeddings, replies_of
 from llmscale.records import Request, Usage
 from llmscale.stats import Stats
+from tests.answering import answer
 from tests.servers.embeddings import EmbeddingServer, Item, expected_vector
 
 TEXTS = [f"text number {n}" for n in range(50)]
@@ -149,7 +150,7 @@ async def test_one_bad_text_in_fifty_is_found_in_thirteen_calls_and_the_others_a
 
     async def ask(text: str) -> bytes | None:
         try:
-            return (await bridge.answer(request(text))).vector
+            return (await answer(bridge, request(text))).vector
         except CallFailed:
             return None
 

@@ -13,6 +13,7 @@ from llmscale.batching.lots import LotCaps
 from llmscale.batching.weights import Weights
 from llmscale.records import Reply, Request, Usage
 from llmscale.stats import Stats
+from tests.answering import answer
 from tests.reliability.figures import Figure
 from tests.virtual_time import now_s, virtually
 
@@ -66,7 +67,7 @@ async def _trickled(dice: random.Random) -> list[float]:
     async def ask(text: str) -> None:
         await asyncio.sleep(dice.uniform(0, 5))
         came_at_s[text] = now_s()
-        await bridge.answer(Request(model="openai/v", text=text))
+        await answer(bridge, Request(model="openai/v", text=text))
 
     await asyncio.gather(*(ask(f"text {number}") for number in range(dice.randint(1, 20))))
     sent = zip(sends.lots, sends.sent_at_s, strict=True)
@@ -95,7 +96,7 @@ async def _filled(texts: Sequence[str], caps: LotCaps, stats: Stats) -> int:
     async def work() -> int:
         wrong = 0
         for text in waiting:
-            reply = await bridge.answer(Request(model="openai/v", text=text))
+            reply = await answer(bridge, Request(model="openai/v", text=text))
             wrong += reply.vector != text.encode()
         bridge.end()
         return wrong

@@ -11,6 +11,7 @@ from llmscale.formats import line_of
 from llmscale.records import Failure, Outcome, Reply, Request, Row, Usage
 from llmscale.routing.fallback import Fallback
 from llmscale.stats import Stats
+from tests.answering import RowByRow, answer
 
 ORDER = {"sim/a": ["sim/b", "sim/c"]}
 EXHAUSTED = Failure(kind="overloaded", message="no endpoint answers", retryable=True)
@@ -21,7 +22,7 @@ def request(model: str = "sim/a", **fields: Any) -> Request:
     return Request(model=model, messages=[{"role": "user", "content": "hello"}], **fields)
 
 
-class Answering:
+class Answering(RowByRow):
     """Answers for some models, and fails as it is told for the others."""
 
     def __init__(self, failures: dict[str, tuple[Failure, int]], attempts: int = 1) -> None:
@@ -49,35 +50,35 @@ class Answering:
 
 async def test_the_model_that_can_answer_is_not_replaced() -> None:
     inner = Answering({})
-    reply = await Fallback(inner, ORDER).answer(request())
+    reply = await answer(Fallback(inner, ORDER), request())
     assert (reply.answered_by, reply.attempts, inner.models) == ("sim/a", 1, ["sim/a"])
 
 
 async def test_stand_ins_are_asked_in_their_order_until_one_answers() -> None:
     inner = Answering({"sim/a": (EXHAUSTED, 0)})
-    assert (await Fallback(inner, ORDER).answer(request())).answered_by == "sim/b"
+    assert (await answer(Fallback(inner, ORDER), request())).answered_by == "sim/b"
     inner = Answering({"sim/a": (EXHAUSTED, 0), "sim/b": (EXHAUSTED, 0)})
-    assert (await Fallback(inner, ORDER).answer(request())).answered_by == "sim/c"
+    assert (await answer(Fallback(inner, ORDER), request())).answered_by == "sim/c"
     assert inner.models == ["sim/a", "sim/b", "sim/c"]
 
 
 async def test_attempts_add_up_over_all_models() -> None:
     inner = Answering({"sim/a": (EXHAUSTED, 3), "sim/b": (EXHAUSTED, 0)}, attempts=2)
-    assert (await Fallback(inner, ORDER).answer(request())).attempts == 5
+    assert (await answer(Fallback(inner, ORDER), request())).attempts == 5
 
 
 async def test_where_none_answers_the_failure_is_the_last_ones_with_all_attempts() -> None:
     last = Failure(kind="timeout", message="of c", retryable=True)
     failures = {"sim/a": (EXHAUSTED, 2), "sim/b": (EXHAUSTED, 1), "sim/c": (last, 5)}
     with pytest.raises(CallFailed) as raised:
-        await Fallback(Answering(failures), ORDER).answer(request())
+        await answer(Fallback(Answering(failures), ORDER), request())
     assert (raised.value.failure, raised.value.attempts) == (last, 8)
 
 
 async def test_a_request_that_is_refused_for_what_it_says_is_not_asked_elsewhere() -> None:
     inner = Answering({"sim/a": (REFUSED, 1)})
     with pytest.raises(CallFailed) as raised:
-        await Fallback(inner, ORDER).answer(request())
+        await answer(Fallback(inner, ORDER), request())
     assert (raised.value.failure, raised.value.attempts) == (REFUSED, 1)
     assert inner.models == ["sim/a"]
 
@@ -85,38 +86,38 @@ async def test_a_request_that_is_refused_for_what_it_says_is_not_asked_elsewhere
 async def test_a_refusal_of_the_stand_in_ends_it_too() -> None:
     inner = Answering({"sim/a": (EXHAUSTED, 1), "sim/b": (REFUSED, 1)})
     with pytest.raises(CallFailed) as raised:
-        await Fallback(inner, ORDER).answer(request())
+        await answer(Fallback(inner, ORDER), request())
     assert (raised.value.failure, raised.value.attempts) == (REFUSED, 2)
 
 
 async def test_a_model_without_stand_ins_fails_as_it_does() -> None:
     inner = Answering({"sim/b": (EXHAUSTED, 4)})
     with pytest.raises(CallFailed) as raised:
-        await Fallback(inner, ORDER).answer(request("sim/b"))
+        await answer(Fallback(inner, ORDER), request("sim/b"))
     assert (raised.value.failure, raised.value.attempts) == (EXHAUSTED, 4)
 
 
 async def test_stand_ins_of_a_stand_in_are_not_asked() -> None:
     inner = Answering({"sim/a": (EXHAUSTED, 0), "sim/b": (EXHAUSTED, 0)})
     with pytest.raises(CallFailed):
-        await Fallback(inner, {"sim/a": ["sim/b"], "sim/b": ["sim/c"]}).answer(request())
+        await answer(Fallback(inner, {"sim/a": ["sim/b"], "sim/b": ["sim/c"]}), request())
     assert inner.models == ["sim/a", "sim/b"]
 
 
 async def test_what_stops_the_job_is_no_reason_to_ask_another() -> None:
-    class Stopping:
+    class Stopping(RowByRow):
         async def answer(self, request: Request) -> Reply:
             raise ProviderRefused("no")
 
     with pytest.raises(ProviderRefused):
-        await Fallback(Stopping(), ORDER).answer(request())
+        await answer(Fallback(Stopping(), ORDER), request())
 
 
 async def test_the_question_is_the_same_but_for_the_model_and_so_is_not_its_key_in_the_cache() -> (
     None
 ):
     inner = Answering({"sim/a": (EXHAUSTED, 0)})
-    await Fallback(inner, ORDER).answer(request(temperature=0.5, seed=7))
+    await answer(Fallback(inner, ORDER), request(temperature=0.5, seed=7))
     first, second = inner.asked
     assert second == request("sim/b", temperature=0.5, seed=7)
     assert key_of(first) != key_of(second) == key_of(request("sim/b", temperature=0.5, seed=7))
@@ -132,8 +133,8 @@ def outcomes(replies: Sequence[Reply]) -> list[Outcome]:
 async def test_the_line_names_the_model_that_answered_and_the_report_counts_it() -> None:
     stats = Stats()
     replies = [
-        await Fallback(Answering({}), ORDER).answer(request()),
-        await Fallback(Answering({"sim/a": (EXHAUSTED, 0)}), ORDER).answer(request()),
+        await answer(Fallback(Answering({}), ORDER), request()),
+        await answer(Fallback(Answering({"sim/a": (EXHAUSTED, 0)}), ORDER), request()),
     ]
     for outcome in outcomes(replies):
         stats.add_outcome(outcome)
