@@ -10,9 +10,9 @@ after those of greedy ones wait with it.
 import asyncio
 from collections import deque
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import Literal, Protocol
 
+from llmscale.errors import StorageError
 from llmscale.feed.fair_queue import LOOKAHEAD, Allowances, FairQueue
 from llmscale.feed.passes import Passes, Read
 from llmscale.records import Outcome, Row
@@ -58,7 +58,7 @@ class ByUser:
         """Return rows of the users who may go, in turn; none at the end or after `stop`."""
         while not self._stopped:
             self._changed.clear()
-            rows = list(islice(iter(self._pick, None), most))
+            rows = self._picked(most)
             if rows or self._is_at_end:
                 return rows
             await self._change()
@@ -78,6 +78,16 @@ class ByUser:
     @property
     def _is_at_end(self) -> bool:
         return self._blocks is None and not self._queue
+
+    def _picked(self, most: int) -> list[Row]:
+        rows: list[Row] = []
+        try:
+            while len(rows) < most and (row := self._pick()) is not None:
+                rows.append(row)
+        except StorageError:
+            if not rows:  # else it is raised the next time
+                raise
+        return rows
 
     def _pick(self) -> Row | None:
         if self._stopped:

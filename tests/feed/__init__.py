@@ -1,4 +1,4 @@
-"""Rows of users, virtual time, and workers that take what a feed hands out."""
+"""Rows of users, virtual time, and work on what a feed hands out."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
@@ -66,31 +66,54 @@ class Input:
                 yield wanted
 
 
+async def take_one(feed: Feed) -> Row | None:
+    """Return the next row, None at the end."""
+    rows = await feed.take(1)
+    assert len(rows) <= 1
+    return rows[0] if rows else None
+
+
 class Workers:
-    """As many workers as the width, each with one row at a time."""
+    """As many rows in flight as the width, some of them taken at a time."""
 
     def __init__(
-        self, feed: Feed, end: Callable[[Row], Outcome] = answered, latency_s: float = 1.0
+        self,
+        feed: Feed,
+        end: Callable[[Row], Outcome] = answered,
+        latency_s: float = 1.0,
+        together: int = 1,
     ) -> None:
         self._feed = feed
         self._end = end
         self._latency_s = latency_s
+        self._together = together
         self.taken: list[tuple[float, Row]] = []
 
     async def run(self, width: int) -> float:
         """Work to the end and return how long it took."""
         began_s = now_s()
-        async with asyncio.TaskGroup() as group:
-            for _ in range(width):
-                group.create_task(self._work())
-        return now_s() - began_s
+        free = asyncio.Event()
+        in_flight = 0
 
-    async def _work(self) -> None:
-        while (row := await self._feed.next()) is not None:
-            self.taken.append((now_s(), row))
+        async def work(row: Row) -> None:
+            nonlocal in_flight
             if row.failure is None and self._latency_s:
                 await asyncio.sleep(self._latency_s)
             self._feed.settle(self._end(row))
+            in_flight -= 1
+            free.set()
+
+        async with asyncio.TaskGroup() as group:
+            while rows := await self._feed.take(min(self._together, width - in_flight)):
+                assert len(rows) <= min(self._together, width - in_flight)
+                in_flight += len(rows)
+                self.taken += [(now_s(), row) for row in rows]
+                for row in rows:
+                    group.create_task(work(row))
+                while in_flight == width:
+                    free.clear()
+                    await free.wait()
+        return now_s() - began_s
 
     @property
     def order(self) -> list[int]:

@@ -17,8 +17,18 @@ from llmscale.pipeline import Pipeline
 from llmscale.records import Outcome, Reply, Request, Row, Usage
 from llmscale.stats import Stats
 from llmscale.writer import Writer
-from tests.feed import Input, Workers, answered, cached, limits_of, row_of, rows_of_users
-from tests.virtual_time import Inline, now_s, virtually
+from tests.answering import RowByRow
+from tests.feed import (
+    Input,
+    Workers,
+    answered,
+    cached,
+    limits_of,
+    row_of,
+    rows_of_users,
+    take_one,
+)
+from tests.virtual_time import Inline, most_in_a_minute, now_s, virtually
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +96,7 @@ async def test_a_row_above_its_users_minute_fails_with_both_figures_and_holds_up
     rpm=st.sampled_from([30, 600, 60_000]),
     done=st.sets(st.integers(0, 299)),
     again=st.booleans(),
+    together=st.integers(1, 5),
 )
 def test_every_row_that_is_not_done_is_handed_out_once(
     users: list[str | None],
@@ -94,6 +105,7 @@ def test_every_row_that_is_not_done_is_handed_out_once(
     rpm: int,
     done: set[int],
     again: bool,
+    together: int,
 ) -> None:
     file = Input(rows_of_users(users), block_rows)
 
@@ -102,17 +114,20 @@ def test_every_row_that_is_not_done_is_handed_out_once(
 
     async def play() -> None:
         limits = limits_of(UserLimit(rpm=rpm))
-        workers = Workers(ByUser(read, limits, len(users) if again else None, most_rows))
+        feed = ByUser(read, limits, len(users) if again else None, most_rows)
+        workers = Workers(feed, together=together)
         await workers.run(3)
         assert sorted(workers.order) == sorted(set(range(len(users))) - done)
 
     virtually(play)
 
 
-@given(st.lists(st.sampled_from("abc"), max_size=100))
-def test_rows_of_a_user_that_all_fit_go_in_the_order_of_the_input(users: list[str]) -> None:
+@given(st.lists(st.sampled_from("abc"), max_size=100), st.integers(1, 5))
+def test_rows_of_a_user_that_all_fit_go_in_the_order_of_the_input(
+    users: list[str], together: int
+) -> None:
     async def play() -> None:
-        workers = Workers(feed_of(rows_of_users(users), UserLimit(rpm=600)))
+        workers = Workers(feed_of(rows_of_users(users), UserLimit(rpm=600)), together=together)
         await workers.run(3)
         for user in "abc":
             own = [row.index for _, row in workers.taken if row.user == user]
@@ -160,7 +175,7 @@ async def wait_until_idle() -> None:
 
 
 @pytest.mark.looptime
-async def test_a_stop_ends_all_who_wait_at_once() -> None:
+async def test_a_stop_ends_the_wait_at_once() -> None:
     feed = feed_of(rows_of_users(["a"] * 100), UserLimit(rpm=1))
     workers = Workers(feed, latency_s=0.0)
     running = asyncio.create_task(workers.run(500))
@@ -170,27 +185,27 @@ async def test_a_stop_ends_all_who_wait_at_once() -> None:
     await running
     assert now_s() == began_s
     assert len(workers.taken) == 1
-    assert await feed.next() is None
+    assert await feed.take(10) == ()
 
 
 @pytest.mark.looptime
-async def test_a_cancelled_worker_leaves_the_wait_to_another() -> None:
+async def test_who_waits_and_is_cancelled_takes_no_row_with_it() -> None:
     feed = feed_of(rows_of_users(["a"] * 2), UserLimit(rpm=1))
-    assert await feed.next() is not None
-    first, second = (asyncio.create_task(feed.next()) for _ in range(2))
+    assert await take_one(feed) is not None
+    waiting = asyncio.create_task(take_one(feed))
     await asyncio.sleep(10)
-    first.cancel()
-    row = await second
+    waiting.cancel()
+    row = await take_one(feed)
     assert row is not None
     assert row.index == 1
 
 
 @pytest.mark.looptime
 async def test_no_input_and_empty_blocks_end_at_once() -> None:
-    assert await feed_of([]).next() is None
+    assert await take_one(feed_of([])) is None
     feed = ByUser(lambda _: iter([[], [row_of("a")], []]), limits_of(), 1)
-    assert await feed.next() is not None
-    assert await feed.next() is None
+    assert await take_one(feed) is not None
+    assert await take_one(feed) is None
 
 
 @pytest.mark.looptime
@@ -201,9 +216,9 @@ async def test_an_input_that_can_not_be_read_is_said_after_what_was_read() -> No
         raise StorageError("can't read in.jsonl")
 
     feed = ByUser(read, limits_of(UserLimit(rpm=60)), 2)
-    assert await feed.next() is not None
+    assert await take_one(feed) is not None
     with pytest.raises(StorageError):
-        await feed.next()
+        await take_one(feed)
 
 
 async def test_reading_does_not_block_the_loop() -> None:
@@ -216,15 +231,15 @@ async def test_reading_does_not_block_the_loop() -> None:
         yield [row_of("a")]
 
     feed = ByUser(read, limits_of(UserLimit(rpm=60)), 1)
-    taken = asyncio.create_task(feed.next())
+    taken = asyncio.create_task(take_one(feed))
     await wait_until_idle()
     assert not taken.done()
     go_on.set()
     assert await taken == row_of("a")
-    assert await feed.next() is None
+    assert await take_one(feed) is None
 
 
-class Asked:
+class Asked(RowByRow):
     """An `Answers` that takes a second, or raises what it is told."""
 
     def __init__(self, error: Exception | None = None) -> None:
@@ -243,7 +258,7 @@ class Sink:
     def __init__(self) -> None:
         self.outcomes: list[Outcome] = []
 
-    def take_up(self) -> None: ...
+    def take_up(self, rows: int) -> None: ...
 
     def put(self, outcomes: Sequence[Outcome]) -> None:
         self.outcomes += outcomes
@@ -296,8 +311,8 @@ async def test_reported_tokens_let_a_user_go_sooner_than_the_estimate() -> None:
 async def test_where_rows_are_here_their_users_are_waited_for_and_else_the_input() -> None:
     feed = feed_of(rows_of_users(["a"] * 3), UserLimit(rpm=1))
     assert feed.waits_for == "reading"
-    assert await feed.next() is not None
-    waiting = asyncio.create_task(feed.next())
+    assert await take_one(feed) is not None
+    waiting = asyncio.create_task(take_one(feed))
     await asyncio.sleep(1)
     assert not waiting.done()
     assert held_up_by(feed) == "users"
@@ -311,13 +326,90 @@ def held_up_by(feed: ByUser) -> str:
 async def test_the_end_is_known_when_the_last_row_is_taken_and_not_before() -> None:
     feed = feed_of(rows_of_users(["a", "b"]), UserLimit(rpm=60))
     assert not ended(feed)
-    await feed.next()
+    await take_one(feed)
     assert not ended(feed)
-    await feed.next()
+    await take_one(feed)
     await asyncio.sleep(0.01)
     assert ended(feed)
-    assert await feed.next() is None
+    assert await take_one(feed) is None
 
 
 def ended(feed: ByUser) -> bool:
     return feed.has_ended
+
+
+# --- some rows at a time
+
+
+@pytest.mark.looptime
+async def test_rows_that_may_go_are_taken_together_in_turn_and_no_more_than_are_wanted() -> None:
+    feed = feed_of(rows_of_users([*"aaabbc", None]), UserLimit(rpm=60_000))
+    taken = [[row.index for row in await feed.take(most)] for most in (4, 1, 100, 100)]
+    assert taken == [[0, 3, 5, 6], [1], [4, 2], []]
+
+
+@pytest.mark.looptime
+async def test_a_row_that_may_go_does_not_wait_for_more() -> None:
+    feed = feed_of(rows_of_users(["a", "b", "a", "b"]), UserLimit(rpm=1))
+    assert [row.index for row in await feed.take(10)] == [0, 1]
+    assert now_s() == 0
+    assert [row.index for row in await feed.take(10)] == [2, 3]
+    assert now_s() == pytest.approx(60, abs=0.1)
+
+
+@pytest.mark.looptime
+async def test_no_more_rows_of_a_user_are_taken_together_than_its_limit_allows() -> None:
+    feed = feed_of(rows_of_users(["a"] * 50 + ["b"] * 3), a=UserLimit(rpm=60, burst=4))
+    rows = await feed.take(30)
+    assert [row.user for row in rows].count("a") == 4
+    assert [row.user for row in rows].count("b") == 3
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("together", [1, 7, 50])
+async def test_how_many_are_taken_together_changes_nothing_about_a_users_pace(
+    together: int,
+) -> None:
+    workers = Workers(feed_of(rows_of_users(["a"] * 100), UserLimit(rpm=60)), together=together)
+    await workers.run(50)
+    grants = [(at_s, 1.0) for at_s in workers.times_s("a")]
+    assert most_in_a_minute(grants) <= 61
+    assert grants[-1][0] == pytest.approx(99, rel=0.01)
+
+
+@pytest.mark.looptime
+async def test_as_many_rows_are_taken_together_as_would_be_one_by_one() -> None:
+    """The tokens of the one are counted before the next is looked at."""
+    rows = [row_of("a", index, "x" * 40, max_tokens=40) for index in range(40)]
+    limit = UserLimit(rpm=600, tpm=1_000, burst=150)
+    together, one_by_one = feed_of(rows, limit), feed_of(rows, limit)
+    taken = await together.take(40)
+    assert 1 < len(taken) < 40
+    for row in taken:
+        assert await take_one(one_by_one) == row
+    next_row = asyncio.create_task(take_one(one_by_one))
+    await wait_until_idle()
+    assert not next_row.done()
+    next_row.cancel()
+
+
+@pytest.mark.looptime
+async def test_what_was_read_before_an_error_is_handed_out_however_many_are_wanted() -> None:
+    def read(is_done: IsDone | None) -> Iterator[list[Row]]:
+        del is_done
+        yield rows_of_users(["a", "b"])
+        raise StorageError("can't read in.jsonl")
+
+    feed = ByUser(read, limits_of(UserLimit(rpm=60)), 3)
+    assert [row.index for row in await feed.take(10)] == [0, 1]
+    with pytest.raises(StorageError):
+        await feed.take(10)
+
+
+@pytest.mark.looptime
+async def test_a_stop_while_many_are_wanted_ends_the_wait_with_none() -> None:
+    feed = feed_of(rows_of_users(["a"] * 9), UserLimit(rpm=1))
+    assert len(await feed.take(5)) == 1
+    asyncio.get_running_loop().call_later(10, feed.stop)
+    assert await feed.take(5) == ()
+    assert now_s() == 10

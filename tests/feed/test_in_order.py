@@ -8,7 +8,7 @@ import pytest
 from llmscale.errors import StorageError
 from llmscale.feed.in_order import InOrder
 from llmscale.records import Row
-from tests.feed import rows_of_users
+from tests.feed import rows_of_users, take_one
 from tests.virtual_time import Inline
 
 
@@ -20,7 +20,7 @@ async def inline() -> None:
 async def taken(feed: InOrder, rows: int) -> None:
     """Take so many rows, and let the next block be read."""
     for _ in range(rows):
-        assert await feed.next() is not None
+        assert await take_one(feed) is not None
     for _ in range(5):
         await asyncio.sleep(0)
 
@@ -40,7 +40,7 @@ async def test_the_end_is_known_when_the_last_row_is_taken_and_not_before(
         assert not feed.has_ended
     await taken(feed, 1)
     assert feed.has_ended
-    assert await feed.next() is None
+    assert await take_one(feed) is None
     assert feed.has_ended
 
 
@@ -53,4 +53,63 @@ async def test_an_input_that_can_not_be_read_has_not_ended() -> None:
     await taken(feed, 1)
     assert not feed.has_ended
     with pytest.raises(StorageError):
-        await feed.next()
+        await take_one(feed)
+
+
+async def all_taken(feed: InOrder, most: int) -> list[list[int]]:
+    """Take rows until there are none; return the indexes of each time."""
+    taken = []
+    while rows := await feed.take(most):
+        taken.append([row.index for row in rows])
+        for _ in range(5):
+            await asyncio.sleep(0)
+    return taken
+
+
+def blocks_of(*sizes: int) -> Iterator[list[Row]]:
+    rows = iter(rows_of_users([None] * sum(sizes)))
+    return ([next(rows) for _ in range(size)] for size in sizes)
+
+
+@pytest.mark.parametrize(
+    ("most", "taken"),
+    [
+        (1, [[0], [1], [2], [3], [4], [5]]),
+        (2, [[0, 1], [2], [3], [4, 5]]),
+        (3, [[0, 1, 2], [3], [4, 5]]),
+        (100, [[0, 1, 2], [3], [4, 5]]),
+    ],
+)
+async def test_rows_are_taken_in_order_some_of_a_block_at_a_time(
+    most: int, taken: list[list[int]]
+) -> None:
+    feed = InOrder(blocks_of(3, 1, 2))
+    assert await all_taken(feed, most) == taken
+    assert (await feed.take(most), feed.has_ended) == ([], True)
+
+
+async def test_how_many_are_wanted_may_change_from_time_to_time() -> None:
+    feed = InOrder(blocks_of(10))
+    taken = [[row.index for row in await feed.take(most)] for most in (4, 1, 3, 100, 100)]
+    assert taken == [[0, 1, 2, 3], [4], [5, 6, 7], [8, 9], []]
+
+
+@pytest.mark.parametrize("most", [1, 7])
+async def test_empty_blocks_are_no_end(most: int) -> None:
+    assert await all_taken(InOrder(blocks_of(0, 0, 1, 0, 2, 0)), most) == (
+        [[0], [1], [2]] if most == 1 else [[0], [1, 2]]
+    )
+
+
+async def test_what_was_read_is_handed_out_before_the_error_and_then_it_is_raised_each_time() -> (
+    None
+):
+    def blocks() -> Iterator[list[Row]]:
+        yield rows_of_users([None] * 2)
+        raise StorageError("can't read")
+
+    feed = InOrder(blocks())
+    assert len(await feed.take(10)) == 2
+    for _ in range(2):
+        with pytest.raises(StorageError):
+            await feed.take(10)
