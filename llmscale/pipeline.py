@@ -109,31 +109,27 @@ class Pipeline:
                 asked[len(requests)] = row
                 requests.append(row.request)
         began_s = self._clock()
+        task = asyncio.current_task()
 
         def settle(position: int, result: Reply | Exception) -> None:
             row = asked.pop(position)
-            latency_s = self._clock() - began_s
-            if isinstance(result, Reply):
-                self._put_away(
-                    Outcome(row=row, reply=result, attempts=result.attempts, latency_s=latency_s)
-                )
-            elif isinstance(result, CallStopped):
+            if not isinstance(result, CallStopped):
+                self._put_away(_outcome(row, result, self._clock() - began_s))
+                return
+            if task is None or not task.cancelling():  # else it may have been asked after all
                 self._sink.put_back()
-                self._free_place()
-            else:
-                failure, attempts = _failed(row, result)
-                self._put_away(
-                    Outcome(row=row, failure=failure, attempts=attempts, latency_s=latency_s)
-                )
+            self._free_place()
 
+        error: Exception = RuntimeError("a layer has not settled all rows")
         try:
             if requests:
                 await self._answers.answer_all(requests, settle)
-        except Exception as error:
-            if isinstance(first_error(error), JobError):
+        except Exception as raised:
+            if isinstance(first_error(raised), JobError):
                 raise
-            for position in list(asked):
-                settle(position, error)
+            error = raised
+        for position in list(asked):  # else they would keep their places for ever
+            settle(position, error)
 
     def _put_away(self, outcome: Outcome) -> None:
         self._feed.settle(outcome)
@@ -145,11 +141,19 @@ class Pipeline:
         self._has_place.set()
 
 
+def _outcome(row: Row, result: Reply | Exception, latency_s: float) -> Outcome:
+    """Return what a row that was asked has come to."""
+    if isinstance(result, Reply):
+        return Outcome(row=row, reply=result, attempts=result.attempts, latency_s=latency_s)
+    failure, attempts = _failed(row, result)
+    return Outcome(row=row, failure=failure, attempts=attempts, latency_s=latency_s)
+
+
 def _failed(row: Row, error: Exception) -> tuple[Failure, int]:
     """Return what a row has met, and in how many attempts."""
     if isinstance(error, CallFailed):
         log.debug("row %d failed: %s", row.index, error.failure.message)
         return error.failure, error.attempts
     log.debug("row %d hit a fault of llmscale", row.index, exc_info=error)
-    message = f"a fault of llmscale itself, please report it: {type(error).__name__}"
+    message = f"a fault of llmscale itself, please report it: {type(first_error(error)).__name__}"
     return Failure(kind="internal", message=message, retryable=True), 1
