@@ -61,28 +61,32 @@ class Cached:
         Raises `JobError`.
         """
         led: dict[str, int] = {}  # position by key: this row answers for all who come
-        waiting: list[tuple[_Flight, int]] = []
+        waiting: list[tuple[_Told, int]] = []
         for position, request in enumerate(requests):
-            key = key_of(request)
+            try:
+                key = key_of(request)
+            except Exception as error:  # a fault of ours: the rows beside this one go on
+                settle(position, error)
+                continue
             flight = self._flights.get(key)
             if flight is None:
                 self._flights[key] = _Flight()
                 led[key] = position
             else:
-                waiting.append((flight, position))
+                waiting.append((flight.told(), position))
         if not waiting:
             await self._lead(led, requests, settle)
             return
         async with asyncio.TaskGroup() as group:
-            for flight, position in waiting:
-                group.create_task(self._follow(flight, requests[position], position, settle))
+            for told, position in waiting:
+                group.create_task(self._follow(told, requests[position], position, settle))
             await self._lead(led, requests, settle)
 
-    async def _follow(
-        self, flight: "_Flight", request: Request, position: int, settle: Settle
-    ) -> None:
+    async def _follow(self, told: "_Told", request: Request, position: int, settle: Settle) -> None:
         """Wait for another row's answer; where there is none, this row or the next asks."""
-        shared = await flight.reply()
+        shared = await asyncio.shield(told)
+        if isinstance(shared, JobError):
+            raise shared
         if shared is None:
             await self.answer_all([request], lambda _, result: settle(position, result))
         elif shared.cached:
@@ -141,27 +145,30 @@ class Cached:
 _End = Callable[[str, Reply | Exception], None]
 
 
+_Told = asyncio.Future[Reply | JobError | None]
+
+
 class _Flight:
     """A request that is being answered, and those who wait for the answer."""
 
-    __slots__ = ("_reply",)
+    __slots__ = ("_told",)
 
     def __init__(self) -> None:
-        self._reply: asyncio.Future[Reply | JobError | None] | None = None  # for who waits
+        self._told: _Told | None = None  # for who waits
 
-    async def reply(self) -> Reply | None:
-        """Return the reply, None where the row that asked has none. Raises `JobError`."""
-        if self._reply is None:
-            self._reply = asyncio.get_running_loop().create_future()
-        reply = await asyncio.shield(self._reply)
-        if isinstance(reply, JobError):
-            raise reply
-        return reply
+    def told(self) -> _Told:
+        """Return what will hold the reply, None where the row that asked has none.
+
+        To be taken before the flight ends, which may be before who waits has begun to.
+        """
+        if self._told is None:
+            self._told = asyncio.get_running_loop().create_future()
+        return self._told
 
     def end(self, reply: Reply | JobError | None) -> None:
         """Tell who waits."""
-        if self._reply is not None:
-            self._reply.set_result(reply)
+        if self._told is not None:
+            self._told.set_result(reply)
 
 
 def is_storable(reply: Reply) -> bool:
