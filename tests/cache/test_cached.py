@@ -14,12 +14,13 @@ from msgspec.structs import replace
 from llmscale.cache.cached import Cached, CacheMode, is_storable
 from llmscale.cache.entry import Entry
 from llmscale.cache.keys import fingerprint, key_of
+from llmscale.contracts import Settle
 from llmscale.errors import CallFailed, CallStopped, ProviderRefused
 from llmscale.formats import line_of
 from llmscale.records import Failure, Outcome, Reply, Request, Row, Usage
 from llmscale.schema import SchemaChecked
 from llmscale.stats import Stats
-from tests.answering import RowByRow, answer
+from tests.answering import RowByRow, Settled, answer, ends
 from tests.cache import answer_to, entry_of, questions, reply, request
 
 pytestmark = pytest.mark.looptime
@@ -37,10 +38,12 @@ class Memory:
     def __init__(self, *stored: Request, takes_s: float | None = 0.0) -> None:
         self.entries = {key_of(one): entry_of(one) for one in stored}
         self.looked_up: Counter[str] = Counter()
+        self.look_ups = 0
         self.stored: Counter[str] = Counter()
         self._takes_s = takes_s
 
     async def get_many(self, keys: Collection[str]) -> dict[str, Entry]:
+        self.look_ups += 1
         self.looked_up.update(keys)
         if self._takes_s is not None:
             await asyncio.sleep(self._takes_s)
@@ -335,6 +338,273 @@ async def test_at_random_no_row_hangs_none_is_wrong_and_no_two_ask_at_once(seed:
     assert bench.cached._flights == {}
     assert bench.inner.most_in_flight == 1
     assert bench.inner.calls.total() <= 5 + given_up
+
+
+# --- rows that are asked together
+
+
+def marks(results: Sequence[Reply | Exception]) -> list[str]:
+    """Return of each row where its answer is from."""
+    return [
+        type(one).__name__
+        if isinstance(one, Exception)
+        else "cached"
+        if one.cached
+        else "deduped"
+        if one.deduped
+        else "asked"
+        for one in results
+    ]
+
+
+class Together(Bench):
+    """A bench that asks for groups, and takes note of those that are asked below."""
+
+    async def group(self, asked: Sequence[Request]) -> list[Reply | Exception]:
+        """Ask for a group; insist that each has its own answer and that nothing is left."""
+        async with asyncio.timeout(10_000):
+            results = await ends(self.cached, asked)
+        assert self.cached._flights == {}
+        for one, result in zip(asked, results, strict=True):
+            assert isinstance(result, Exception) or result.text == answer_to(one).text
+        return results
+
+    def begin(self, asked: Sequence[Request]) -> tuple[asyncio.Task[None], Settled]:
+        """Ask for a group, and return what tells of each row as it is settled."""
+        settled = Settled()
+        return asyncio.create_task(self.cached.answer_all(asked, settled)), settled
+
+
+LOOK_UPS = [None, 0.0, 1.0]  # seconds; None: not even a turn of the loop
+
+
+@pytest.mark.parametrize("takes_s", LOOK_UPS)
+async def test_a_group_is_one_look_up_and_asks_for_what_is_not_there(takes_s: float | None) -> None:
+    asked = questions(6)
+    bench = Together(memory=Memory(*asked[::2], takes_s=takes_s))
+    assert marks(await bench.group(asked)) == ["cached", "asked"] * 3
+    assert bench.memory.look_ups == 1
+    assert bench.inner.calls == {key_of(one): 1 for one in asked[1::2]}
+    assert bench.memory.stored == {key_of(one): 1 for one in asked[1::2]}
+    assert bench.lookups == (3, 3)
+
+
+@pytest.mark.parametrize("takes_s", LOOK_UPS)
+async def test_of_duplicates_in_a_group_one_is_asked(takes_s: float | None) -> None:
+    one, other = questions(2)
+    bench = Together(memory=Memory(takes_s=takes_s))
+    found = marks(await bench.group([one, other, one, one, other]))
+    assert found == ["asked", "asked", "deduped", "deduped", "deduped"]
+    assert set(bench.inner.calls.values()) == {1}
+    assert bench.lookups == (0, 2)
+
+
+@pytest.mark.parametrize("takes_s", LOOK_UPS)
+async def test_of_duplicates_in_a_group_that_are_stored_one_is_looked_up(
+    takes_s: float | None,
+) -> None:
+    one, other = questions(2)
+    bench = Together(memory=Memory(one, takes_s=takes_s))
+    found = marks(await bench.group([one, one, other, one, other]))
+    assert found == ["cached", "cached", "asked", "cached", "deduped"]
+    assert bench.memory.looked_up == {key_of(one): 1, key_of(other): 1}
+
+
+@pytest.mark.parametrize("takes_s", LOOK_UPS)
+@pytest.mark.parametrize("latency_s", [0.0, 3.0])
+async def test_duplicates_across_groups_share_a_call_whoever_leads(
+    takes_s: float | None, latency_s: float
+) -> None:
+    asked = questions(3)
+    bench = Together(memory=Memory(takes_s=takes_s), takes_s=latency_s)
+    groups = [asked[:2], asked[1:], [asked[2], asked[0]], asked]
+    async with asyncio.timeout(100):
+        found = await asyncio.gather(*(ends(bench.cached, group) for group in groups))
+    assert bench.cached._flights == {}
+    assert set(bench.inner.calls.values()) == {1}
+    flat = [mark for results in found for mark in marks(results)]
+    assert flat.count("asked") == 3
+    for group, results in zip(groups, found, strict=True):
+        for one, result in zip(group, results, strict=True):
+            assert isinstance(result, Reply)
+            assert result.text == answer_to(one).text
+
+
+async def test_hits_are_settled_before_the_misses_are_answered() -> None:
+    asked = questions(5)
+    bench = Together(memory=Memory(asked[1], asked[4], takes_s=1.0), takes_s=60.0)
+    running, settled = bench.begin(asked)
+    await asyncio.sleep(1.5)
+    assert settled.order == [1, 4]
+    await running
+    assert sorted(settled.order) == list(range(5))
+
+
+async def test_each_row_of_a_group_is_settled_as_soon_as_it_is_answered() -> None:
+    asked = questions(3)
+    bench = Together(5.0, 1.0, 9.0, memory=Memory(takes_s=None))
+    running, settled = bench.begin([*asked, asked[1], asked[0]])
+    await asyncio.sleep(2)
+    assert settled.order == [1, 3]
+    await asyncio.sleep(4)
+    assert settled.order == [1, 3, 0, 4]
+    await running
+    assert settled.order == [1, 3, 0, 4, 2]
+
+
+@pytest.mark.parametrize("kind", ["server_error", "timeout"])
+async def test_where_one_row_of_a_group_fails_the_others_are_answered_and_stored(
+    kind: str,
+) -> None:
+    asked = questions(4)
+    bench = Together(1.0, failed(kind), 1.0, 1.0)
+    found = marks(await bench.group(asked))
+    assert found == ["asked", "CallFailed", "asked", "asked"]
+    assert bench.memory.stored == {key_of(one): 1 for one in asked if one is not asked[1]}
+
+
+async def test_where_the_first_of_duplicates_in_a_group_fails_the_next_asks() -> None:
+    one, other = questions(2)
+    bench = Together(failed(), 1.0)
+    found = marks(await bench.group([one, one, other, one]))
+    assert sorted(found) == ["CallFailed", "asked", "asked", "deduped"]
+    assert found[0] == "CallFailed"
+    assert bench.inner.calls == {key_of(one): 2, key_of(other): 1}
+
+
+async def test_where_a_row_of_a_group_fails_those_who_wait_in_another_ask() -> None:
+    one, other = questions(2)
+    bench = Together(failed(), 5.0)
+    first, of_first = bench.begin([one, other])
+    second, of_second = bench.begin([one])
+    await asyncio.gather(first, second)
+    assert marks([of_first.by_position[n] for n in (0, 1)]) == ["CallFailed", "asked"]
+    assert marks([of_second.by_position[0]]) == ["asked"]
+    assert bench.cached._flights == {}
+
+
+async def test_a_group_that_is_given_up_hands_all_its_rows_over() -> None:
+    asked = questions(3)
+    bench = Together(1e6, 1e6, 1e6)
+    first, of_first = bench.begin(asked)
+    second, of_second = bench.begin([*asked, asked[0]])
+    await asyncio.sleep(5)
+    first.cancel()
+    await asyncio.gather(first, second, return_exceptions=True)
+    assert of_first.order == []
+    results = [of_second.by_position[position] for position in range(4)]
+    assert sorted(marks(results)) == ["asked", "asked", "asked", "deduped"]
+    assert bench.cached._flights == {}
+
+
+async def test_a_group_that_only_waits_and_is_given_up_disturbs_nobody() -> None:
+    asked = questions(3)
+    bench = Together(takes_s=10.0)
+    first, of_first = bench.begin(asked)
+    second, of_second = bench.begin(asked)
+    await asyncio.sleep(5)
+    second.cancel()
+    await asyncio.gather(first, second, return_exceptions=True)
+    assert (sorted(of_first.order), of_second.order) == ([0, 1, 2], [])
+    assert set(bench.inner.calls.values()) == {1}
+
+
+@pytest.mark.parametrize("takes_s", LOOK_UPS)
+async def test_what_stops_the_job_reaches_who_waits_in_another_group_without_another_call(
+    takes_s: float | None,
+) -> None:
+    one, other = questions(2)
+    refused = ProviderRefused("no")
+    bench = Together(refused, 60.0, memory=Memory(takes_s=takes_s))
+    groups = [ends(bench.cached, group) for group in ([one, other], [other], [one, one])]
+    async with asyncio.timeout(30):
+        found = await asyncio.gather(*groups, return_exceptions=True)
+    assert found == [refused] * 3
+    assert bench.inner.calls.total() == 2
+    assert bench.cached._flights == {}
+
+
+async def test_rows_that_were_settled_before_what_stops_the_job_stay_so() -> None:
+    asked = questions(3)
+    bench = Together(1.0, ProviderRefused("no"), 1e6, memory=Memory(asked[2]))
+    running, settled = bench.begin([*asked, request("another")])
+    with pytest.raises(BaseExceptionGroup):
+        await running
+    assert settled.order == [2, 0]
+    assert bench.memory.stored == {key_of(asked[0]): 1}
+
+
+class Ending:
+    """Settles the first row of a group, and ends as it is told."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self._error = error
+
+    async def answer_all(self, requests: Sequence[Request], settle: Settle) -> None:
+        await asyncio.sleep(1.0)
+        settle(0, answer_to(requests[0]))
+        if self._error is not None:
+            raise self._error
+
+
+@pytest.mark.parametrize("error", [None, ValueError("a fault of ours")])
+async def test_rows_that_the_layer_below_has_not_settled_keep_nobody_waiting(
+    error: Exception | None,
+) -> None:
+    asked = questions(3)
+    cached = Cached(Ending(error), Memory(), Stats())
+    first = asyncio.create_task(cached.answer_all(asked, Settled()))
+    later = Settled()
+    second = asyncio.create_task(cached.answer_all(asked, later))
+    async with asyncio.timeout(100):
+        await asyncio.gather(first, second, return_exceptions=True)
+    assert sorted(later.order) == [0, 1, 2], "each asks for itself"
+    assert cached._flights == {}
+
+
+async def test_a_request_that_has_no_key_fails_alone_and_leaves_nobody_waiting() -> None:
+    keyless = request(extra={"x": object()})
+    bench = Together()
+    assert marks(await bench.group([request(), keyless])) == ["asked", "TypeError"]
+    assert marks(await bench.group([keyless, keyless])) == ["TypeError"] * 2
+    assert marks(await bench.group([request()])) == ["cached"]
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_groups_at_random_settle_each_row_once_with_its_own_answer(seed: int) -> None:
+    dice = Random(seed)
+    fates: list[Any] = [1.0, 3.0, 0.0, failed(), failed("timeout"), CallStopped(), 1e5]
+    stored = dice.sample(questions(8), dice.randint(0, 4))
+    bench = Together(
+        *(dice.choice(fates) for _ in range(80)),
+        memory=Memory(*stored, takes_s=dice.choice(LOOK_UPS)),
+    )
+    not_answered = 0
+
+    async def group(asked: list[Request]) -> None:
+        nonlocal not_answered
+        await asyncio.sleep(dice.choice([0.0, dice.uniform(0, 20)]))
+        settled = Settled()
+        try:
+            async with asyncio.timeout(dice.choice([0.0, 0.7, 2.0, 50.0, 1e6])):
+                await bench.cached.answer_all(asked, settled)
+        except TimeoutError:
+            not_answered += len(asked)
+        else:
+            assert sorted(settled.order) == list(range(len(asked)))
+        for position, result in settled.by_position.items():
+            if isinstance(result, Exception):
+                not_answered += 1
+            else:
+                assert result.text == answer_to(asked[position]).text
+
+    async with asyncio.timeout(1e7), asyncio.TaskGroup() as groups:
+        for _ in range(30):
+            asked = [dice.choice(questions(8)) for _ in range(dice.randint(1, 10))]
+            groups.create_task(group(asked))
+    assert bench.cached._flights == {}
+    assert bench.inner.most_in_flight <= 1
+    assert bench.inner.calls.total() <= 8 + not_answered
 
 
 # --- modes

@@ -25,7 +25,7 @@ from llmscale.cache.store import Store, ToStore
 from llmscale.config import Config
 from llmscale.records import Reply, Request
 from llmscale.stats import Stats
-from tests.answering import RowByRow, answer
+from tests.answering import RowByRow, answer, ends
 from tests.cache import (
     DAY_S,
     ROOMY_BYTES,
@@ -226,6 +226,19 @@ async def test_a_row_is_answered_before_its_answer_is_on_disk_and_the_next_is_a_
             answers = [await answer(cached, request()) for _ in range(2)]
         assert [one.cached for one in answers] == [False, True]
         assert inner.calls == 1
+
+
+async def test_rows_of_a_group_that_ask_the_same_are_all_answered_from_the_disk(
+    folder: Path,
+) -> None:
+    """The look-up ends before those who wait for it have begun to wait."""
+    one, other = questions(2)
+    fill(folder, [one])
+    async with replies_from(Watched(folder)) as replies:
+        cached = Cached(Right(), replies, Stats())
+        async with asyncio.timeout(10):
+            found = await ends(cached, [one, one, other, one])
+    assert [isinstance(end, Reply) and end.cached for end in found] == [True, True, False, True]
 
 
 # --- what goes wrong
