@@ -63,13 +63,15 @@ class Batcher:
             if len(lot.items) == 1:
                 led.append((lot, lots))
         try:
-            if len(led) == 1:
-                await self._lead(*led[0])
-            elif led:
+            if len(led) > 1:
                 async with asyncio.TaskGroup() as group:
                     for lot, lots in led:
                         group.create_task(self._lead(lot, lots))
-            await asking.end()
+                    await asking.end()
+            else:
+                for lot, lots in led:
+                    await self._lead(lot, lots)
+                await asking.end()
         finally:
             asking.give_up()
 

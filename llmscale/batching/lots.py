@@ -41,10 +41,14 @@ class Asking:
             self._ended.set()
 
     async def end(self) -> None:
-        """Return when all rows are settled."""
-        if self._left:
-            self._ended = asyncio.Event()
+        """Return when all rows are settled; who is cancelled first has given up at once."""
+        if not self._left:
+            return
+        self._ended = asyncio.Event()
+        try:
             await self._ended.wait()
+        finally:
+            self.give_up()
 
     def give_up(self) -> None:
         """Pass on nothing more."""
