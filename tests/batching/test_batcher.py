@@ -14,7 +14,7 @@ from llmscale.batching.lots import LotCaps
 from llmscale.errors import CallFailed, CallStopped, LlmscaleError, ProviderRefused
 from llmscale.records import Failure, Reply, Request, Usage
 from llmscale.stats import Stats
-from tests.answering import answer
+from tests.answering import Settled, answer, ends
 from tests.virtual_time import now_s
 
 pytestmark = pytest.mark.looptime
@@ -302,3 +302,226 @@ async def test_whatever_comes_when_every_row_has_its_own_answer() -> None:
     assert found == [(request.text or "").encode() for request in asked]
     assert sum(len(lot) for lot in sends.lots) == 300
     assert all(len(lot) <= 7 for lot in sends.lots)
+
+
+# --- rows that are asked together
+
+
+def texts_of(results: Sequence[Reply | Exception]) -> list[str]:
+    """Return of each row the text that it was answered with, or what it has met."""
+    return [
+        type(one).__name__ if isinstance(one, Exception) else (one.vector or b"").decode()
+        for one in results
+    ]
+
+
+def begin(bridge: Batcher, asked: Sequence[Request]) -> tuple[asyncio.Task[None], Settled]:
+    """Ask for a group, and return what tells of each row as it is settled."""
+    settled = Settled()
+    return asyncio.create_task(bridge.answer_all(asked, settled)), settled
+
+
+def texts(*numbers: int) -> list[Request]:
+    return [text(number) for number in numbers]
+
+
+async def test_rows_of_one_group_go_out_in_several_lots_each_at_once_when_it_is_full() -> None:
+    sends = Recorded(latency_s=5)
+    found = await ends(batcher(sends, LotCaps(items=4)), texts(*range(12)))
+    assert texts_of(found) == [str(n) for n in range(12)]
+    assert [len(lot) for lot in sends.lots] == [4, 4, 4]
+    assert (sends.sent_at_s, sends.most_in_flight) == ([0, 0, 0], 3)
+
+
+async def test_a_group_that_does_not_fill_its_last_lot_waits_for_that_one_only() -> None:
+    sends = Recorded()
+    running, settled = begin(batcher(sends, LotCaps(items=4)), texts(*range(6)))
+    await asyncio.sleep(0.5)
+    assert sorted(settled.order) == [0, 1, 2, 3]
+    await running
+    assert settled.order[4:] == [4, 5]
+    assert sends.sent_at_s == [0, pytest.approx(1.0, abs=0.05)]
+
+
+async def test_several_groups_are_in_one_lot_and_each_is_told_of_its_own() -> None:
+    sends = Recorded()
+    bridge = batcher(sends, LotCaps(items=6))
+    found = await asyncio.gather(*(ends(bridge, texts(n, 10 + n)) for n in range(3)))
+    assert [texts_of(results) for results in found] == [[str(n), str(10 + n)] for n in range(3)]
+    assert sends.lots == [["0", "10", "1", "11", "2", "12"]]
+
+
+async def test_a_group_of_several_models_has_a_lot_of_each() -> None:
+    sends = Recorded(latency_s=5)
+    asked = [text(n, f"sim/{'abc'[n % 3]}") for n in range(9)]
+    found = await ends(batcher(sends, LotCaps(items=3)), asked)
+    assert texts_of(found) == [str(n) for n in range(9)]
+    assert sends.lots == [["0", "3", "6"], ["1", "4", "7"], ["2", "5", "8"]]
+    assert sends.most_in_flight == 3
+
+
+async def test_no_rows_are_asked_for_nothing() -> None:
+    sends = Recorded()
+    assert await ends(batcher(sends), []) == []
+    assert sends.lots == []
+
+
+async def test_a_lot_that_fails_fails_its_own_rows_in_every_group() -> None:
+    sends = Recorded(lambda lot: refusal("server_error") if lot[0].text == "0" else None)
+    bridge = batcher(sends, LotCaps(items=4))
+    one, other = await asyncio.gather(
+        ends(bridge, texts(0, 1, 2)), ends(bridge, texts(3, 4, 5, 6, 7))
+    )
+    assert texts_of(one) == ["CallFailed"] * 3
+    assert texts_of(other) == ["CallFailed", "4", "5", "6", "7"]
+
+
+async def test_a_fault_in_one_lot_is_none_of_the_others() -> None:
+    class Faulty(Recorded):
+        async def send(self, requests: Sequence[Request]) -> list[Reply]:
+            if requests[0].text == "2":
+                raise ValueError("a fault of ours")
+            return await super().send(requests)
+
+    found = await ends(batcher(Faulty(), LotCaps(items=2)), texts(*range(6)))
+    assert texts_of(found) == ["0", "1", "ValueError", "ValueError", "4", "5"]
+
+
+@pytest.mark.parametrize("before_it_goes_out", [True, False])
+async def test_when_who_leads_a_lot_is_given_up_the_rows_of_other_groups_in_it_are_stopped(
+    before_it_goes_out: bool,
+) -> None:
+    sends = Recorded(latency_s=10)
+    bridge = batcher(sends, LotCaps(items=9 if before_it_goes_out else 4))
+    leading, of_leader = begin(bridge, texts(0, 1))
+    following, of_follower = begin(bridge, texts(2, 3))
+    await asyncio.sleep(0.5)
+    leading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leading
+    async with asyncio.timeout(1):
+        await following
+    assert of_leader.order == []
+    assert texts_of([of_follower.by_position[n] for n in (0, 1)]) == ["CallStopped"] * 2
+    assert texts_of(await ends(bridge, texts(4))) == ["4"], "the lot takes no rows any more"
+    assert sends.lots[-1] == ["4"]
+
+
+async def test_rows_of_a_group_that_are_in_no_lot_of_who_is_given_up_are_answered() -> None:
+    bridge = batcher(Recorded(latency_s=10), LotCaps(items=3))
+    leading, _ = begin(bridge, texts(0, 1))
+    following, settled = begin(bridge, texts(*range(2, 9)))
+    await asyncio.sleep(0.5)
+    leading.cancel()
+    await asyncio.gather(leading, following, return_exceptions=True)
+    found = texts_of([settled.by_position[n] for n in range(7)])
+    assert found == ["CallStopped", *(str(n) for n in range(3, 9))]
+
+
+async def test_a_group_that_is_given_up_takes_no_note_any_more() -> None:
+    bridge = batcher(Recorded(latency_s=10), LotCaps(items=4))
+    leading, of_leader = begin(bridge, texts(0, 1, 2))
+    following, of_follower = begin(bridge, texts(3))
+    await asyncio.sleep(1)
+    following.cancel()
+    await asyncio.gather(leading, following, return_exceptions=True)
+    assert (sorted(of_leader.order), of_follower.order) == ([0, 1, 2], [])
+
+
+@pytest.mark.parametrize("sizes", [[1] * 12, [2, 3, 5, 2], [5, 5, 2], [4, 1, 7], [3] * 4])
+async def test_groups_that_are_given_up_together_take_no_note_of_each_other(
+    sizes: list[int],
+) -> None:
+    bridge = batcher(Recorded(latency_s=10), LotCaps(items=3))
+    groups = [begin(bridge, texts(*range(size))) for size in sizes]
+    await asyncio.sleep(0.5)
+    for running, _ in groups:
+        running.cancel()
+    await asyncio.gather(*(running for running, _ in groups), return_exceptions=True)
+    await asyncio.sleep(100)
+    assert [settled.order for _, settled in groups] == [[] for _ in sizes]
+
+
+@pytest.mark.parametrize("items", [2, 3, 50])
+async def test_what_stops_the_job_is_raised_and_leaves_no_group_waiting(items: int) -> None:
+    refused = ProviderRefused("no key")
+    bridge = batcher(Recorded(lambda _: refused, latency_s=1), LotCaps(items=items))
+    groups = [ends(bridge, texts(*range(size))) for size in (5, 1, 7)]
+    async with asyncio.timeout(100):
+        found = await asyncio.gather(*groups, return_exceptions=True)
+    assert found[0] is refused
+    for one in found[1:]:
+        assert one is refused or (isinstance(one, list) and set(texts_of(one)) == {"CallStopped"})
+
+
+@pytest.mark.parametrize("bad", [0, 3, 9])
+async def test_a_bad_text_stands_alone_among_the_rows_of_several_groups(bad: int) -> None:
+    sends = Recorded(lambda lot: refusal() if any(r.text == str(bad) for r in lot) else None)
+    bridge = batcher(sends, LotCaps(items=10))
+    groups = texts(0, 1, 2), texts(3), texts(4, 5, 6, 7, 8, 9)
+    found = await asyncio.gather(*(ends(bridge, group) for group in groups))
+    flat = [one for results in found for one in texts_of(results)]
+    assert flat == ["CallFailed" if n == bad else str(n) for n in range(10)]
+
+
+class Moody(Recorded):
+    """Answers, fails for a while or for what is asked, or not as it should."""
+
+    def __init__(self, dice: random.Random) -> None:
+        super().__init__()
+        self._dice = dice
+
+    async def send(self, requests: Sequence[Request]) -> list[Reply]:
+        self._latency_s = self._dice.uniform(0, 3)
+        replies = await super().send(requests)
+        if any((request.text or "").startswith("bad") for request in requests):
+            raise refusal()
+        fate = self._dice.random()
+        if fate < 0.1:
+            raise refusal("server_error")
+        if fate < 0.15:
+            raise ValueError("a fault of ours")
+        if fate < 0.2:
+            raise CallStopped
+        return replies[:-1] if fate < 0.25 else replies
+
+
+@pytest.mark.parametrize("seed", range(30))
+async def test_groups_at_random_settle_each_row_once_with_its_own_answer(seed: int) -> None:
+    dice = random.Random(seed)
+    caps = LotCaps(items=dice.randint(1, 12), tokens=dice.choice([20, 60, 1_000]), wait_s=0.5)
+    sends = Moody(dice)
+    bridge = batcher(sends, caps)
+    answered = given_up = 0
+
+    async def group(number: int) -> None:
+        nonlocal answered, given_up
+        await asyncio.sleep(dice.choice([0.0, dice.uniform(0, 10)]))
+        asked = [
+            text(
+                f"{'bad' if dice.random() < 0.05 else ''}{number}-{row}" + "x" * dice.randint(0, 9),
+                dice.choice(["sim/a", "sim/b"]),
+            )
+            for row in range(dice.randint(0, 15))
+        ]
+        settled = Settled()
+        try:
+            async with asyncio.timeout(1.0 if dice.random() < 0.1 else 1e6):
+                await bridge.answer_all(asked, settled)
+        except TimeoutError:
+            given_up += 1
+        else:
+            assert sorted(settled.order) == list(range(len(asked)))
+        for position, result in settled.by_position.items():
+            if isinstance(result, Reply):
+                assert result == reply_to(asked[position])
+                assert not (asked[position].text or "").startswith("bad")
+                answered += 1
+
+    async with asyncio.timeout(1e5), asyncio.TaskGroup() as groups:
+        for number in range(40):
+            groups.create_task(group(number))
+    assert answered > 50
+    assert max(map(len, sends.lots)) <= caps.items
+    assert sends.in_flight == 0
+    assert not any(lots._lots for lots in bridge._open.values()), "no lot gathers any more"

@@ -126,6 +126,18 @@ async def test_a_row_that_is_settled_again_is_not_counted_for_another() -> None:
     assert settled.order == [0, 1]
 
 
+async def test_who_waits_and_is_cancelled_has_given_up_at_once() -> None:
+    settled = Settled()
+    asking = Asking(1, settled)
+    (one,) = items_of(asking, 1)
+    waiting = asyncio.create_task(asking.end())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    one.settle(REPLY)
+    assert settled.order == []
+
+
 async def test_who_has_given_up_is_told_nothing_more() -> None:
     settled = Settled()
     asking = Asking(2, settled)
