@@ -1,5 +1,6 @@
 """Answers that must fit a JSON Schema: what passes, what is a paid failure, what is refused."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from llmscale.schema import (
     schema_of,
     validator_of,
 )
-from tests.answering import RowByRow, answer
+from tests.answering import RowByRow, Settled, answer, ends
 
 PERSON = {
     "type": "object",
@@ -264,3 +265,56 @@ async def test_each_row_is_held_against_its_own_schema_however_many_there_are() 
             continue
         with pytest.raises(CallFailed, match=rf"{number} was expected"):
             await answer(checked, request_for({"const": number}))
+
+
+# --- rows that are asked together
+
+
+async def test_a_bad_schema_settles_its_row_at_once_and_the_others_are_asked() -> None:
+    class Slow(Says):
+        async def answer(self, request: Request) -> Reply:
+            await asyncio.sleep(0.01)
+            return await super().answer(request)
+
+    says, settled = Slow('{"name": "Ada"}'), Settled()
+    schemas = [PERSON, {"type": "objekt"}, TREE, PERSON]
+    requests = [request_for(schema) for schema in schemas]
+    running = asyncio.create_task(SchemaChecked(says).answer_all(requests, settled))
+    await asyncio.sleep(0)
+    assert settled.order == [1]
+    await running
+    kinds = {n: e.failure.kind for n, e in settled.by_position.items() if isinstance(e, CallFailed)}
+    assert kinds == {1: "bad_row", 2: "schema_mismatch"}
+    assert settled.by_position[0] is settled.by_position[3] is says.reply
+    assert says.asked == 3
+
+
+async def test_where_all_schemas_of_a_group_are_bad_nobody_is_asked() -> None:
+    says = Says("{}")
+    found = await ends(SchemaChecked(says), [request_for({"type": "objekt"}), request_for("x")])
+    assert [type(one) for one in found] == [CallFailed] * 2
+    assert says.asked == 0
+
+
+async def test_rows_without_a_schema_go_with_those_that_have_one() -> None:
+    says = Says("no JSON")
+    plain = Request(model="sim/x", messages=[])
+    found = await ends(SchemaChecked(says), [plain, request_for(PERSON), plain])
+    assert found[0] is found[2] is says.reply
+    assert isinstance(found[1], CallFailed)
+
+
+async def test_each_row_of_a_group_is_held_against_its_own_schema_however_many_there_are() -> None:
+    numbers = range(2 * MAX_VALIDATORS + 1)
+    found = await ends(SchemaChecked(Says("7")), [request_for({"const": n}) for n in numbers])
+    assert [n for n, one in enumerate(found) if isinstance(one, Reply)] == [7]
+
+
+async def test_what_a_row_meets_below_is_not_held_against_its_schema() -> None:
+    late = CallFailed(Failure(kind="timeout", message="late"), 3)
+
+    class Late(RowByRow):
+        async def answer(self, request: Request) -> Reply:
+            raise late
+
+    assert await ends(SchemaChecked(Late()), [request_for(PERSON)] * 2) == [late] * 2

@@ -5,8 +5,9 @@ import pytest
 from msgspec.structs import replace
 
 from llmscale.batching.normalizing import Normalized
-from llmscale.records import Reply, Request, Usage
-from tests.answering import RowByRow, answer
+from llmscale.errors import CallFailed
+from llmscale.records import Failure, Reply, Request, Usage
+from tests.answering import RowByRow, answer, ends
 
 REPLY = Reply(text=None, finish_reason="stop", model="v", usage=Usage(7), attempts=2)
 REQUEST = Request(model="sim/v", text="x")
@@ -37,3 +38,19 @@ async def test_a_vector_gets_the_length_one_and_keeps_its_direction(
 
 async def test_a_reply_without_a_vector_stays_as_it_is() -> None:
     assert await answer(Normalized(Gives()), REQUEST) == REPLY
+
+
+async def test_each_row_of_a_group_has_its_own_vector_and_what_failed_stays_as_it_is() -> None:
+    late = CallFailed(Failure(kind="timeout", message="late"))
+
+    class Lengths(RowByRow):
+        async def answer(self, request: Request) -> Reply:
+            if request.text == "late":
+                raise late
+            return replace(REPLY, vector=np.array([0.0, float(request.text or 0)], "<f4").tobytes())
+
+    asked = [Request(model="sim/v", text=text) for text in ("3", "late", "-5")]
+    up, failed, down = await ends(Normalized(Lengths()), asked)
+    assert failed is late
+    vectors = [one.vector for one in (up, down) if isinstance(one, Reply)]
+    assert vectors == [np.array([0.0, one], "<f4").tobytes() for one in (1.0, -1.0)]

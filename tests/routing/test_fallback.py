@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from llmscale.cache.keys import key_of
-from llmscale.errors import CallFailed, ProviderRefused
+from llmscale.errors import CallFailed, CallStopped, ProviderRefused
 from llmscale.formats import line_of
 from llmscale.records import Failure, Outcome, Reply, Request, Row, Usage
 from llmscale.routing.fallback import Fallback
 from llmscale.stats import Stats
-from tests.answering import RowByRow, answer
+from tests.answering import RowByRow, Settled, answer, ends
 
 ORDER = {"sim/a": ["sim/b", "sim/c"]}
 EXHAUSTED = Failure(kind="overloaded", message="no endpoint answers", retryable=True)
@@ -140,3 +140,57 @@ async def test_the_line_names_the_model_that_answered_and_the_report_counts_it()
         stats.add_outcome(outcome)
     assert [line_of(o)["model"] for o in outcomes(replies)] == ["sim/a", "sim/b"]
     assert stats.rows().summary()["fallback"] == 1
+
+
+# --- rows that are asked together
+
+
+def answered_by(results: Sequence[Reply | Exception]) -> list[str | None]:
+    return [one.answered_by if isinstance(one, Reply) else type(one).__name__ for one in results]
+
+
+async def test_of_a_group_only_the_rows_whose_model_can_not_answer_are_asked_elsewhere() -> None:
+    inner = Answering({"sim/a": (EXHAUSTED, 2), "sim/b": (EXHAUSTED, 1), "sim/x": (REFUSED, 1)})
+    asked = [request(f"sim/{model}") for model in "acxdb"]
+    found = await ends(Fallback(inner, ORDER), asked)
+    assert answered_by(found) == ["sim/c", "sim/c", "CallFailed", "sim/d", "CallFailed"]
+    assert inner.models[:5] == [f"sim/{model}" for model in "acxdb"]
+    assert inner.models[5:] == ["sim/b", "sim/c"]
+
+
+async def test_each_row_of_a_group_has_its_own_stand_ins_and_attempts() -> None:
+    inner = Answering({"sim/a": (EXHAUSTED, 2), "sim/b": (EXHAUSTED, 3)})
+    order = {"sim/a": ["sim/b", "sim/c"], "sim/b": ["sim/d"]}
+    asked = [request(f"sim/{model}") for model in "abc"]
+    found = await ends(Fallback(inner, order), asked)
+    assert answered_by(found) == ["sim/c", "sim/d", "sim/c"]
+    assert [one.attempts for one in found if isinstance(one, Reply)] == [6, 4, 1]
+
+
+async def test_a_row_that_is_answered_does_not_wait_for_those_that_are_asked_elsewhere() -> None:
+    settled = Settled()
+    inner = Answering({"sim/a": (EXHAUSTED, 1)})
+    await Fallback(inner, ORDER).answer_all([request("sim/a"), request("sim/c")], settled)
+    assert settled.order == [1, 0]
+
+
+async def test_a_row_that_is_stopped_is_not_asked_elsewhere() -> None:
+    class Stopped(RowByRow):
+        async def answer(self, request: Request) -> Reply:
+            raise CallStopped
+
+    assert answered_by(await ends(Fallback(Stopped(), ORDER), [request()] * 2)) == (
+        ["CallStopped"] * 2
+    )
+
+
+async def test_what_stops_the_job_while_a_stand_in_is_asked_is_raised() -> None:
+    class Refusing(Answering):
+        async def answer(self, request: Request) -> Reply:
+            if request.model == "sim/b":
+                raise ProviderRefused("no")
+            return await super().answer(request)
+
+    inner = Refusing({"sim/a": (EXHAUSTED, 0)})
+    with pytest.raises(ProviderRefused):
+        await ends(Fallback(inner, ORDER), [request("sim/c"), request("sim/a")])
