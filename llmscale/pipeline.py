@@ -65,6 +65,7 @@ class Pipeline:
                         self._sink.take_up(len(rows))
                         answering.create_task(self._answer(rows))
                     self.has_ended = True
+                    await asyncio.sleep(0)  # the last rows are asked before that is told
                     self._input_ended()
                 await self._writer.flush()
                 failing.cancel()
