@@ -626,6 +626,27 @@ async def test_a_stop_while_all_places_are_taken_ends_the_run_with_the_last_of_t
     assert sorted(case.sink.order) == list(range(4))
 
 
+@pytest.mark.looptime
+@pytest.mark.parametrize("rows", [0, 1, 3, 10, 11, 20])
+@pytest.mark.parametrize("together", [1, 4, 64])
+async def test_the_end_of_the_input_is_told_once_when_the_last_rows_are_asked(
+    rows: int, together: int
+) -> None:
+    """Or what gathers rows would send a lot away that they would have filled."""
+    case = Case([])
+    told: list[int] = []
+
+    def input_ended() -> None:
+        told.append(sum(map(len, case.asked.groups)))
+
+    feed = InOrder(iter(blocks_of(rows)))
+    case.pipeline = Pipeline(
+        feed, case.asked, case.sink, case.writer, 8, together=together, input_ended=input_ended
+    )
+    await case.run()
+    assert told == [rows]
+
+
 class ByLength:
     """Every row weighs the same."""
 

@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from llmscale.assemble.models import Models
-from llmscale.assemble.stack import Opened, Pools, Stack, open_all, stacked
+from llmscale.assemble.stack import LOOKED_UP_TOGETHER, Opened, Pools, Stack, open_all, stacked
 from llmscale.balance.endpoint import Endpoint
 from llmscale.balance.pool import Pool
 from llmscale.config import Config, EndpointConfig
@@ -175,6 +176,22 @@ def test_while_lots_are_in_flight_one_more_gathers() -> None:
     config = Config(embed_model="sim/a", model="sim/a", concurrency=4, cache_mode="off")
     there = open_all(config, Models(config), "embedding")
     assert (there.calls(config), there.width(config)) == (4, 5 * config.embed_batch_size)
+
+
+async def test_rows_are_taken_up_together_where_one_look_up_or_one_lot_is_for_many(
+    tmp_path: Path,
+) -> None:
+    for cache_mode, together in (("off", 1), ("on", LOOKED_UP_TOGETHER)):
+        config = Config(
+            model="sim/a",
+            cache_mode=cache_mode,  # type: ignore[arg-type]
+            cache_dir=str(tmp_path),
+        )
+        there = open_all(config, Models(config))
+        assert there.together(config) == together
+        await there.aclose()
+    config = Config(embed_model="sim/a", model="sim/a", embed_batch_size=7, cache_mode="off")
+    assert open_all(config, Models(config), "embedding").together(config) == 7
 
 
 @pytest.mark.parametrize(
