@@ -1,7 +1,8 @@
 """From a text to chunks of it, none longer than so many tokens, cut where the text itself pauses.
 
 A chunk is a slice: `text[start:end] == chunk.text`. White space around a chunk belongs to none.
-Never changes a text, never leaves out two chunks that are the same.
+Never changes a text, never leaves out a chunk, be it the same as another, but one that lies within
+its neighbour.
 
 Code is split as text, at blank lines first, not with the library's CodeSplitter: 8 KB of nested
 brackets take that 20 s and 16 KB over a minute, in a call that can't be stopped, so that one
@@ -11,7 +12,7 @@ generated file would hang a job. On ordinary code the chunks are nearly the same
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 import msgspec
@@ -28,10 +29,12 @@ MAX_CHUNK_TOKENS = 1_000_000
 # with that of a run of blank lines. So it gets a window at a time, of about so many chunks.
 _WINDOW_CHUNKS = 128
 _MIN_WINDOW_CHARACTERS = 1024
-_LONG_SPACE = re.compile(r"(?<!\s)\s{512,}")
+_LONG_SPACE_CHARACTERS = 512
+_LONG_SPACE = re.compile(rf"(?<!\s)\s{{{_LONG_SPACE_CHARACTERS},}}")
 _ID_LENGTH = 32
 
 CountTokens = Callable[[str], int]
+_Span = tuple[int, int]  # start and end, in characters
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):
@@ -77,14 +80,12 @@ class Chunker:
 
     def chunks(self, document: Document) -> Iterator[Chunk]:
         """Yield the chunks of a document in their order; none for one that is blank."""
-        text, index = document.text, 0
-        for span in self._spans(document):
-            start, end = _narrowed(text, *span, document.kind)
-            if start < end:
-                yield _chunk(document.source, index, start, text[start:end])
-                index += 1
+        text = document.text
+        spans = (_narrowed(text, *span, document.kind) for span in self._spans(document))
+        for index, (start, end) in enumerate(_outermost(spans)):
+            yield _chunk(document.source, index, start, text[start:end])
 
-    def _spans(self, document: Document) -> Iterator[tuple[int, int]]:
+    def _spans(self, document: Document) -> Iterator[_Span]:
         text = document.text
         if self._chunk_tokens is None:
             yield 0, len(text)
@@ -94,7 +95,8 @@ class Chunker:
         start = 0
         for space in _LONG_SPACE.finditer(text):
             yield from _split(splitter, text, start, space.start(), window)
-            start = space.end()
+            indentation = _indentation(space[0])
+            start = space.end() - (indentation if indentation < _LONG_SPACE_CHARACTERS else 0)
         yield from _split(splitter, text, start, len(text), window)
 
     def _splitter(self, kind: TextKind, chunk_tokens: int) -> _Splitter:
@@ -127,9 +129,7 @@ def _check(chunk_tokens: int | None, overlap_tokens: int) -> None:
         )
 
 
-def _split(
-    splitter: _Splitter, text: str, start: int, end: int, window: int
-) -> Iterator[tuple[int, int]]:
+def _split(splitter: _Splitter, text: str, start: int, end: int, window: int) -> Iterator[_Span]:
     """Yield spans, window by window.
 
     The last chunk of a window was cut by its end, so the next window begins with that chunk.
@@ -145,14 +145,36 @@ def _split(
         start = following
 
 
-def _narrowed(text: str, start: int, end: int, kind: TextKind) -> tuple[int, int]:
+def _narrowed(text: str, start: int, end: int, kind: TextKind) -> _Span:
     """Take white space off both ends, but for the indentation of code and Markdown."""
     part = text[start:end]
     kept = len(part.rstrip())
     blank = len(part) - len(part.lstrip())
     if kind != "plain":
-        blank = max(part.rfind("\n", 0, blank), part.rfind("\r", 0, blank)) + 1
+        blank -= _indentation(part[:blank])
     return start + min(blank, kept), start + kept
+
+
+def _indentation(space: str) -> int:
+    """Return how much of the white space before a text is in the line that the text begins."""
+    return len(space) - 1 - max(space.rfind("\n"), space.rfind("\r"))
+
+
+def _outermost(spans: Iterable[_Span]) -> Iterator[_Span]:
+    """Leave out spans that are empty, and those that lie within the one before or after.
+
+    An overlap makes such, where only white space tells a chunk from what the next one repeats.
+    """
+    before: _Span | None = None
+    for span in spans:
+        if before is None:
+            before = span if span[0] < span[1] else None
+        elif span[0] < span[1] and span[1] > before[1]:
+            if span[0] > before[0]:
+                yield before
+            before = span
+    if before is not None:
+        yield before
 
 
 def _chunk(source: str, index: int, start: int, text: str) -> Chunk:

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llmscale.documents import (
@@ -51,6 +51,11 @@ def chunks_of(text: str, kind: TextKind = "plain", **options: int | None) -> lis
 
 
 @given(TEXTS, KINDS, st.integers(1, 40), st.integers(0, 39))
+@example("\n0000000\n0000", "markdown", 3, 2)
+@example("    \n000 ", "markdown", 2, 1)
+@example(" \n000\n000", "code", 2, 1)
+@example("000000.  ", "markdown", 2, 1)
+@example("000000000000. ", "code", 2, 1)
 def test_a_chunk_is_the_slice_of_its_offsets(
     text: str, kind: TextKind, chunk_tokens: int, overlap_tokens: int
 ) -> None:
@@ -61,8 +66,9 @@ def test_a_chunk_is_the_slice_of_its_offsets(
         assert text[chunk.start : chunk.end] == chunk.text
         assert chunk.text.strip()
         assert chunk.text == chunk.text.rstrip()
-    starts = [chunk.start for chunk in chunks]
-    assert starts == sorted(set(starts)), "in order, none twice at one place"
+    for one, other in pairwise(chunks):
+        assert one.start < other.start, "in order, none twice at one place"
+        assert one.end < other.end, "and none within the one before"
     assert len({chunk.id for chunk in chunks}) == len(chunks)
 
 
@@ -77,21 +83,39 @@ def test_all_but_white_space_is_in_a_chunk(
     assert not "".join(left).strip()
 
 
-@given(TEXTS, KINDS, st.integers(1, 40))
-def test_without_overlap_no_character_is_in_two_chunks(
-    text: str, kind: TextKind, chunk_tokens: int
+@given(TEXTS, KINDS, st.integers(1, 40), st.sampled_from([0, 1, 2, 39]))
+def test_a_chunk_repeats_no_more_of_the_one_before_than_the_overlap(
+    text: str, kind: TextKind, chunk_tokens: int, overlap_tokens: int
 ) -> None:
-    chunks = chunks_of(text, kind, chunk_tokens=chunk_tokens)
-    assert all(one.end <= other.start for one, other in pairwise(chunks))
+    overlap_tokens = min(overlap_tokens, chunk_tokens - 1)
+    chunks = chunks_of(text, kind, chunk_tokens=chunk_tokens, overlap_tokens=overlap_tokens)
+    for one, other in pairwise(chunks):
+        assert estimated_tokens(text[other.start : one.end]) <= overlap_tokens
 
 
-@given(TEXTS, KINDS, st.integers(2, 40), st.integers(0, 20))
+@given(TEXTS, KINDS, st.integers(1, 40), st.integers(0, 20))
 def test_a_chunk_holds_no_more_than_its_tokens(
     text: str, kind: TextKind, chunk_tokens: int, overlap_tokens: int
 ) -> None:
     overlap_tokens = min(overlap_tokens, chunk_tokens - 1)
     for chunk in chunks_of(text, kind, chunk_tokens=chunk_tokens, overlap_tokens=overlap_tokens):
         assert estimated_tokens(chunk.text) <= chunk_tokens
+
+
+@given(TEXTS, KINDS, st.integers(1, 10), st.integers(1, 6), st.integers(8, 60))
+def test_wherever_a_window_ends_nothing_is_lost_and_no_chunk_is_within_another(
+    text: str, kind: TextKind, chunk_tokens: int, window_chunks: int, least_characters: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_WINDOW_CHUNKS", window_chunks)
+        patch.setattr(module, "_MIN_WINDOW_CHARACTERS", least_characters)
+        chunks = chunks_of(text, kind, chunk_tokens=chunk_tokens, overlap_tokens=chunk_tokens // 2)
+    left = list(text)
+    for chunk in chunks:
+        assert estimated_tokens(chunk.text) <= chunk_tokens
+        left[chunk.start : chunk.end] = " " * len(chunk.text)
+    assert not "".join(left).strip()
+    assert all(one.start < other.start and one.end < other.end for one, other in pairwise(chunks))
 
 
 @given(
@@ -160,6 +184,15 @@ def test_code_is_split_between_definitions_and_keeps_its_indentation() -> None:
         method.rstrip(),
         f"class B:\n{method}".rstrip(),
     ]
+
+
+@pytest.mark.parametrize("lines", [1, 600])
+@pytest.mark.parametrize("kind", ["code", "markdown"])
+def test_a_first_line_keeps_its_indentation_however_many_blank_lines_are_before_it(
+    kind: TextKind, lines: int
+) -> None:
+    chunks = chunks_of("aaaa" + "\n" * lines + "    bbb", kind, chunk_tokens=2)
+    assert [chunk.text for chunk in chunks] == ["aaaa", "    bbb"]
 
 
 @given(TEXTS, KINDS)
