@@ -9,10 +9,14 @@ import termios
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 from typing import Any
 
 import orjson
 
+from tests.cli.forked import Forked, next_server
+
+Process = subprocess.Popen[str] | Forked
 Run = subprocess.CompletedProcess[str]
 
 
@@ -36,17 +40,9 @@ def command(*args: object) -> list[str]:
 
 def llmscale(*args: object, cwd: Path, stdin: str | None = None, **env: str) -> Run:
     """Run the tool to its end."""
-    return subprocess.run(
-        command(*args),
-        cwd=cwd,
-        env=environment(**env),
-        input=stdin,
-        stdin=subprocess.DEVNULL if stdin is None else None,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    process = _start(args, cwd, environment(**env), PIPE if stdin is not None else DEVNULL)
+    stdout, stderr = process.communicate(stdin, timeout=60)
+    return subprocess.CompletedProcess(process.args, process.wait(), stdout, stderr)
 
 
 def on_a_terminal(*args: object, cwd: Path, **env: str) -> tuple[int, str]:
@@ -72,24 +68,26 @@ def on_a_terminal(*args: object, cwd: Path, **env: str) -> tuple[int, str]:
     return process.returncode, seen.decode(errors="surrogateescape")
 
 
-def start(*args: object, cwd: Path) -> subprocess.Popen[str]:
+def start(*args: object, cwd: Path) -> Process:
     """Start the tool and return while it runs."""
+    return _start(args, cwd, environment(), DEVNULL)
+
+
+def _start(args: Iterable[object], cwd: Path, env: dict[str, str], stdin: int) -> Process:
+    """Start the tool with pipes, and by a fork where the environment allows it."""
+    server = next_server()
+    if server.can_start(env):
+        return server.start(list(map(str, args)), cwd, env, (stdin, PIPE, PIPE))
     return subprocess.Popen(
-        command(*args),
-        cwd=cwd,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        command(*args), cwd=cwd, env=env, stdin=stdin, stdout=PIPE, stderr=PIPE, text=True
     )
 
 
-def stop(process: subprocess.Popen[str], number: signal.Signals) -> Run:
+def stop(process: Process, number: signal.Signals) -> Run:
     """Send a signal and wait for the end."""
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=30)
-    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+    return subprocess.CompletedProcess(process.args, process.wait(), stdout, stderr)
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:
