@@ -23,7 +23,10 @@ from typing import TextIO
 
 ROOT = Path(__file__).parents[2]
 
-READ_LATE = re.compile(r"LLMSCALE_\w+|\w+_API_KEY|COLUMNS|HOME|PYTEST_CURRENT_TEST|XDG_CACHE_HOME")
+OUTER = dict(os.environ)
+"""The environment of whoever runs the tests; they change that of this process, as the tool does."""
+
+READ_LATE = re.compile(r"LLMSCALE_\w+|\w+_API_KEY|COLUMNS|HOME|XDG_CACHE_HOME")
 """Variables that nothing reads before a command has its flags."""
 
 
@@ -81,15 +84,16 @@ class Forked:
 
 
 class ForkServer:
-    """A process that forks when asked, with the environment of this one; it ends with this one."""
+    """A process that forks when asked, in the outer environment; it ends with this one."""
 
     def __init__(self) -> None:
-        self._environment = _settled(os.environ)
+        self._environment = _settled(OUTER)
         self._requests, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.cli.fork_server", str(theirs.fileno())],
                 cwd=ROOT,
+                env=OUTER,
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
             )

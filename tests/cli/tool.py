@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from tests.cli.forked import Forked, next_server
+from tests.cli.forked import OUTER, Forked, next_server
 
 Process = subprocess.Popen[str] | Forked
 Run = subprocess.CompletedProcess[str]
@@ -27,7 +27,7 @@ def environment(**more: str) -> dict[str, str]:
     """
     kept = {
         name: value
-        for name, value in os.environ.items()
+        for name, value in OUTER.items()
         if not name.startswith("LLMSCALE_") and not name.endswith("_API_KEY")
     }
     return kept | {"LLMSCALE_CACHE_MODE": "off"} | more
@@ -38,10 +38,12 @@ def command(*args: object) -> list[str]:
     return [sys.executable, "-m", "llmscale", *map(str, args)]
 
 
-def llmscale(*args: object, cwd: Path, stdin: str | None = None, **env: str) -> Run:
-    """Run the tool to its end."""
+def llmscale(
+    *args: object, cwd: Path, stdin: str | None = None, patience_s: float = 60, **env: str
+) -> Run:
+    """Run the tool to its end, which comes within `patience_s`."""
     process = _start(args, cwd, environment(**env), PIPE if stdin is not None else DEVNULL)
-    stdout, stderr = process.communicate(stdin, timeout=60)
+    stdout, stderr = process.communicate(stdin, timeout=patience_s)
     return subprocess.CompletedProcess(process.args, process.wait(), stdout, stderr)
 
 
