@@ -16,7 +16,8 @@ import signal
 import socket
 import sys
 from contextlib import suppress
-from typing import Any
+from io import TextIOWrapper
+from typing import Any, cast
 
 IMPORTED_LATE = ("aiohttp.web", "genai_prices", "jsonschema", "uvloop")
 """What the tool imports where it needs it; nothing here may start a thread."""
@@ -82,15 +83,18 @@ def _tell(control: socket.socket, number: int) -> None:
         control.sendall(number.to_bytes(4, signed=True))
 
 
-def become_the_tool(asked: dict[str, Any]) -> None:
-    """Do what `python -m llmscale` does; `asked` holds `args`, `cwd` and `env`."""
+def become(asked: dict[str, Any]) -> None:
+    """Do what `python -m` does; `asked` holds `command`, `cwd`, `env` and `new_session`."""
+    if asked["new_session"]:
+        os.setsid()
     os.chdir(asked["cwd"])
     os.environ.clear()
     os.environ.update(asked["env"])
-    sys.argv = ["llmscale", *asked["args"]]
+    sys.argv = asked["command"]
     sys.path[0] = asked["cwd"]
+    cast("TextIOWrapper", sys.stdout).reconfigure(line_buffering=os.isatty(1))
     try:
-        runpy.run_module("llmscale", run_name="__main__", alter_sys=True)
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     except SystemExit as end:
         if isinstance(end.code, int):
             _exit_codes.append(end.code)
@@ -109,4 +113,4 @@ def leave() -> None:
 if __name__ == "__main__":
     atexit.register(leave)  # before any other, so that it is the last to be called
     import_all()
-    become_the_tool(serve(socket.socket(fileno=int(sys.argv[1]))))
+    become(serve(socket.socket(fileno=int(sys.argv[1]))))

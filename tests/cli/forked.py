@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 OUTER = dict(os.environ)
 """The environment of whoever runs the tests; they change that of this process, as the tool does."""
 
-READ_LATE = re.compile(r"LLMSCALE_\w+|\w+_API_KEY|COLUMNS|HOME|XDG_CACHE_HOME")
+READ_LATE = re.compile(r"LLMSCALE_\w+|\w+_API_KEY|COLUMNS|HOME|TERM|XDG_CACHE_HOME")
 """Variables that nothing reads before a command has its flags."""
 
 
@@ -59,7 +59,8 @@ class Forked:
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal, unless it has ended."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # by now
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """End it at once."""
@@ -108,9 +109,15 @@ class ForkServer:
         return _settled(env) == self._environment
 
     def start(
-        self, args: Sequence[str], cwd: Path, env: Mapping[str, str], streams: Sequence[int]
+        self,
+        command: Sequence[str],
+        cwd: Path,
+        env: Mapping[str, str],
+        streams: Sequence[int],
+        *,
+        start_new_session: bool = False,
     ) -> Forked:
-        """Start the tool; its stdin, stdout and stderr are said as to `subprocess.Popen`."""
+        """Start a module with arguments; `streams`: stdin, stdout, stderr, all as for `Popen`."""
         control, theirs = socket.socketpair()
         ends = [_ends(stream, mode) for stream, mode in zip(streams, "rww", strict=True)]
         with theirs:
@@ -118,9 +125,14 @@ class ForkServer:
             socket.send_fds(self._requests, [b"."], files)
         for end, _ in ends:
             os.close(end)
-        asked = {"args": args, "cwd": str(cwd), "env": dict(env)}
+        asked = {
+            "command": command,
+            "cwd": str(cwd),
+            "env": dict(env),
+            "new_session": start_new_session,
+        }
         control.sendall(json.dumps(asked).encode() + b"\n")
-        return Forked(args, control, [pipe for _, pipe in ends])
+        return Forked(command, control, [pipe for _, pipe in ends])
 
 
 @cache

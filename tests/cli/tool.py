@@ -38,11 +38,16 @@ def command(*args: object) -> list[str]:
     return [sys.executable, "-m", "llmscale", *map(str, args)]
 
 
-def llmscale(
-    *args: object, cwd: Path, stdin: str | None = None, patience_s: float = 60, **env: str
+def llmscale(*args: object, cwd: Path, stdin: str | None = None, **env: str) -> Run:
+    """Run the tool to its end."""
+    return to_its_end(args, cwd, environment(**env), stdin, patience_s=60)
+
+
+def to_its_end(
+    args: Iterable[object], cwd: Path, env: dict[str, str], stdin: str | None, patience_s: float
 ) -> Run:
     """Run the tool to its end, which comes within `patience_s`."""
-    process = _start(args, cwd, environment(**env), PIPE if stdin is not None else DEVNULL)
+    process = _start(args, cwd, env, DEVNULL if stdin is None else PIPE)
     stdout, stderr = process.communicate(stdin, timeout=patience_s)
     return subprocess.CompletedProcess(process.args, process.wait(), stdout, stderr)
 
@@ -51,23 +56,17 @@ def on_a_terminal(*args: object, cwd: Path, **env: str) -> tuple[int, str]:
     """Run the tool to its end on a terminal; return the exit code and what the terminal got."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (30, 120))
-    with subprocess.Popen(
-        command(*args),
-        cwd=cwd,
-        env=environment(**({"TERM": "xterm"} | env)),
-        stdin=subprocess.DEVNULL,
-        stdout=theirs,
-        stderr=theirs,
-    ) as process:
-        os.close(theirs)
-        seen = b""
-        try:
-            while chunk := os.read(ours, 65536):
-                seen += chunk
-        except OSError:  # the other end is closed
-            pass
-        os.close(ours)
-    return process.returncode, seen.decode(errors="surrogateescape")
+    given = environment(**({"TERM": "xterm"} | env))
+    process = _start(args, cwd, given, DEVNULL, theirs, theirs)
+    os.close(theirs)
+    seen = b""
+    try:
+        while chunk := os.read(ours, 65536):
+            seen += chunk
+    except OSError:  # the other end is closed
+        pass
+    os.close(ours)
+    return process.wait(), seen.decode(errors="surrogateescape")
 
 
 def start(*args: object, cwd: Path) -> Process:
@@ -75,13 +74,20 @@ def start(*args: object, cwd: Path) -> Process:
     return _start(args, cwd, environment(), DEVNULL)
 
 
-def _start(args: Iterable[object], cwd: Path, env: dict[str, str], stdin: int) -> Process:
-    """Start the tool with pipes, and by a fork where the environment allows it."""
+def _start(
+    args: Iterable[object],
+    cwd: Path,
+    env: dict[str, str],
+    stdin: int,
+    stdout: int = PIPE,
+    stderr: int = PIPE,
+) -> Process:
+    """Start the tool, and by a fork where its environment allows it."""
     server = next_server()
     if server.can_start(env):
-        return server.start(list(map(str, args)), cwd, env, (stdin, PIPE, PIPE))
+        return server.start(["llmscale", *map(str, args)], cwd, env, (stdin, stdout, stderr))
     return subprocess.Popen(
-        command(*args), cwd=cwd, env=env, stdin=stdin, stdout=PIPE, stderr=PIPE, text=True
+        command(*args), cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr, text=True
     )
 
 
