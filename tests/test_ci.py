@@ -5,6 +5,7 @@ import re
 import subprocess
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 from packaging.requirements import Requirement
@@ -20,12 +21,15 @@ PYTHONS = ("3.11", "3.12", "3.13")
 MACHINES = ("x86_64", "aarch64")
 
 
-def locked() -> Iterator[tuple[Requirement, list[str]]]:
-    """Yield each version with its hashes."""
+@cache
+def locked() -> list[tuple[Requirement, list[str]]]:
+    """Return each version with its hashes."""
+    found = []
     for entry in LOCK.replace("\\\n", " ").splitlines():
         if not entry.startswith("#"):
             wanted, *hashes = re.split(r"\s+--hash=", entry.strip())
-            yield Requirement(wanted), hashes
+            found.append((Requirement(wanted), hashes))
+    return found
 
 
 def asked_for() -> Iterator[Requirement]:
@@ -77,9 +81,8 @@ def test_the_weights_are_those_that_the_provider_names() -> None:
 
 
 def test_every_version_is_exact_and_has_hashes_and_comes_from_nowhere_in_particular() -> None:
-    entries = list(locked())
-    assert len(entries) > 50
-    for found, hashes in entries:
+    assert len(locked()) > 50
+    for found, hashes in locked():
         assert str(found.specifier).startswith("=="), found
         assert found.url is None
         assert hashes

@@ -51,6 +51,7 @@ from llmscale.records import FailureKind, FinishReason, Usage
 from llmscale.report.building import SCHEMA_VERSION
 from llmscale.stats import BOUNDS, Spend, Stats
 from llmscale.tokens import CHARACTERS_PER_TOKEN
+from tests.cli.forked import next_server
 from tests.cli.tool import Run, environment, llmscale, read_rows
 from tests.servers.chat import ROOT, chat_process
 from tests.servers.embeddings import embedding_process
@@ -208,10 +209,11 @@ def test_the_command_runs(command: str, followed: dict[str, Run]) -> None:
 @pytest.mark.parametrize("command", MODULES)
 def test_the_module_is_there_and_takes_the_flags(command: str) -> None:
     _, _, module, *flags = shlex.split(command)
-    shown = subprocess.run(
-        [sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, check=True
-    )
-    assert all(flag in shown.stdout.decode() for flag in flags if flag.startswith("--"))
+    streams = (subprocess.DEVNULL, subprocess.PIPE, subprocess.DEVNULL)
+    process = next_server().start([module, "--help"], ROOT, environment(), streams)
+    shown, _ = process.communicate(timeout=60)
+    assert process.wait() == 0
+    assert all(flag in shown for flag in flags if flag.startswith("--"))
 
 
 def test_commands_name_only_samples_that_are_there() -> None:

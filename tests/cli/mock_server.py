@@ -1,18 +1,17 @@
 """`llmscale mock` while a block lasts."""
 
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.cli.tool import Run, start, stop
+from tests.cli.tool import Process, Run, start, stop
 
 
 class Mock:
     """A running `llmscale mock`; `ended` is there after its end."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: Process) -> None:
         assert process.stdout is not None
         self._process = process
         self.base_url = process.stdout.readline().strip()

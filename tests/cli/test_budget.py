@@ -4,7 +4,6 @@ The judge is the server's own ledger: every call that arrived is taken to be bil
 """
 
 import signal
-import subprocess
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import orjson
 import pytest
 
 from tests.cli.tool import (
+    Process,
     Run,
     lines_in,
     llmscale,
@@ -73,9 +73,7 @@ def run(folder: Path, url: str, *args: object, code: int) -> Run:
     return ended
 
 
-def ended_at(
-    process: "subprocess.Popen[str]", folder: Path, rows: int, number: signal.Signals
-) -> Run:
+def ended_at(process: Process, folder: Path, rows: int, number: signal.Signals) -> Run:
     """Send a signal when so many rows are there, and wait for the end."""
     try:
         wait_until(lambda: lines_in(folder / "out.jsonl.partial") >= rows)

@@ -103,7 +103,7 @@ def test_rows_are_no_documents_and_stay_rows_beside_some(folder: Path) -> None:
 
 
 def test_a_run_that_goes_on_counts_the_files_of_the_run_before(folder: Path) -> None:
-    slow = ("docs", "--model", "sim/latency=0.4", "--batch-size", 2, "--concurrency", 1)
+    slow = ("docs", "--model", "sim/latency=0.2", "--batch-size", 2, "--concurrency", 1)
     process = start("embed", *slow, "-o", "v.jsonl", cwd=folder)
     partial = folder / "v.jsonl.partial"
     wait_until(lambda: partial.exists() and partial.stat().st_size > 0)
@@ -259,7 +259,7 @@ def test_a_run_that_was_stopped_goes_on_and_asks_for_no_vector_twice(
     tmp_path: Path,
 ) -> None:
     write_rows(tmp_path / "rows.jsonl", [{"text": f"text {n}"} for n in range(2_000)])
-    options = ("rows.jsonl", "--model", "sim/latency=0.2", "-o", "v.jsonl", "--concurrency", 2)
+    options = ("rows.jsonl", "--model", "sim/latency=0.1", "-o", "v.jsonl", "--concurrency", 2)
     process = start("embed", *options, cwd=tmp_path)
     partial = tmp_path / "v.jsonl.partial"
     wait_until(lambda: partial.exists() and partial.stat().st_size > 0)

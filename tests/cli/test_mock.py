@@ -101,7 +101,7 @@ def test_stdout_that_can_not_be_written_is_exit_code_5(tmp_path: Path) -> None:
 ROWS = 200
 LOWER = 150  # requests a minute: than the tool's limit, and than what it has in flight
 IN_FLIGHT = 170
-LIMITED_S = 5  # long enough for a slow start of the tool
+LIMITED_S = 2  # long enough for a slow start of the tool
 
 
 def calls_of(ledger: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -9,10 +9,14 @@ import termios
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 from typing import Any
 
 import orjson
 
+from tests.cli.forked import OUTER, Forked, next_server
+
+Process = subprocess.Popen[str] | Forked
 Run = subprocess.CompletedProcess[str]
 
 
@@ -23,7 +27,7 @@ def environment(**more: str) -> dict[str, str]:
     """
     kept = {
         name: value
-        for name, value in os.environ.items()
+        for name, value in OUTER.items()
         if not name.startswith("LLMSCALE_") and not name.endswith("_API_KEY")
     }
     return kept | {"LLMSCALE_CACHE_MODE": "off"} | more
@@ -36,60 +40,62 @@ def command(*args: object) -> list[str]:
 
 def llmscale(*args: object, cwd: Path, stdin: str | None = None, **env: str) -> Run:
     """Run the tool to its end."""
-    return subprocess.run(
-        command(*args),
-        cwd=cwd,
-        env=environment(**env),
-        input=stdin,
-        stdin=subprocess.DEVNULL if stdin is None else None,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return to_its_end(args, cwd, environment(**env), stdin, patience_s=60)
+
+
+def to_its_end(
+    args: Iterable[object], cwd: Path, env: dict[str, str], stdin: str | None, patience_s: float
+) -> Run:
+    """Run the tool to its end, which comes within `patience_s`."""
+    process = _start(args, cwd, env, DEVNULL if stdin is None else PIPE)
+    stdout, stderr = process.communicate(stdin, timeout=patience_s)
+    return subprocess.CompletedProcess(process.args, process.wait(), stdout, stderr)
 
 
 def on_a_terminal(*args: object, cwd: Path, **env: str) -> tuple[int, str]:
     """Run the tool to its end on a terminal; return the exit code and what the terminal got."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (30, 120))
-    with subprocess.Popen(
-        command(*args),
-        cwd=cwd,
-        env=environment(**({"TERM": "xterm"} | env)),
-        stdin=subprocess.DEVNULL,
-        stdout=theirs,
-        stderr=theirs,
-    ) as process:
-        os.close(theirs)
-        seen = b""
-        try:
-            while chunk := os.read(ours, 65536):
-                seen += chunk
-        except OSError:  # the other end is closed
-            pass
-        os.close(ours)
-    return process.returncode, seen.decode(errors="surrogateescape")
+    given = environment(**({"TERM": "xterm"} | env))
+    process = _start(args, cwd, given, DEVNULL, theirs, theirs)
+    os.close(theirs)
+    seen = b""
+    try:
+        while chunk := os.read(ours, 65536):
+            seen += chunk
+    except OSError:  # the other end is closed
+        pass
+    os.close(ours)
+    return process.wait(), seen.decode(errors="surrogateescape")
 
 
-def start(*args: object, cwd: Path) -> subprocess.Popen[str]:
+def start(*args: object, cwd: Path) -> Process:
     """Start the tool and return while it runs."""
+    return _start(args, cwd, environment(), DEVNULL)
+
+
+def _start(
+    args: Iterable[object],
+    cwd: Path,
+    env: dict[str, str],
+    stdin: int,
+    stdout: int = PIPE,
+    stderr: int = PIPE,
+) -> Process:
+    """Start the tool, and by a fork where its environment allows it."""
+    server = next_server()
+    if server.can_start(env):
+        return server.start(["llmscale", *map(str, args)], cwd, env, (stdin, stdout, stderr))
     return subprocess.Popen(
-        command(*args),
-        cwd=cwd,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        command(*args), cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr, text=True
     )
 
 
-def stop(process: subprocess.Popen[str], number: signal.Signals) -> Run:
+def stop(process: Process, number: signal.Signals) -> Run:
     """Send a signal and wait for the end."""
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=30)
-    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+    return subprocess.CompletedProcess(process.args, process.wait(), stdout, stderr)
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.benchmarks.jobs import MODEL, judge, read_lines
-from tests.cli.tool import Run, command, environment
+from tests.cli.tool import Run, command, environment, to_its_end
 from tests.servers.chat import ChatServer, Step
 
 PATIENCE_S = 600.0
@@ -51,17 +51,7 @@ def run(
     **env: str,
 ) -> Run:
     """Run a job to its end."""
-    return subprocess.run(
-        command(*job, *options),
-        cwd=folder,
-        env=environment(**env),
-        input=stdin,
-        stdin=subprocess.DEVNULL if stdin is None else None,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    return to_its_end((*job, *options), folder, environment(**env), stdin, PATIENCE_S)
 
 
 def peak_of_run_mb(folder: Path, *options: object, **env: str) -> tuple[int, float]:

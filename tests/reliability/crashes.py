@@ -78,7 +78,7 @@ def _passes(point: str, rows: int) -> int:
 
 def _killed_at(job: WatchedJob, point: str, nth: int) -> int:
     """Return the calls in flight at the kill."""
-    running = job.start(program=("-m", "tests.reliability.failpoints", point, str(nth)))
+    running = job.start(program=("tests.reliability.failpoints", point, str(nth)))
     if (code := job.end(running)) != -signal.SIGKILL:
         job.complaints.append(f"not killed at {point} {nth}: exit code {code}, {running.said}")
     return in_flight(job.news()).calls

@@ -100,7 +100,7 @@ def traced(job: WatchedJob) -> list[str]:
     trace = job.folder.parent / "trace"
     strace = ["strace", "-f", "-y", "-o", str(trace), "-e", f"trace={TRACED}"]
     subprocess.run(
-        [*strace, sys.executable, *TOOL, *job.command],
+        [*strace, sys.executable, "-m", *TOOL, *job.command],
         cwd=job.folder,
         env=environment(PYTHONPATH=str(ROOT)),
         stdin=subprocess.DEVNULL,

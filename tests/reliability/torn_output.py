@@ -34,7 +34,7 @@ def c05(cuts: Sequence[int] = range(1, 301), rows: int = 12) -> Figure:
 def killed_at_the_end(job: WatchedJob) -> WatchedJob:
     """Let a job run until all is answered and nothing is put together."""
     point = "before the final rename"
-    job.end(job.start(program=("-m", "tests.reliability.failpoints", point, "1")))
+    job.end(job.start(program=("tests.reliability.failpoints", point, "1")))
     job.news()
     assert job.partial.read_bytes().count(b"\n") == job.rows, "not killed where it should be"
     return job

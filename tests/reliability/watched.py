@@ -20,12 +20,13 @@ from pathlib import Path
 import orjson
 
 from tests.benchmarks.jobs import MODEL, Verdict, judge, write_prompts
-from tests.cli.tool import environment
+from tests.cli.forked import next_server
+from tests.cli.tool import Process, environment
 from tests.reliability.ledger import Entry, Served, arrivals, serving
 from tests.servers.chat import ROOT
 
 PATIENCE_S = 120.0
-TOOL = ("-m", "llmscale")
+TOOL = ("llmscale",)
 LASTS = {"prompts.jsonl", "out.jsonl", "out.jsonl.job.json", "out.report.json", "llmscale.toml"}
 
 
@@ -33,7 +34,7 @@ LASTS = {"prompts.jsonl", "out.jsonl", "out.jsonl.job.json", "out.report.json", 
 class Running:
     """A run that was started, with what it says in a file."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     stderr: Path
 
     @property
@@ -96,29 +97,41 @@ class WatchedJob:
         *options: object,
         program: Sequence[str] = TOOL,
         stdout: int = subprocess.DEVNULL,
-        limits: str = "true",
+        limits: str = "",
     ) -> Running:
-        """Begin a run, in a shell that has set `limits` first."""
+        """Begin a run, in a shell that has set `limits` first if there are any."""
         self._runs += 1
         stderr = self.folder.parent / f"{self.folder.name}.stderr.{self._runs}"
-        shell = ("/bin/sh", "-c", f'{limits}; exec "$@"', "sh")
+        command = [*program, *self.command, *map(str, options)]
         with stderr.open("wb") as said:
-            process = subprocess.Popen(
-                [*shell, sys.executable, *program, *self.command, *map(str, options)],
-                cwd=self.folder,
-                env=environment(PYTHONPATH=str(ROOT)),
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=said,
-                start_new_session=True,
-            )
+            streams = (subprocess.DEVNULL, stdout, said.fileno())
+            if limits:
+                process = self._limited(limits, command, streams)
+            else:
+                process = next_server().start(
+                    command, self.folder, environment(), streams, start_new_session=True
+                )
         return Running(process, stderr)
+
+    def _limited(self, limits: str, command: Sequence[str], streams: Sequence[int]) -> Process:
+        """Start a module in a shell that has set `limits`."""
+        stdin, stdout, stderr = streams
+        return subprocess.Popen(
+            ["/bin/sh", "-c", f'{limits}; exec "$@"', "sh", sys.executable, "-m", *command],
+            cwd=self.folder,
+            env=environment(PYTHONPATH=str(ROOT)),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+            text=True,
+        )
 
     def end(self, running: Running) -> int:
         """Wait for the end of a run, look after it, and return its exit code."""
         try:
             code = running.process.wait(PATIENCE_S)
-        except subprocess.TimeoutExpired:
+        except (TimeoutError, subprocess.TimeoutExpired):
             running.process.kill()
             self.complaints.append(f"a run hangs; it said: {running.said[-500:]}")
             code = running.process.wait()
@@ -131,7 +144,7 @@ class WatchedJob:
             self.complaints.append(running.said)
         return code
 
-    def run(self, *options: object, limits: str = "true") -> tuple[int, str]:
+    def run(self, *options: object, limits: str = "") -> tuple[int, str]:
         """Run to the end; return the exit code and what was said."""
         running = self.start(*options, limits=limits)
         return self.end(running), running.said
