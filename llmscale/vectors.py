@@ -1,6 +1,6 @@
 """Vectors as bytes: float32, little-endian, as they travel, are stored and are written."""
 
-import base64
+import binascii
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,7 +40,7 @@ def numbers_of(vector: bytes) -> Vector:
 
 def from_base64(text: str) -> bytes:
     """Return the vector that a text stands for. Raises `ValueError`."""
-    vector = base64.b64decode(text, validate=True)
+    vector = binascii.a2b_base64(text, strict_mode=True)
     if len(vector) % LITTLE_FLOAT32.itemsize:
         raise ValueError(f"{len(vector)} bytes are no whole numbers of float32")
     return vector

@@ -58,14 +58,15 @@ def replies_of(answer: Mapping[str, Any], requests: Sequence[Request]) -> list[R
     or zero: a vector in the wrong place would never be found out later.
     """
     try:
-        places = [(item["index"], _vector(item["embedding"])) for item in answer["data"]]
+        items = answer["data"]
+        vectors = {item["index"]: _vector(item["embedding"]) for item in items}
         total = count((answer.get("usage") or {}).get("prompt_tokens"))
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise CallFailed(bad_response(f"not a list of embeddings ({reason})")) from None
-    vectors = {index: vector for index, vector in places if type(index) is int}
-    if len(places) != len(requests) or vectors.keys() != set(range(len(requests))):
-        message = f"{len(requests)} texts were sent, and {len(places)} vectors came, not one each"
+    is_one_each = len(items) == len(requests) and vectors.keys() == set(range(len(requests)))
+    if not is_one_each or set(map(type, vectors)) != {int}:  # True is 1
+        message = f"{len(requests)} texts were sent, and {len(items)} vectors came, not one each"
         raise CallFailed(bad_response(message))
     fault = fault_of(list(vectors.values()), requests[0].dimensions)
     if fault is not None:

@@ -16,6 +16,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from llmscale.errors import ConfigError, StorageError
 
 STDIN = "-"
@@ -31,7 +33,7 @@ class Source(NamedTuple):
     name: str  # for messages
 
 
-class Line(NamedTuple):
+class Line(msgspec.Struct, frozen=True, gc=False):
     """One line without its newline; `raw` is None where it is over `MAX_LINE_BYTES`."""
 
     source: str
@@ -124,31 +126,37 @@ def _patient_read(stream: _Stream, stopped: threading.Event | None) -> Callable[
 
 
 def _split(source: str, read: Callable[[int], bytes]) -> Iterator[list[Line]]:
-    number = 0
+    number = 0  # of lines until now
     tail = b""
     skipping = False  # inside a line that is too long
     while block := read(BLOCK_BYTES):
         *whole, tail = (tail + block).split(b"\n")
-        lines = []
-        for raw in whole:
-            number += 1
-            line = _line(source, number, None if skipping else raw)
-            skipping = False
-            if line is not None:
-                lines.append(line)
+        lines = _lines(source, number, whole, skipping=skipping)
+        skipping = skipping and not whole
+        number += len(whole)
         if len(tail) > MAX_LINE_BYTES:
             tail, skipping = b"", True
         if lines:
             yield lines
-    last = _line(source, number + 1, None if skipping else tail)
-    if last is not None:
-        yield [last]
+    if lines := _lines(source, number, [tail], skipping=skipping):
+        yield lines
 
 
-def _line(source: str, number: int, raw: bytes | None) -> Line | None:
-    """Return a line, or None for a blank one."""
-    if raw is None or len(raw) > MAX_LINE_BYTES:
-        return Line(source, number, None)
-    if number == 1:
-        raw = raw.removeprefix(_BOM)
-    return Line(source, number, raw) if raw and not raw.isspace() else None
+def _lines(source: str, before: int, whole: list[bytes], *, skipping: bool) -> list[Line]:
+    """Return the lines that follow on `before` others and are not blank.
+
+    `skipping`: the first is the end of one that is too long.
+    """
+    if not before and whole:
+        whole[0] = whole[0].removeprefix(_BOM)
+    lines = [
+        Line(source, number, raw if len(raw) <= MAX_LINE_BYTES else None)
+        for number, raw in enumerate(whole, before + 1)
+        if raw and (len(raw) > MAX_LINE_BYTES or not raw.isspace())
+    ]
+    if skipping and whole:
+        lines = [
+            Line(source, before + 1, None),
+            *(line for line in lines if line.number > before + 1),
+        ]
+    return lines

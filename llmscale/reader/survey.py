@@ -6,6 +6,7 @@ Memory: 24 bytes for each row that has an id.
 
 from array import array
 from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import orjson
@@ -29,17 +30,18 @@ def survey(sources: Sequence[Source], limit: int | None = None) -> Survey:
     ids, contents, indexes = array("q"), array("q"), array("Q")
     rows = 0
     is_batch = False
-    for line in _first(limit, sources):
-        raw = line.raw
+    for lines in _first(limit, sources):
         if rows == 0:
-            is_batch = is_batch_line(line)
-        if raw is not None and (b'"id"' in raw or b'"custom_id"' in raw):
-            row_id = row_id_of(raw)
-            if row_id is not None:
-                ids.append(hash(repr(row_id)))
-                contents.append(hash(raw.strip()))
-                indexes.append(rows)
-        rows += 1
+            is_batch = is_batch_line(lines[0])
+        for index, line in enumerate(lines, rows):
+            raw = line.raw
+            if raw is not None and b'id"' in raw and (b'"id"' in raw or b'"custom_id"' in raw):
+                row_id = row_id_of(raw)
+                if row_id is not None:
+                    ids.append(hash(repr(row_id)))
+                    contents.append(hash(raw.strip()))
+                    indexes.append(index)
+        rows += len(lines)
     clash = _clash(ids, contents)
     if clash is not None:
         first, second = (_nth(sources, indexes[i]) for i in clash)
@@ -55,18 +57,19 @@ def is_batch_line(line: Line) -> bool:
     return line.raw is not None and b'"body"' in line.raw and "body" in _fields(line.raw)
 
 
-def _first(limit: int | None, sources: Sequence[Source]) -> Iterator[Line]:
-    taken = 0
+def _first(limit: int | None, sources: Sequence[Source]) -> Iterator[list[Line]]:
+    left = limit
     for lines in blocks_of_lines(sources):
-        for line in lines:
-            if taken == limit:
-                return
-            taken += 1
-            yield line
+        if left is not None and left <= len(lines):
+            if left:
+                yield lines[:left]
+            return
+        yield lines
+        left = None if left is None else left - len(lines)
 
 
 def _nth(sources: Sequence[Source], index: int) -> Line:
-    return next(line for i, line in enumerate(_first(None, sources)) if i == index)
+    return next(islice(chain.from_iterable(_first(None, sources)), index, None))
 
 
 def _fields(raw: bytes | None) -> dict[str, Any]:
