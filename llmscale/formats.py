@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, Literal
 
 import orjson
+from msgspec.structs import asdict
 
 from llmscale.records import Failure, Outcome, Reply, Row
 
@@ -63,7 +64,7 @@ def _vector_line(outcome: Outcome, *, as_numbers: bool) -> dict[str, Any]:
 def _add_facts(line: dict[str, Any], outcome: Outcome, paid: Reply | None) -> None:
     """Add what a line of either kind ends with. `paid`: the reply, or one of no use."""
     reply, failure = outcome.reply, outcome.failure
-    line["usage"] = _usage(paid) if paid else None
+    line["usage"] = asdict(paid.usage) if paid else None
     line["cost_usd"] = _cost_usd(paid) if paid else None
     line["latency_s"] = round(outcome.latency_s, 6)
     line["attempts"] = outcome.attempts
@@ -160,14 +161,3 @@ def _numbers_of() -> Callable[[bytes], Any]:
     from llmscale.vectors import numbers_of  # numpy, only where there are vectors
 
     return numbers_of
-
-
-def _usage(reply: Reply) -> dict[str, int]:
-    usage = reply.usage
-    return {
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
-        "cached_input_tokens": usage.cached_input_tokens,
-        "cache_write_tokens": usage.cache_write_tokens,
-        "reasoning_tokens": usage.reasoning_tokens,
-    }

@@ -1,4 +1,4 @@
-"""How rows come to the workers: in the order of the input, or user by user where users have limits.
+"""How rows come to be taken up: in the order of the input, or user by user where users have limits.
 
 An override of a user, `[limits.users.NAME]`, stands in the place of `[limits.user]` as a whole.
 """

@@ -1,4 +1,4 @@
-"""Rows on their way to the workers: in the order of the input, or user by user.
+"""Rows on their way to the pipeline: in the order of the input, or user by user.
 
 Reads ahead in a thread, and no further than there is room. Sends nothing and writes nothing.
 """

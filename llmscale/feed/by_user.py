@@ -1,6 +1,6 @@
 """Rows user by user, where users have limits: who has to wait holds up nobody else.
 
-A worker gets a row only when its user may go, so that waiting users take no place among the rows in
+A row is handed out only when its user may go, so that waiting users take no place among the rows in
 flight. Rows for which there is no room stay in the input and are read in a further pass; the rows
 of a user then go in the order in which they were found. Standard input that streams to standard
 output can't be read twice: there a full queue makes the reader wait, and users whose rows come
