@@ -1,7 +1,7 @@
 """What all tests share: how Hypothesis searches, and an event loop that is closed at the end."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import settings
@@ -18,6 +18,12 @@ settings.load_profile("llmscale")
 
 LONGEST = {"test_readme.py", "test_samples.py", "test_faults.py"}
 """Files that take longest; they stay together, and what begins last ends last."""
+
+
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    """Run one process more than there are cores: a quarter of the time tests wait."""
+    return (yield) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
