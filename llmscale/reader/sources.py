@@ -147,7 +147,7 @@ def _lines(source: str, before: int, whole: list[bytes], *, skipping: bool) -> l
 
     `skipping`: the first is the end of one that is too long.
     """
-    if not before and whole:
+    if not before and whole and len(whole[0]) <= MAX_LINE_BYTES:
         whole[0] = whole[0].removeprefix(_BOM)
     lines = [
         Line(source, number, raw if len(raw) <= MAX_LINE_BYTES else None)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llmscale.errors import ConfigError, StorageError
@@ -177,6 +177,8 @@ def split(content: bytes, most: int) -> list[tuple[int, bytes | None]]:
     block=st.integers(1, 70),
     most=st.integers(1, 20),
 )
+@example(content=b"\xef\xbb\xbf\n", block=4, most=1)
+@example(content=b"  \n\n a", block=2, most=1)
 def test_lines_are_the_same_however_the_file_is_cut_into_blocks(
     content: bytes, block: int, most: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
