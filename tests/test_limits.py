@@ -434,6 +434,12 @@ def test_whoever_comes_and_goes_no_minute_is_above_the_limits_and_nobody_starves
     shows(searched("K02", what, examples, fair_and_within_limits, *args))
 
 
+def test_in_the_moment_in_which_one_gives_up_who_comes_and_who_waited_both_go_on() -> None:
+    """K02: who waited is handed a place first, and goes on last."""
+    left_by_the_second = [(0.0, 500, "stay"), (0.0, 600, "stay"), (0.0, 0, "leave")]
+    fair_and_within_limits(3_000, 1_000, [*left_by_the_second, (0.0, 0, "stay")])
+
+
 class WallClock:
     """A clock that is set by hand: seconds since 1970."""
 
