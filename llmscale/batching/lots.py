@@ -8,6 +8,8 @@ one full lot has: the lots that gather never keep the calls from having rows.
 import asyncio
 from typing import NamedTuple
 
+import msgspec
+
 from llmscale.contracts import Settle
 from llmscale.records import Reply, Request
 
@@ -55,26 +57,21 @@ class Asking:
         self._left = 0
 
 
-class Item:
+class Item(msgspec.Struct, eq=False):
     """A row in a lot."""
 
-    __slots__ = ("_asking", "_position", "is_settled", "request", "size_bytes", "tokens")
-
-    def __init__(
-        self, request: Request, tokens: int, size_bytes: int, asking: Asking, position: int
-    ) -> None:
-        self.request = request
-        self.tokens = tokens
-        self.size_bytes = size_bytes
-        self.is_settled = False
-        self._asking = asking
-        self._position = position
+    request: Request
+    tokens: int
+    size_bytes: int
+    asking: Asking
+    position: int  # among the rows that were asked for together
+    is_settled: bool = False
 
     def settle(self, result: Reply | Exception) -> None:
         """Tell who asks, the first time that the row has come to something."""
         if not self.is_settled:
             self.is_settled = True
-            self._asking.settle(self._position, result)
+            self.asking.settle(self.position, result)
 
 
 class Lot:
