@@ -92,7 +92,7 @@ OF_KILLED = [
     Change("a line of it twice", edit(PARTIAL, _first_line_again)),
     Change("garbage behind it", edit(PARTIAL, lambda b: b + b'\0{"index":3,"output":"x"')),
     Change("zeros behind it", edit(PARTIAL, lambda b: b + bytes(4096))),
-    Change("garbage in the lock", edit(LOCK, lambda b: b"garbage")),
+    Change("garbage in the lock", edit(LOCK, lambda b: b"garbage"), (), "no lock of ours"),
     Change("the job file gone", remove(MANIFEST), (), "no job of ours"),
     Change("the job file empty", edit(MANIFEST, lambda b: b""), (), "is damaged"),
 ]
