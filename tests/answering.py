@@ -1,6 +1,7 @@
 """Layers asked for rows, and layers that answer each row as a coroutine says."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from llmscale.contracts import Answers, Settle
@@ -46,12 +47,12 @@ class Settled:
         return list(self.by_position)
 
 
-class RowByRow:
+class RowByRow(ABC):
     """An `Answers` whose rows have nothing in common: each is what `answer` makes of it."""
 
+    @abstractmethod
     async def answer(self, request: Request) -> Reply:
         """Return a reply. What is of this row alone is settled, all else raised as it is."""
-        raise NotImplementedError
 
     async def answer_all(self, requests: Sequence[Request], settle: Settle) -> None:
         """Answer all at the same time."""

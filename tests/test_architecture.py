@@ -16,6 +16,7 @@ PACKAGE = Path(llmscale.__file__).parent
 RANKS = {
     0: {"contracts", "errors", "records", "units", "vectors"},
     1: {
+        "asking_again",
         "config",
         "cost",
         "formats",

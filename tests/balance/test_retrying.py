@@ -552,10 +552,10 @@ class Counted:
         self.corrected.append((taken, used))
 
     def summary(self) -> dict[str, float | None]:
-        raise NotImplementedError
+        raise AssertionError("no call asks for that")
 
     def learn(self, quota: Quota) -> list[str]:
-        raise NotImplementedError
+        raise AssertionError("no call asks for that")
 
 
 async def test_what_a_call_was_thought_to_take_is_corrected_by_what_it_took() -> None:
