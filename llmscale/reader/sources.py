@@ -147,16 +147,14 @@ def _lines(source: str, before: int, whole: list[bytes], *, skipping: bool) -> l
 
     `skipping`: the first is the end of one that is too long.
     """
-    if not before and whole and len(whole[0]) <= MAX_LINE_BYTES:
+    cut = []
+    if whole and skipping:
+        whole[0] = b""
+        cut = [Line(source, before + 1, None)]
+    elif whole and not before and len(whole[0]) <= MAX_LINE_BYTES:
         whole[0] = whole[0].removeprefix(_BOM)
-    lines = [
+    return cut + [
         Line(source, number, raw if len(raw) <= MAX_LINE_BYTES else None)
         for number, raw in enumerate(whole, before + 1)
         if raw and (len(raw) > MAX_LINE_BYTES or not raw.isspace())
     ]
-    if skipping and whole:
-        lines = [
-            Line(source, before + 1, None),
-            *(line for line in lines if line.number > before + 1),
-        ]
-    return lines
