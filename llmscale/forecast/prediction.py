@@ -8,8 +8,9 @@ Inference", 2000). Student's t with Satterthwaite's degrees of freedom (Cochran 
 
 Lengths of answers are skewed, and then Student's bounds are too low. So each bound is the farther
 one of his and of the bootstrap-t, made of the same strata (Efron, Tibshirani, "An Introduction to
-the Bootstrap", 1993, 12.5). The draws are the same each time. What is too rare to be in the sample
-no interval knows of.
+the Bootstrap", 1993, 12.5). Where resamples have lost the few rows that differ, that has no bound
+of its own: it goes no farther than Student's widest, with one degree of freedom. The draws are the
+same each time. What is too rare to be in the sample no interval knows of.
 """
 
 import math
@@ -105,8 +106,9 @@ def _resampled(parts: Sequence[Part]) -> tuple[float, float]:
     some = variances > 0
     if not some.any():
         return 0.0, 0.0
-    lower, upper = np.quantile(errors[some] / np.sqrt(variances[some]), _TAILS)
-    return float(lower), float(upper)
+    widest = _student(1)
+    found = np.quantile(errors[some] / np.sqrt(variances[some]), _TAILS).clip(-widest, widest)
+    return float(found[0]), float(found[1])
 
 
 def _student(freedom: float) -> float:

@@ -56,6 +56,21 @@ def test_a_row_that_was_seen_alone_may_be_off_by_as_much_as_it_is() -> None:
     assert found.high == pytest.approx(27 + 12.7062 * 3 * math.sqrt(9**2 + 9), rel=1e-4)
 
 
+@pytest.mark.parametrize("outlier", [0.05, 1.0, 60.0])
+def test_one_call_that_stalled_among_equal_ones_is_bounded_by_students_widest(
+    outlier: float,
+) -> None:
+    """Resamples without the outlier have next to no variance, and a t without bound."""
+    alike = [20e-6 + 1e-7 * number for number in range(10)]
+    parts = [part(*alike, rest=800.0) for _ in range(4)]
+    parts.append(part(*alike[1:], outlier, rest=800.0))
+    found = predicted(parts)
+    deviation = math.sqrt(sum(p.weight * float(p.seen.var(ddof=1)) for p in parts))
+    assert found.estimate is not None
+    assert found.high is not None
+    assert found.estimate < found.high <= found.estimate + 12.7063 * deviation
+
+
 def test_what_goes_with_size_is_told_by_the_size_of_the_rest() -> None:
     sizes = np.array([1.0, 2.0, 3.0])
     assert predicted([Part(10 * sizes, sizes, 2, 100.0, slope=10)]) == Span(1000, 1000, 1000)
