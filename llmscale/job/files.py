@@ -8,6 +8,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Callable
+from io import BufferedWriter
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -55,20 +56,34 @@ def stage(path: Path, write: Callable[[IO[bytes]], object]) -> Path:
 
     Raises `StorageError`; nothing is left behind then. A device or a pipe is never replaced.
     """
-    temporary = path.with_name(path.name + ".tmp")
     try:
-        if path.exists() and not path.is_file():
-            raise OSError(errno.EINVAL, "it is no regular file")
-        temporary.unlink(missing_ok=True)  # left by a process that died, or a trap
-        with open(temporary, "xb", opener=open_private) as file:
+        with open_staged(path) as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        discard_staged(path)
         raise storage_error(path, error) from None
-    return temporary
+    return staged_path(path)
+
+
+def staged_path(path: Path) -> Path:
+    """Return where the file lies that is to be renamed over `path`."""
+    return path.with_name(path.name + ".tmp")
+
+
+def open_staged(path: Path) -> BufferedWriter:
+    """Open a new file beside `path`, to be renamed over it. Raises `OSError`."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no regular file")
+    staged_path(path).unlink(missing_ok=True)  # left by a process that died, or a trap
+    return open(staged_path(path), "xb", opener=open_private)
+
+
+def discard_staged(path: Path) -> None:
+    """Remove what lies beside `path` to be renamed over it, if it can be removed."""
+    with contextlib.suppress(OSError):
+        staged_path(path).unlink(missing_ok=True)
 
 
 def publish(temporary: Path, path: Path) -> None:

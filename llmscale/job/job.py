@@ -18,6 +18,7 @@ from llmscale.job.journal import Journal
 from llmscale.job.lock import JobLock
 from llmscale.job.manifest import InputFile, Manifest
 from llmscale.job.spending import Spending
+from llmscale.job.staging import Staging
 from llmscale.records import Outcome
 from llmscale.stats import Spend
 
@@ -61,6 +62,7 @@ class Job:
             raise
         self._manifest: Manifest | None = None
         self._journal: Journal | None = None
+        self._staging: Staging | None = None
         self._spending: Spending | None = None
 
     @property
@@ -75,6 +77,12 @@ class Job:
         """The finished rows. Only after `begin`."""
         assert self._journal is not None  # noqa: S101
         return self._journal
+
+    @property
+    def staging(self) -> Staging:
+        """The output in the making. Only after `begin`."""
+        assert self._staging is not None  # noqa: S101
+        return self._staging
 
     @property
     def is_finished(self) -> bool:
@@ -121,6 +129,7 @@ class Job:
         if self._manifest.output_sha256 is not None:
             self._journal.load_output()
         self._journal.load_partial()
+        self._staging = Staging(self.files.output, self._journal)
         self._spending = Spending(self._lock, self._manifest, self._journal)
         if self._spending.unseen_usd != self._manifest.unseen_usd:
             self._manifest = replace(self._manifest, unseen_usd=self._spending.unseen_usd)
@@ -136,6 +145,7 @@ class Job:
         output_format = self.manifest.output_format
         self.journal.append([line_of(outcome, output_format) for outcome in outcomes])
         self._lock.end(len(outcomes))
+        self.staging.follow()
 
     def put_back(self) -> None:
         """Count a row as not in flight after all: it was not asked and stays pending."""
@@ -175,7 +185,7 @@ class Job:
                 f"the input changed while it was read: {missing} rows were not there"
             )
         journal.sync()
-        staged, sha256 = journal.stage_output()
+        staged, sha256 = self.staging.finish()
         self._manifest = replace(self.manifest, next_output_sha256=sha256)
         manifests.save(self.files.manifest, self._manifest)
         publish(staged, self.files.output)
@@ -196,6 +206,9 @@ class Job:
 
     def close(self) -> None:
         """Let go of journal and lock; the job can be resumed."""
+        if self._staging is not None:
+            self._staging.discard()
+            self._staging = None
         if self._journal is not None:
             self._journal.close()
             self._journal = None

@@ -5,25 +5,21 @@ is 13 bytes a row. Rows that an earlier, finished run answered stay in OUT and a
 """
 
 import contextlib
-import errno
-import hashlib
 import os
 from array import array
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import orjson
 
 from llmscale.errors import StorageError
 from llmscale.formats import OutputFormat, encode, is_answered, is_own_line
-from llmscale.job.files import JobFiles, open_private, stage, storage_error
+from llmscale.job.files import JobFiles, open_private, storage_error
+from llmscale.job.in_order import Places, in_order
 from llmscale.stats import Spend
 
-BLOCK_BYTES = 1024 * 1024
-
-_MISSING, _FAILED, _ANSWERED = 0, 1, 2
+_MISSING, _FAILED, _ANSWERED, _FAILED_EARLIER = range(4)
 
 
 class Journal:
@@ -33,8 +29,7 @@ class Journal:
         self._files = files
         self._format = output_format
         self._states = bytearray(rows)
-        self._places = array("q", bytes(8 * rows))  # offset + 1 in the journal, - in OUT
-        self._sizes = array("I", bytes(4 * rows))  # of the lines that lie there
+        self._places = Places(array("q", bytes(8 * rows)), array("I", bytes(4 * rows)))
         self.kept_spend = Spend()  # of the rows found in the journal
         self.added_usd = 0.0  # the cost of the rows that were appended since
         self.damaged_lines = 0  # found in the journal, and to be asked again
@@ -58,18 +53,37 @@ class Journal:
     @property
     def failed(self) -> int:
         """Rows whose last word is a failure."""
-        return self._states.count(_FAILED)
+        return self._states.count(_FAILED) + self._states.count(_FAILED_EARLIER)
+
+    @property
+    def size_bytes(self) -> int:
+        """How large the journal is."""
+        return self._end
 
     def has_answer(self, index: int) -> bool:
         """Tell whether a row is finished for good."""
         return self._states[index] == _ANSWERED
 
+    def settled_from(self, first: int) -> int:
+        """Return the first row from `first` on that this run has yet to settle; `rows` if none."""
+        found = [self._states.find(state, first) for state in (_MISSING, _FAILED_EARLIER)]
+        return min((index for index in found if index >= 0), default=self.rows)
+
+    def size_of(self, first: int, upto: int) -> int:
+        """Return how many bytes rows have in all."""
+        return sum(self._places.sizes[first:upto])
+
+    def in_order(self, first: int, upto: int) -> Iterator[bytes]:
+        """Yield these rows as the output has them, in blocks. Raises `OSError`, nothing else."""
+        places = self._places.part(first, upto)
+        return in_order(self._files.partial, self._files.output, places, self._format)
+
     def load_output(self) -> None:
         """Take over the rows of OUT, which lie there in input order."""
         for index, (offset, raw) in enumerate(lines_of(self._files.output)):
             if index < self.rows:
-                answered = is_answered(orjson.loads(raw))
-                self._note(index, -offset - 1, len(raw), answered=answered)
+                state = _ANSWERED if is_answered(orjson.loads(raw)) else _FAILED_EARLIER
+                self._note(index, -offset - 1, len(raw), state)
 
     def load_partial(self) -> None:
         """Take over the rows that earlier runs appended, and cut a torn last line."""
@@ -82,8 +96,8 @@ class Journal:
             if line is None:
                 self.damaged_lines += 1
             else:
-                answered = line["error"] is None
-                self._note(line["index"], offset + 1, len(raw), answered=answered)
+                state = _ANSWERED if line["error"] is None else _FAILED_EARLIER
+                self._note(line["index"], offset + 1, len(raw), state)
                 self.kept_spend += _spend_of(line)
         try:
             os.ftruncate(self._descriptor, self._end)
@@ -106,7 +120,8 @@ class Journal:
                 size = len(raw)
                 if self._end + size > end:
                     break
-                self._note(line["index"], self._end + 1, size, answered=line["error"] is None)
+                state = _ANSWERED if line["error"] is None else _FAILED
+                self._note(line["index"], self._end + 1, size, state)
                 self._end += size
                 self.added_usd += line["cost_usd"] or 0.0
             if self._end < end:  # or the next line would be glued to half of one
@@ -120,51 +135,9 @@ class Journal:
         except OSError as error:
             raise storage_error(self._files.partial, error) from None
 
-    def stage_output(self) -> tuple[Path, str]:
-        """Write all rows in input order beside OUT; return the file and its SHA-256 in hex."""
-        sha256 = hashlib.sha256()
-
-        def write(file: IO[bytes]) -> None:
-            for block in self._in_order():
-                sha256.update(block)
-                file.write(block)
-
-        return stage(self._files.output, write), sha256.hexdigest()
-
     def close(self) -> None:
         """Close the file; it stays where it is."""
         os.close(self._descriptor)
-
-    def _in_order(self) -> Iterator[bytes]:
-        """Yield all rows as the output has them."""
-        with ExitStack() as files:
-            journal = earlier = files.enter_context(self._files.partial.open("rb"))
-            if any(place < 0 for place in self._places):
-                earlier = files.enter_context(self._files.output.open("rb"))
-            for place, size in self._runs():
-                if place < 0:
-                    yield from _pieces(earlier, -place - 1, size)
-                elif self._format == "openai-batch":
-                    line = orjson.loads(b"".join(_pieces(journal, place - 1, size)))
-                    yield encode(line, self._format)
-                else:
-                    yield from _pieces(journal, place - 1, size)
-
-    def _runs(self) -> Iterator[tuple[int, int]]:
-        """Yield place and size of the rows in input order; those that lie one after the other are
-        one, unless each has to be encoded.
-        """
-        are_joined = self._format != "openai-batch"
-        first = following = size_of_run = 0
-        for place, size in zip(self._places, self._sizes, strict=True):
-            if place != following or not are_joined:
-                if size_of_run:
-                    yield first, size_of_run
-                first, size_of_run = place, 0
-            size_of_run += size
-            following = place + size if place > 0 else place - size
-        if size_of_run:
-            yield first, size_of_run
 
     def _journal_line(self, raw: bytes) -> dict[str, Any] | None:
         try:
@@ -176,23 +149,12 @@ class Journal:
         index = line["index"]
         return line if isinstance(index, int) and 0 <= index < self.rows else None
 
-    def _note(self, index: int, place: int, size: int, *, answered: bool) -> None:
+    def _note(self, index: int, offset: int, size: int, state: int) -> None:
         """Remember where a row lies. An answer is never replaced by a failure."""
-        if answered or self._states[index] != _ANSWERED:
-            self._states[index] = _ANSWERED if answered else _FAILED
-            self._places[index] = place
-            self._sizes[index] = size
-
-
-def _pieces(file: IO[bytes], offset: int, size: int) -> Iterator[bytes]:
-    """Read a part of a file, in blocks. Raises `OSError` where it is not there."""
-    while size:
-        piece = os.pread(file.fileno(), min(size, BLOCK_BYTES), offset)
-        if not piece:
-            raise OSError(errno.EIO, "a file of the job has become shorter")
-        yield piece
-        offset += len(piece)
-        size -= len(piece)
+        if state == _ANSWERED or self._states[index] != _ANSWERED:
+            self._places.offsets[index] = offset
+            self._places.sizes[index] = size
+            self._states[index] = state  # at last, since another thread goes by it
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -21,7 +21,7 @@ import orjson
 from tests.benchmarks.jobs import environment, program, read_lines
 from tests.benchmarks.machine import print_machine
 from tests.benchmarks.paired import Pairs, Sample, alternate, print_pairs, run_command, spread
-from tests.servers.embeddings import embedding_process, expected_vector
+from tests.servers.embeddings import DIMENSIONS, embedding_process, expected_vector
 
 MODEL = "vectors"
 HANDWRITTEN = str(Path(__file__).with_name("handwritten_embed.py"))
@@ -40,12 +40,12 @@ def write_texts(path: Path, rows: int) -> None:
             file.write(orjson.dumps({"text": text(index)}, option=orjson.OPT_APPEND_NEWLINE))
 
 
-def insist(output: Path, rows: int) -> None:
+def insist(output: Path, rows: int, dimensions: int) -> None:
     """Raise unless every text has its own vector, once."""
     seen = bytearray(rows)
     for line in read_lines(output):
         index = line["index"]
-        if np.array(line["vector"], "<f4").tobytes() != expected_vector(text(index)):
+        if np.array(line["vector"], "<f4").tobytes() != expected_vector(text(index), dimensions):
             raise SystemExit(f"row {index} has a wrong vector, so there is no figure")
         seen[index] += 1
     if seen.count(1) != rows:
@@ -55,23 +55,26 @@ def insist(output: Path, rows: int) -> None:
 class Contest:
     """One job, and the two ways of doing it; each run begins in an empty folder."""
 
-    def __init__(self, folder: Path, base_url: str, rows: int, options: list[str]) -> None:
+    def __init__(
+        self, folder: Path, base_url: str, rows: int, dimensions: int, options: list[str]
+    ) -> None:
         self._folder = folder
-        self._base_url = base_url
+        self._where = ("--base-url", base_url, "--dimensions", str(dimensions))
         self._rows = rows
+        self._dimensions = dimensions
         self._options = options
         self.reports: list[dict[str, Any]] = []
         write_texts(folder / "texts.jsonl", rows)
 
     def run_llmscale(self) -> Sample:
         """Run the tool."""
-        where = ("--model", "openai/" + MODEL, "--base-url", self._base_url, "--quiet")
+        where = ("--model", "openai/" + MODEL, *self._where, "--quiet")
         command = [program(), "embed", "texts.jsonl", "-o", "out.jsonl", *where, *self._options]
         return self._run(command)
 
     def run_handwritten(self) -> Sample:
         """Run the reference."""
-        where = ("--base-url", self._base_url, "--model", MODEL)
+        where = ("--model", MODEL, *self._where)
         return self._run([sys.executable, HANDWRITTEN, "texts.jsonl", "out.jsonl", *where])
 
     def _run(self, command: list[str]) -> Sample:
@@ -80,7 +83,7 @@ class Contest:
         (folder / "texts.jsonl").hardlink_to(self._folder / "texts.jsonl")
         try:
             sample = run_command(command, cwd=folder, env=environment(folder))
-            insist(folder / "out.jsonl", self._rows)
+            insist(folder / "out.jsonl", self._rows, self._dimensions)
             report = folder / "out.report.json"
             if report.exists():
                 self.reports.append(orjson.loads(report.read_bytes()))
@@ -137,6 +140,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.embed")
     parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--dimensions", type=int, default=DIMENSIONS, help="of a vector")
     parser.add_argument("--runs", type=int, default=5, help="of each")
     parser.add_argument("--local", action="store_true", help="the model in this process instead")
     parser.add_argument("--option", action="append", default=[], help="for llmscale embed")
@@ -148,9 +152,10 @@ def main() -> None:
             print_local(folder, options.rows, options.runs)
             return
         with embedding_process() as base_url:
-            contest = Contest(folder, base_url, options.rows, options.option)
+            contest = Contest(folder, base_url, options.rows, options.dimensions, options.option)
             pairs = alternate(contest.run_llmscale, contest.run_handwritten, options.runs)
-    print(f"{options.rows:,} texts, every vector right; minimum / median / maximum")
+    size = f"{options.dimensions} numbers each"
+    print(f"{options.rows:,} texts, {size}, every vector right; minimum / median / maximum")
     print_pairs("llmscale", "handwritten", pairs)
     print_rates(pairs, contest, options.rows)
 

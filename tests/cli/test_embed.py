@@ -310,3 +310,23 @@ def test_a_wrong_use_is_one_sentence_and_exit_code_two(
     assert complaint in run.stderr
     assert "Traceback" not in run.stderr
     assert not (folder / "v.jsonl").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
+def test_a_large_output_that_is_made_while_the_job_runs_survives_the_end_of_its_process(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    write_rows(tmp_path / "in.jsonl", [{"text": f"text {index}"} for index in range(800)])
+    job = ("in.jsonl", *SIM, "--dimensions", 2_000, "--cache", "off")
+    process = start("embed", *job, "--rpm", 300, "-o", "v.jsonl", cwd=tmp_path)
+    staged = tmp_path / "v.jsonl.tmp"
+    wait_until(lambda: staged.exists() and staged.stat().st_size > 0)
+    stop(process, number)
+    assert staged.exists() is (number == signal.SIGKILL)
+    embed(tmp_path, *job, "-o", "v.jsonl")
+    embed(tmp_path, *job, "-o", "whole.jsonl")
+    found, whole = lines(tmp_path / "v.jsonl"), lines(tmp_path / "whole.jsonl")
+    for line in (*found, *whole):
+        line["latency_s"] = None
+    assert found == whole
+    assert not staged.exists()

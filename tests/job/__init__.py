@@ -125,6 +125,8 @@ def die(job: Job) -> None:
     os.close(job._lock._descriptor)
     if job._journal is not None:
         job._journal.close()
+    if job._staging is not None and job._staging._copy is not None:
+        job._staging._copy.file.detach().close()  # what was not written yet is lost
 
 
 class FileOperations:

@@ -17,6 +17,7 @@ from llmscale.errors import StorageError
 from llmscale.formats import OutputFormat, encode, line_of, to_batch
 from llmscale.job.files import JobFiles
 from llmscale.job.journal import Journal
+from llmscale.job.staging import Staging
 from llmscale.stats import Spend
 from tests.job import ONE_CALL, ROWS, lines_of, outcome
 
@@ -45,6 +46,11 @@ def opened(
 def append(journal: Journal, *indexes: int, failed: bool = False) -> None:
     for index in indexes:
         journal.append([line_of(outcome(index, failed=failed))])
+
+
+def staged_of(folder: Path, journal: Journal) -> tuple[Path, str]:
+    """Return the output that comes of a journal, and its SHA-256."""
+    return Staging(folder / "out.jsonl", journal).finish()
 
 
 def states(journal: Journal) -> str:
@@ -93,7 +99,7 @@ def test_a_group_is_one_write_and_each_of_its_rows_is_found_again(
         assert lines_of(tmp_path / "out.jsonl.partial") == lines
         assert (journal.answered, journal.failed, states(journal)) == (2, 1, "A--A-")
         append(journal, 1, 2, 4)
-        staged, _ = journal.stage_output()
+        staged, _ = staged_of(tmp_path, journal)
     assert lines_of(staged) == [line_of(outcome(index)) for index in range(ROWS)]
     with opened(tmp_path) as journal:
         assert (journal.answered, journal.damaged_lines) == (ROWS, 0)
@@ -114,7 +120,7 @@ def test_the_output_has_the_last_word_on_every_row_in_input_order(
         append(journal, 4, 2)
         append(journal, 0, 1, 3, failed=True)
         append(journal, 1)
-        staged, sha256 = journal.stage_output()
+        staged, sha256 = staged_of(tmp_path, journal)
     expected = [line_of(outcome(index, failed=index in (0, 3))) for index in range(ROWS)]
     if output_format == "openai-batch":
         expected = [to_batch(line) for line in expected]
@@ -130,7 +136,7 @@ def test_many_large_rows_in_any_order_are_put_in_order(tmp_path: Path) -> None:
     with opened(tmp_path, rows=400) as journal:
         for lot in lots:
             journal.append(lot)
-        staged, sha256 = journal.stage_output()
+        staged, sha256 = staged_of(tmp_path, journal)
     assert lines_of(staged) == lines
     assert sha256 == hashlib.sha256(staged.read_bytes()).hexdigest()
 
@@ -144,7 +150,7 @@ def test_an_answer_is_never_replaced_by_a_failure(tmp_path: Path) -> None:
         assert (journal.answered, journal.failed) == (1, 0)
     with opened(tmp_path, rows=1) as journal:
         assert (journal.answered, journal.failed) == (1, 0)
-        staged, _ = journal.stage_output()
+        staged, _ = staged_of(tmp_path, journal)
     assert [line["error"] for line in lines_of(staged)] == [None]
 
 
@@ -198,7 +204,7 @@ def test_a_damaged_line_in_the_middle_is_counted_and_its_row_asked_again(
     with opened(tmp_path) as journal:
         assert (states(journal), journal.damaged_lines) == ("A-A--", 1)
         append(journal, 1, 3, 4)
-        staged, _ = journal.stage_output()
+        staged, _ = staged_of(tmp_path, journal)
     assert lines_of(staged) == [line_of(outcome(index)) for index in range(ROWS)]
 
 
@@ -212,7 +218,7 @@ def test_a_byte_that_flips_anywhere_never_stops_the_job(tmp_path: Path) -> None:
         with opened(tmp_path, 2, "openai-batch") as journal:
             missing = [i for i, state in enumerate(states(journal)) if state == "-"]
             append(journal, *missing)
-            staged, _ = journal.stage_output()
+            staged, _ = staged_of(tmp_path, journal)
         assert len(lines_of(staged)) == 2
 
 
@@ -224,7 +230,7 @@ def test_rows_of_a_finished_output_are_found_there_and_carried_over(tmp_path: Pa
         assert (states(journal), journal.failed) == ("AA-A-", 1)
         assert journal.kept_spend == Spend(), "what the output cost is in the manifest"
         append(journal, 2, 4)
-        staged, _ = journal.stage_output()
+        staged, _ = staged_of(tmp_path, journal)
     assert lines_of(staged) == [to_batch(line_of(outcome(index))) for index in range(ROWS)]
     assert staged.read_bytes().startswith(lines[0] + lines[1])
 
@@ -305,7 +311,7 @@ def test_of_a_group_that_the_disk_takes_in_part_the_whole_lines_are_kept_and_the
         assert lines_of(tmp_path / "out.jsonl.partial") == whole
         disk.room = 10**6
         append(journal, *range(kept, ROWS))
-        staged, _ = journal.stage_output()
+        staged, _ = staged_of(tmp_path, journal)
     assert lines_of(staged) == [line_of(outcome(index)) for index in range(ROWS)]
     with opened(tmp_path) as journal:
         assert (journal.answered, journal.damaged_lines) == (ROWS, 0)
@@ -323,7 +329,7 @@ def test_a_line_that_fits_after_one_that_did_not_is_not_glued_to_half_of_it(
         disk.room = 10**6
         append(journal, 1, 2, 3, 4)
         append(journal, 0)
-        staged, _ = journal.stage_output()
+        staged, _ = staged_of(tmp_path, journal)
     assert lines_of(staged) == [line_of(outcome(index)) for index in range(ROWS)]
     with opened(tmp_path) as journal:
         assert (journal.answered, journal.damaged_lines) == (ROWS, 0)
@@ -350,7 +356,7 @@ def test_a_journal_that_can_not_be_opened_is_a_sentence(tmp_path: Path) -> None:
 
 def test_the_memory_of_a_row_is_thirteen_bytes(tmp_path: Path) -> None:
     with opened(tmp_path, rows=1000) as journal:
-        arrays = (journal._places, journal._sizes)
+        arrays = journal._places
         assert len(journal._states) + sum(len(a) * a.itemsize for a in arrays) == 13_000
 
 
@@ -359,4 +365,4 @@ def test_a_journal_that_somebody_has_cut_is_a_sentence(tmp_path: Path) -> None:
         append(journal, 0, 1)
         os.truncate(tmp_path / "out.jsonl.partial", 100)
         with pytest.raises(StorageError, match="has become shorter"):
-            journal.stage_output()
+            staged_of(tmp_path, journal)
