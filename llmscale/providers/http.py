@@ -57,6 +57,13 @@ class HttpEndpoint:
 
         Raises `CallFailed`: an error status, no answer, an answer that is not a JSON object.
         """
+        return self.read(await self.ask(body))
+
+    async def ask(self, body: Mapping[str, Any]) -> bytes:
+        """Send one request and return what answers it, unread.
+
+        Raises `CallFailed`: an error status, no answer.
+        """
         try:
             payload = orjson.dumps(body)
         except orjson.JSONEncodeError as error:
@@ -66,7 +73,11 @@ class HttpEndpoint:
         self.quota = quota_of(headers) or self.quota
         if status != 200:
             raise CallFailed(failure_of_response(status, headers, self._redaction.of_error(raw)))
-        answer = _json_object(self._redaction.of_answer(raw))
+        return self._redaction.of_answer(raw)
+
+    def read(self, raw: bytes) -> dict[str, Any]:
+        """Return an answer as JSON. Raises `CallFailed` for what is no object, or an error."""
+        answer = _json_object(raw)
         if answer.get("error"):
             raise CallFailed(failure_in_success(answer["error"], self._redaction.of_error(raw)))
         return answer

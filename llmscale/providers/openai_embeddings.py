@@ -3,9 +3,10 @@
 Wire format: https://platform.openai.com/docs/api-reference/embeddings/create
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from llmscale.config import EndpointConfig
@@ -14,9 +15,28 @@ from llmscale.providers.failures import bad_response
 from llmscale.providers.http import HttpEndpoint, HttpProvider
 from llmscale.providers.openai import BASE_URL, address_of, count, text_or_empty
 from llmscale.records import Reply, Request, Usage
-from llmscale.vectors import LITTLE_FLOAT32, fault_of, from_base64
+from llmscale.vectors import LITTLE_FLOAT32, fault_of
 
 MAX_DIMENSIONS = 65_536
+
+
+class Embedding(msgspec.Struct, gc=False):
+    """A vector, as base64 of little-endian float32 or as numbers, and which text it is of."""
+
+    index: int
+    embedding: bytes | list[float]
+
+
+class EmbeddingsAnswer(msgspec.Struct):
+    """What is read of an answer: in one go, which takes a third of the time of JSON by itself."""
+
+    data: list[Embedding]
+    model: Any = None
+    usage: Any = None
+    error: Any = None
+
+
+_DECODER = msgspec.json.Decoder(EmbeddingsAnswer)
 
 
 class OpenAIEmbeddings(HttpProvider):
@@ -28,7 +48,14 @@ class OpenAIEmbeddings(HttpProvider):
 
     async def send(self, requests: Sequence[Request]) -> list[Reply]:
         """Embed all texts in one call. Raises `CallFailed`."""
-        return replies_of(await self._http.post(_body(requests)), requests)
+        raw = await self._http.ask(_body(requests))
+        try:
+            answer = _DECODER.decode(raw)
+        except (ValueError, RecursionError):  # msgspec's own errors are ValueErrors
+            answer = _converted(self._http.read(raw))
+        if answer.error:
+            self._http.read(raw)  # which raises it
+        return replies_of(answer, requests)
 
 
 def open_endpoint(
@@ -51,27 +78,34 @@ def _body(requests: Sequence[Request]) -> dict[str, Any]:
     return body | (first.extra or {})
 
 
-def replies_of(answer: Mapping[str, Any], requests: Sequence[Request]) -> list[Reply]:
-    """Read a list of embeddings: each goes to the text that its `index` names.
+def _converted(answer: dict[str, Any]) -> EmbeddingsAnswer:
+    """Read what the decoder does not: base64 in which the slash is escaped, as some write JSON."""
+    try:
+        return msgspec.convert(answer, EmbeddingsAnswer)
+    except ValueError as error:
+        raise CallFailed(bad_response(f"not a list of embeddings ({error})")) from None
+
+
+def replies_of(answer: EmbeddingsAnswer, requests: Sequence[Request]) -> list[Reply]:
+    """Give each vector to the text that its `index` names.
 
     Raises `CallFailed` where one is missing, double, of another length than the others, no number
     or zero: a vector in the wrong place would never be found out later.
     """
+    items = answer.data
     try:
-        items = answer["data"]
-        vectors = {item["index"]: _vector(item["embedding"]) for item in items}
-        total = count((answer.get("usage") or {}).get("prompt_tokens"))
-    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        vectors = {item.index: _vector(item.embedding) for item in items}
+        total = count((answer.usage or {}).get("prompt_tokens"))
+    except (AttributeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise CallFailed(bad_response(f"not a list of embeddings ({reason})")) from None
-    is_one_each = len(items) == len(requests) and vectors.keys() == set(range(len(requests)))
-    if not is_one_each or set(map(type, vectors)) != {int}:  # True is 1
+    if len(items) != len(requests) or vectors.keys() != set(range(len(requests))):
         message = f"{len(requests)} texts were sent, and {len(items)} vectors came, not one each"
         raise CallFailed(bad_response(message))
     fault = fault_of(list(vectors.values()), requests[0].dimensions)
     if fault is not None:
         raise CallFailed(bad_response(fault))
-    model = text_or_empty(answer.get("model"))
+    model = text_or_empty(answer.model)
     return [
         Reply(
             text=None,
@@ -84,16 +118,15 @@ def replies_of(answer: Mapping[str, Any], requests: Sequence[Request]) -> list[R
     ]
 
 
-def _vector(embedding: Any) -> bytes:
-    if isinstance(embedding, str):
-        return from_base64(embedding)
-    if not isinstance(embedding, list) or len(embedding) > MAX_DIMENSIONS:
-        raise ValueError("an embedding is no list of numbers")
-    numbers = np.array(embedding, np.float64)
-    if numbers.ndim != 1:
-        raise ValueError("an embedding is no list of numbers")
+def _vector(embedding: bytes | list[float]) -> bytes:
+    if isinstance(embedding, bytes):
+        if len(embedding) % LITTLE_FLOAT32.itemsize:
+            raise ValueError(f"{len(embedding)} bytes are no whole numbers of float32")
+        return embedding
+    if len(embedding) > MAX_DIMENSIONS:
+        raise ValueError(f"a vector has more than {MAX_DIMENSIONS} numbers")
     with np.errstate(over="ignore"):  # what float32 can't hold is found out as infinite
-        return numbers.astype(LITTLE_FLOAT32).tobytes()
+        return np.array(embedding, np.float64).astype(LITTLE_FLOAT32).tobytes()
 
 
 def _shares(total: int, requests: Sequence[Request]) -> list[int]:

@@ -1,6 +1,7 @@
 """Embeddings over HTTP: each vector to its own text, and nothing that is none (case P12)."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -11,7 +12,12 @@ from llmscale.batching.batcher import Batcher
 from llmscale.batching.lots import LotCaps
 from llmscale.batching.weights import Weights
 from llmscale.errors import CallFailed
-from llmscale.providers.openai_embeddings import OpenAIEmbeddings, replies_of
+from llmscale.providers.openai_embeddings import (
+    Embedding,
+    EmbeddingsAnswer,
+    OpenAIEmbeddings,
+    replies_of,
+)
 from llmscale.records import Request, Usage
 from llmscale.stats import Stats
 from tests.answering import answer
@@ -75,6 +81,45 @@ async def test_vectors_that_come_as_numbers_are_read_too(
     assert await vectors(provider, TEXTS[:5]) == [expected_vector(text) for text in TEXTS[:5]]
 
 
+async def test_base64_whose_slashes_are_escaped_is_read_too(
+    server: EmbeddingServer, provider: OpenAIEmbeddings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = EmbeddingServer.response_body
+
+    def escaped(*args: Any) -> bytes:
+        return written(*args).replace(b"/", b"\\/")
+
+    monkeypatch.setattr(EmbeddingServer, "response_body", escaped)
+    assert any("/" in base64.b64encode(expected_vector(text)).decode() for text in TEXTS)
+    assert await vectors(provider, TEXTS) == [expected_vector(text) for text in TEXTS]
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b'{"error": {"message": "as scripted"}}', "as scripted"),
+        (b'{"data": [], "error": {"message": "as scripted"}}', "as scripted"),
+        (b'{"data": [], "usage": ' + b"[" * 10_000 + b"]" * 10_000 + b"}", "JSON"),
+        (b'{"data": [], "usage": ' + b"[" * 200 + b"]" * 200 + b"}", "one each|a list of"),
+        (b'{"data": [], "model": "\xff"}', "not JSON"),
+        (b'{"data": [', "not JSON"),
+        (b'{"data": {}}', "not a list of embeddings"),
+        (b'{"data": [{"index": 0, "embedding": "%"}]}', "not a list of embeddings"),
+        (b"[]", "not a JSON object"),
+    ],
+)
+async def test_a_200_that_holds_no_embeddings_is_told_as_what_it_is(
+    body: bytes,
+    says: str,
+    server: EmbeddingServer,
+    provider: OpenAIEmbeddings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(EmbeddingServer, "response_body", lambda *_: body)
+    with pytest.raises(CallFailed, match=says):
+        await vectors(provider, TEXTS)
+
+
 async def test_vectors_are_placed_by_their_index_and_not_by_their_order(
     server: EmbeddingServer, provider: OpenAIEmbeddings
 ) -> None:
@@ -121,21 +166,21 @@ async def test_vectors_that_are_not_one_right_one_for_each_text_are_no_answer(
 
 
 async def test_a_vector_that_is_no_number_is_no_answer() -> None:
-    answer = {"data": [{"index": 0, "embedding": [float("nan")] * 4}], "usage": {}}
+    answer = EmbeddingsAnswer([Embedding(0, [float("nan")] * 4)], usage={})
     with pytest.raises(CallFailed, match="no finite number"):
         replies_of(answer, [request("x")])
 
 
 async def test_other_dimensions_than_were_asked_for_are_no_answer() -> None:
-    answer = {"data": [{"index": 0, "embedding": [0.1] * 4}], "usage": {}}
+    answer = EmbeddingsAnswer([Embedding(0, [0.1] * 4)], usage={})
     with pytest.raises(CallFailed, match="vectors of 4 numbers came, not of 8"):
         replies_of(answer, [request("x", dimensions=8)])
 
 
 def test_the_tokens_of_a_call_are_divided_by_length_and_add_up() -> None:
     asked = [request("x" * size) for size in (1, 10, 100)]
-    items = [{"index": n, "embedding": [0.5]} for n in range(3)]
-    replies = replies_of({"data": items, "usage": {"prompt_tokens": 100}}, asked)
+    items = [Embedding(n, [0.5]) for n in range(3)]
+    replies = replies_of(EmbeddingsAnswer(items, usage={"prompt_tokens": 100}), asked)
     tokens = [reply.usage.input_tokens for reply in replies]
     assert sum(tokens) == 100
     assert tokens == sorted(tokens)
