@@ -23,11 +23,15 @@ def prompt(index: int) -> str:
     return f"Question {index}: what is {index} plus {index % 97}?"
 
 
-def write_prompts(path: Path, rows: int, first_model: str | None = None) -> None:
+def write_prompts(
+    path: Path, rows: int, first_model: str | None = None, metadata: str | None = None
+) -> None:
     """Write a job of so many rows; the first may name a model of its own."""
     with path.open("wb") as file:
         for index in range(rows):
             row = {"prompt": prompt(index)}
+            if metadata is not None:
+                row["metadata"] = metadata
             if index == 0 and first_model is not None:
                 row["model"] = first_model
             file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))

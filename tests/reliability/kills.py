@@ -74,15 +74,17 @@ def c01(
     seed: int = 1,
     root: Path | None = None,
     cache: str = "on",
+    line_bytes: int = 0,
 ) -> Figure:
-    """Kill, resume, kill; then let it end."""
+    """Kill, resume, kill; then let it end. `line_bytes`: more of each line of the output."""
     keep = contextlib.nullcontext(root)
     with keep if root else tempfile.TemporaryDirectory() as name:
         folder = Path(name or "").resolve()
         pace = ("--latency", latency_s, "--jitter", latency_s, "--seed", seed)
         with serving(folder, *pace) as served:
             options = ("--cache", cache, "--cache-dir", "cache", "--concurrency", width)
-            job = WatchedJob(folder / "job", rows, served, options)
+            metadata = "x" * line_bytes or None
+            job = WatchedJob(folder / "job", rows, served, options, metadata)
             campaign = Campaign(job)
             for calls, pause_s in moments(kills, rows, latency_s, Random(seed)):
                 if not campaign.kill_after(calls, pause_s):
@@ -91,6 +93,8 @@ def c01(
         wrong = job.wrong()
         own_count = 0 if job.complaints else job.paid_again_at_most()
     what = f"{rows:,} rows, {width} in flight, cache {cache}"
+    if line_bytes:
+        what += f", {rows * line_bytes / 1e6:.0f} MB out"
     most = 2 * width  # in a turn all that are in flight may be answered and others taken up
     return judged(what, campaign.kills, Bill.of(job.entries), wrong, own_count, most)
 

@@ -18,3 +18,8 @@ def test_two_hundred_kills_lose_duplicate_and_change_nothing(shows: Shows) -> No
 @pytest.mark.campaign
 def test_nor_do_kills_without_a_cache(shows: Shows) -> None:
     shows(c01(kills=25, rows=600, cache="off", seed=2))
+
+
+@pytest.mark.campaign
+def test_nor_do_kills_while_a_large_output_is_copied_from_the_journal(shows: Shows) -> None:
+    shows(c01(kills=25, rows=1_000, cache="off", seed=3, line_bytes=50_000))

@@ -68,13 +68,14 @@ class WatchedJob:
     rows: int
     served: Served
     options: Sequence[object] = ()
+    metadata: str | None = None  # of every row, and so in every line of the output
     entries: list[Entry] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     _runs: int = 0
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True)
-        write_prompts(self.folder / "prompts.jsonl", self.rows)
+        write_prompts(self.folder / "prompts.jsonl", self.rows, metadata=self.metadata)
 
     @property
     def output(self) -> Path:
