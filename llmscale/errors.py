@@ -34,7 +34,14 @@ class CallFailed(LlmscaleError):
 
 
 class CallStopped(LlmscaleError):
-    """The run is stopping: nothing more is sent, and the row stays pending."""
+    """The run is stopping: nothing more is sent, and the row stays pending.
+
+    `may_be_paid`: it was sent before, and nobody is left to read the answer.
+    """
+
+    def __init__(self, *, may_be_paid: bool = False) -> None:
+        super().__init__()
+        self.may_be_paid = may_be_paid
 
 
 class JobError(LlmscaleError):

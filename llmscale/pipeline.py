@@ -117,7 +117,8 @@ class Pipeline:
             if not isinstance(result, CallStopped):
                 self._put_away(_outcome(row, result, self._clock() - began_s))
                 return
-            if task is None or not task.cancelling():  # else it may have been asked after all
+            is_given_up = task is not None and task.cancelling() > 0  # maybe while it was asked
+            if not (result.may_be_paid or is_given_up):
                 self._sink.put_back()
             self._free_place()
 

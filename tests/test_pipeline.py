@@ -358,6 +358,15 @@ async def test_a_row_that_was_not_asked_is_put_back() -> None:
 
 
 @pytest.mark.looptime
+async def test_a_row_that_may_be_paid_stays_counted_as_in_flight() -> None:
+    stopped = CallStopped(may_be_paid=True)
+    case = Case(blocks_of(10), lambda index: stopped if index >= 6 else 1.0, width=2)
+    await case.run()
+    assert (case.sink.taken_up, case.sink.put_backs) == (10, 0)
+    assert sorted(case.sink.order) == list(range(6))
+
+
+@pytest.mark.looptime
 async def test_after_a_stop_no_row_is_taken_up_and_those_in_flight_end() -> None:
     case = Case(blocks_of(100), width=4)
     asyncio.get_running_loop().call_later(2.5, case.pipeline.stop)

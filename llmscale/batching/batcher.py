@@ -77,6 +77,7 @@ class Batcher:
 
     async def _lead(self, lot: Lot, lots: OpenLots) -> None:
         """Wait until the lot is closed and send it."""
+        was_sent = False
         try:
             if not lot.closed.is_set():
                 try:
@@ -85,11 +86,13 @@ class Batcher:
                 except TimeoutError:
                     lots.close(lot)
             self._stats.add_lot(len(lot.items), lot.fill)
+            was_sent = True
             await self._send(lot.items)
-        except BaseException:
+        except BaseException as error:
             lots.close(lot)
+            stopped = CallStopped(may_be_paid=was_sent and not isinstance(error, JobError))
             # those who are given up together with this one take no note any more
-            asyncio.get_running_loop().call_soon(_settle, lot.items, CallStopped())
+            asyncio.get_running_loop().call_soon(_settle, lot.items, stopped)
             raise
 
     async def _send(self, items: Sequence[Item]) -> None:

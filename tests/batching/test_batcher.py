@@ -402,7 +402,10 @@ async def test_when_who_leads_a_lot_is_given_up_the_rows_of_other_groups_in_it_a
     async with asyncio.timeout(1):
         await following
     assert of_leader.order == []
-    assert texts_of([of_follower.by_position[n] for n in (0, 1)]) == ["CallStopped"] * 2
+    for ended in of_follower.by_position.values():
+        assert isinstance(ended, CallStopped)
+        assert ended.may_be_paid is not before_it_goes_out
+    assert of_follower.by_position.keys() == {0, 1}
     assert texts_of(await ends(bridge, texts(4))) == ["4"], "the lot takes no rows any more"
     assert sends.lots[-1] == ["4"]
 
@@ -452,6 +455,38 @@ async def test_what_stops_the_job_is_raised_and_leaves_no_group_waiting(items: i
     assert found[0] is refused
     for one in found[1:]:
         assert one is refused or (isinstance(one, list) and set(texts_of(one)) == {"CallStopped"})
+
+
+async def test_rows_of_a_refused_lot_are_not_paid_and_those_of_a_lot_beside_it_may_be() -> None:
+    """One group leads both lots, and another has a row in each."""
+    refused = ProviderRefused("no key")
+
+    class Refusing(Recorded):
+        async def send(self, requests: Sequence[Request]) -> list[Reply]:
+            if requests[0].text == "0":
+                await asyncio.sleep(1)
+                raise refused
+            return await super().send(requests)
+
+    bridge = batcher(Refusing(latency_s=10), LotCaps(items=3))
+    leading, _ = begin(bridge, texts(*range(5)))
+    following, settled = begin(bridge, texts(5))
+    with pytest.raises(ExceptionGroup):
+        await leading
+    await following
+    (of_the_lot_beside,) = settled.by_position.values()
+    assert isinstance(of_the_lot_beside, CallStopped)
+    assert of_the_lot_beside.may_be_paid
+
+    bridge = batcher(Refusing(), LotCaps(items=3))
+    leading, _ = begin(bridge, texts(0, 1))
+    following, settled = begin(bridge, texts(2))
+    with pytest.raises(ProviderRefused):
+        await leading
+    await following
+    (of_the_refused_lot,) = settled.by_position.values()
+    assert isinstance(of_the_refused_lot, CallStopped)
+    assert not of_the_refused_lot.may_be_paid
 
 
 @pytest.mark.parametrize("bad", [0, 3, 9])
