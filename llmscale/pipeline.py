@@ -69,8 +69,8 @@ class Pipeline:
                     self._input_ended()
                 await self._writer.flush()
                 failing.cancel()
-        except* JobError as errors:
-            raise first_error(errors) from None
+        except Exception as error:
+            raise first_error(error) from None
         finally:
             self._writer.write_rest()
 

@@ -82,8 +82,8 @@ async def answer_rows(
                     reading_stopped.set()
                     for task in aside:
                         task.cancel()
-        except* Exception as errors:
-            raise first_error(errors) from None
+        except Exception as error:
+            raise first_error(error) from None
         if budget is not None and budget.reached is not None:
             raise budget.reached
 
