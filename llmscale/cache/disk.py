@@ -6,6 +6,7 @@ pickle or file name is a miss, and is counted. diskcache's own Cache takes setti
 too, and sets any attribute that they name: this one believes none of them.
 """
 
+import contextlib
 import sqlite3
 from typing import Any
 
@@ -60,7 +61,12 @@ class ClosedCache(diskcache.Cache):  # type: ignore[misc]
 
     def __init__(self, directory: str, timeout: float, **settings: Any) -> None:
         self._own_settings = DEFAULT_SETTINGS | settings
-        super().__init__(directory, timeout, disk=BytesDisk, **self._own_settings)
+        try:
+            super().__init__(directory, timeout, disk=BytesDisk, **self._own_settings)
+        except BaseException:
+            with contextlib.suppress(AttributeError):  # of what was not there yet
+                self.close()
+            raise
 
     def reset(self, key: str, value: Any = ENOVAL, update: bool = True) -> Any:
         """Set one of our settings to our value; what else the file names is passed over."""

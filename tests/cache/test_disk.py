@@ -6,10 +6,11 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import diskcache
 import pytest
-from diskcache.core import MODE_BINARY, MODE_NONE, MODE_PICKLE, MODE_RAW, MODE_TEXT
+from diskcache.core import DBNAME, MODE_BINARY, MODE_NONE, MODE_PICKLE, MODE_RAW, MODE_TEXT
 
 from llmscale.assemble.caching import open_replies
 from llmscale.cache.disk import BytesDisk, ClosedCache
@@ -292,6 +293,32 @@ async def test_a_run_goes_on_whatever_the_file_says(folder: Path, work: str) -> 
         await replies.aclose()
     summary = replies.summary()
     assert summary["stored"] + summary["dropped"] == 1
+
+
+def test_a_file_that_can_not_be_opened_is_let_go_of(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connections: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+
+    def noted(*args: Any, **options: Any) -> sqlite3.Connection:
+        connections.append(connect(*args, **options))
+        return connections[-1]
+
+    (folder / DBNAME).write_bytes(b"no database" * 1_000)
+    monkeypatch.setattr(sqlite3, "connect", noted)
+    with pytest.raises(sqlite3.DatabaseError):
+        ClosedCache(str(folder), timeout=1)
+    assert connections
+    for connection in connections:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
+
+
+def test_a_folder_that_can_not_be_made_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        ClosedCache(str(tmp_path / "file" / "cache"), timeout=1)
 
 
 def test_the_settings_of_the_store_do_reach_the_cache(careful: ClosedCache) -> None:
