@@ -30,28 +30,29 @@ class Places(NamedTuple):
 
 
 def in_order(
-    journal: Path, output: Path, places: Places, output_format: OutputFormat
+    journal: Path, output: Path, places: Places, rows: range, output_format: OutputFormat
 ) -> Iterator[bytes]:
-    """Yield rows as the output is to have them, in blocks. Raises `OSError`."""
+    """Yield some of the rows as the output is to have them, in blocks. Raises `OSError`."""
     is_batch = output_format == "openai-batch"
     with ExitStack() as files:
         lines = earlier = files.enter_context(journal.open("rb"))
-        if any(offset < 0 for offset in places.offsets):
-            earlier = files.enter_context(output.open("rb"))
-        for first, upto in pairwise(_bounds(places.sizes)):
-            runs = list(_runs(places.part(first, upto), are_joined=not is_batch))
+        for first, upto in pairwise(_bounds(places.sizes, rows)):
+            block = places.part(first, upto)
+            if earlier is lines and min(block.offsets) < 0:
+                earlier = files.enter_context(output.open("rb"))
+            runs = list(_runs(block, are_joined=not is_batch))
             yield b"".join(_pieces(lines, earlier, runs, is_batch=is_batch))
 
 
-def _bounds(sizes: "array[int]") -> Iterator[int]:
+def _bounds(sizes: "array[int]", rows: range) -> Iterator[int]:
     """Yield where blocks begin, and the end. A row that is larger than a block is one by itself."""
-    first = 0
+    first = rows.start
     yield first
-    while first < len(sizes):
-        rows = min(_MOST_ROWS, len(sizes) - first)
-        while rows > 1 and sum(sizes[first : first + rows]) > BLOCK_BYTES:
-            rows //= 2
-        first += rows
+    while first < rows.stop:
+        count = min(_MOST_ROWS, rows.stop - first)
+        while count > 1 and sum(sizes[first : first + count]) > BLOCK_BYTES:
+            count //= 2
+        first += count
         yield first
 
 

@@ -69,14 +69,14 @@ class Journal:
         found = [self._states.find(state, first) for state in (_MISSING, _FAILED_EARLIER)]
         return min((index for index in found if index >= 0), default=self.rows)
 
-    def size_of(self, first: int, upto: int) -> int:
-        """Return how many bytes rows have in all."""
-        return sum(self._places.sizes[first:upto])
+    def size_of(self, rows: range) -> int:
+        """Return how many bytes the lines of rows have."""
+        return sum(self._places.sizes[rows.start : rows.stop])
 
-    def in_order(self, first: int, upto: int) -> Iterator[bytes]:
-        """Yield these rows as the output has them, in blocks. Raises `OSError`, nothing else."""
-        places = self._places.part(first, upto)
-        return in_order(self._files.partial, self._files.output, places, self._format)
+    def in_order(self, rows: range) -> Iterator[bytes]:
+        """Yield rows as the output has them, in blocks. Raises `OSError`."""
+        files = self._files
+        return in_order(files.partial, files.output, self._places, rows, self._format)
 
     def load_output(self) -> None:
         """Take over the rows of OUT, which lie there in input order."""

@@ -89,7 +89,7 @@ class Staging:
 
     def _insist_on_room(self, copy: "_Copy", upto: int) -> None:
         """Raise `OSError` unless the disk has room for the job and its copy by a wide margin."""
-        of_row = (copy.size_bytes + self._journal.size_of(copy.rows, upto)) / upto
+        of_row = (copy.size_bytes + self._journal.size_of(range(copy.rows, upto))) / upto
         if shutil.disk_usage(self._output.parent).free < ROOM * of_row * self._journal.rows:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -100,7 +100,7 @@ class Staging:
 
     def _bring(self, copy: "_Copy", upto: int) -> None:
         """Add the rows that are missing until that one."""
-        for block in self._journal.in_order(copy.rows, upto):
+        for block in self._journal.in_order(range(copy.rows, upto)):
             if self._stopped.is_set():
                 return
             copy.add(block)

@@ -3,11 +3,12 @@
 import os
 import random
 from array import array
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from llmscale.formats import encode, line_of, to_batch
+from llmscale.formats import OutputFormat, encode, line_of, to_batch
 from llmscale.job.in_order import BLOCK_BYTES, Places, in_order
 from tests.job import outcome
 
@@ -37,7 +38,11 @@ class Lines:
 
     def blocks(self) -> list[bytes]:
         """Return what comes in order."""
-        return list(in_order(self.journal, self.output, self.places, "llmscale"))
+        return list(self.of(range(len(self._places))))
+
+    def of(self, rows: range, output_format: OutputFormat = "llmscale") -> Iterator[bytes]:
+        """Yield what comes of some rows."""
+        return in_order(self.journal, self.output, self.places, rows, output_format)
 
 
 @pytest.fixture
@@ -77,8 +82,14 @@ def test_lines_of_any_size_come_in_order_from_wherever_they_lie(seed: int, lines
 
 
 def test_of_no_rows_nothing_comes(lines: Lines) -> None:
-    places = Places(array("q"), array("I"))
-    assert list(in_order(lines.journal, lines.output, places, "llmscale")) == []
+    lines.write(0, line(0, 100))
+    assert list(lines.of(range(0))) == list(lines.of(range(1, 1))) == []
+
+
+def test_of_some_rows_no_other_comes(lines: Lines) -> None:
+    for index in (3, 0, 2, 1):
+        lines.write(index, line(index, 100))
+    assert list(lines.of(range(1, 3))) == [line(1, 100) + line(2, 100)]
 
 
 def test_a_block_is_no_larger_than_its_bound_unless_one_line_is(lines: Lines) -> None:
@@ -120,12 +131,21 @@ def test_a_batch_line_is_made_of_a_line_of_the_journal_and_not_of_one_of_the_out
     lines.write(0, encode(ours[0], "openai-batch"), earlier=True)
     lines.write(1, encode(ours[1], "llmscale"))
     lines.write(3, encode(ours[3], "openai-batch"), earlier=True)
-    found = in_order(lines.journal, lines.output, lines.places, "openai-batch")
-    assert b"".join(found) == b"".join(encode(to_batch(each), "llmscale") for each in ours)
+    assert b"".join(lines.of(range(4), "openai-batch")) == b"".join(
+        encode(to_batch(each), "llmscale") for each in ours
+    )
 
 
 def test_a_file_that_has_become_shorter_is_an_error(lines: Lines) -> None:
     lines.write(0, line(0, 100))
     os.truncate(lines.journal, 50)
     with pytest.raises(OSError, match="has become shorter"):
+        lines.blocks()
+
+
+def test_an_output_that_is_gone_is_an_error_and_never_read_elsewhere(lines: Lines) -> None:
+    lines.write(0, line(0, 100))
+    lines.write(1, line(1, 100), earlier=True)
+    lines.output.unlink()
+    with pytest.raises(FileNotFoundError):
         lines.blocks()

@@ -232,8 +232,8 @@ def test_a_stop_ends_the_copy_in_its_middle_and_leaves_nothing(
     in_order, begun = Journal.in_order, threading.Event()
     went_on: list[bytes] = []
 
-    def waiting(self: Journal, first: int, upto: int) -> Iterator[bytes]:
-        for block in in_order(self, first, upto):
+    def waiting(self: Journal, rows: range) -> Iterator[bytes]:
+        for block in in_order(self, rows):
             begun.set()
             staging._stopped.wait(5)
             yield block
