@@ -56,14 +56,20 @@ def test_a_row_that_was_seen_alone_may_be_off_by_as_much_as_it_is() -> None:
     assert found.high == pytest.approx(27 + 12.7062 * 3 * math.sqrt(9**2 + 9), rel=1e-4)
 
 
-@pytest.mark.parametrize("outlier", [0.05, 1.0, 60.0])
-def test_one_call_that_stalled_among_equal_ones_is_bounded_by_students_widest(
-    outlier: float,
+MS = (0.0010000000002037268, 0.0009999999997489795)
+"""A millisecond between two readings of a clock that ticks in such, as floats have it."""
+
+
+@pytest.mark.parametrize(
+    ("alike", "outlier"),
+    [(MS, 0.002), ((20e-6, 21e-6), 0.05), ((20e-6, 21e-6), 1.0), ((20e-6, 21e-6), 60.0)],
+)
+def test_one_call_that_took_longer_than_equal_ones_is_bounded_by_students_widest(
+    alike: tuple[float, float], outlier: float
 ) -> None:
-    """Resamples without the outlier have next to no variance, and a t without bound."""
-    alike = [20e-6 + 1e-7 * number for number in range(10)]
-    parts = [part(*alike, rest=800.0) for _ in range(4)]
-    parts.append(part(*alike[1:], outlier, rest=800.0))
+    """Resamples without it have next to no variance, and a t without bound: days, for a second."""
+    parts = [part(*alike * 5, rest=800.0) for _ in range(4)]
+    parts.append(part(*alike * 4, outlier, rest=800.0))
     found = predicted(parts)
     deviation = math.sqrt(sum(p.weight * float(p.seen.var(ddof=1)) for p in parts))
     assert found.estimate is not None
