@@ -110,15 +110,13 @@ class Pipeline:
                 asked[len(requests)] = row
                 requests.append(row.request)
         began_s = self._clock()
-        task = asyncio.current_task()
 
         def settle(position: int, result: Reply | Exception) -> None:
             row = asked.pop(position)
             if not isinstance(result, CallStopped):
                 self._put_away(_outcome(row, result, self._clock() - began_s))
                 return
-            is_given_up = task is not None and task.cancelling() > 0  # maybe while it was asked
-            if not (result.may_be_paid or is_given_up):
+            if not result.may_be_paid:
                 self._sink.put_back()
             self._free_place()
 

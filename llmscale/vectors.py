@@ -40,7 +40,11 @@ def numbers_of(vector: bytes) -> Vector:
 
 def from_base64(text: str) -> bytes:
     """Return the vector that a text stands for. Raises `ValueError`."""
-    vector = binascii.a2b_base64(text, strict_mode=True)
+    return of_whole_numbers(binascii.a2b_base64(text, strict_mode=True))
+
+
+def of_whole_numbers(vector: bytes) -> bytes:
+    """Return a vector as it is. Raises `ValueError` where its last number is cut."""
     if len(vector) % LITTLE_FLOAT32.itemsize:
         raise ValueError(f"{len(vector)} bytes are no whole numbers of float32")
     return vector

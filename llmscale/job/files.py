@@ -59,8 +59,7 @@ def stage(path: Path, write: Callable[[IO[bytes]], object]) -> Path:
     try:
         with open_staged(path) as file:
             write(file)
-            file.flush()
-            os.fsync(file.fileno())
+            sync_file(file)
     except OSError as error:
         discard_staged(path)
         raise storage_error(path, error) from None
@@ -93,6 +92,12 @@ def publish(temporary: Path, path: Path) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise storage_error(path, error) from None
+
+
+def sync_file(file: IO[bytes]) -> None:
+    """Make what is written survive a power loss. Raises `OSError`."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:

@@ -5,7 +5,6 @@ import os
 from array import array
 from collections.abc import Iterator
 from contextlib import ExitStack
-from itertools import pairwise
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -24,9 +23,10 @@ class Places(NamedTuple):
     offsets: "array[int]"
     sizes: "array[int]"  # bytes
 
-    def part(self, first: int, upto: int) -> "Places":
+    def of(self, rows: range) -> "Places":
         """Return the places of some of the rows."""
-        return Places(self.offsets[first:upto], self.sizes[first:upto])
+        part = slice(rows.start, rows.stop)
+        return Places(self.offsets[part], self.sizes[part])
 
 
 def in_order(
@@ -36,24 +36,22 @@ def in_order(
     is_batch = output_format == "openai-batch"
     with ExitStack() as files:
         lines = earlier = files.enter_context(journal.open("rb"))
-        for first, upto in pairwise(_bounds(places.sizes, rows)):
-            block = places.part(first, upto)
-            if earlier is lines and min(block.offsets) < 0:
+        for block in _blocks(places.sizes, rows):
+            found = places.of(block)
+            if earlier is lines and min(found.offsets) < 0:
                 earlier = files.enter_context(output.open("rb"))
-            runs = list(_runs(block, are_joined=not is_batch))
+            runs = list(_runs(found, are_joined=not is_batch))
             yield b"".join(_pieces(lines, earlier, runs, is_batch=is_batch))
 
 
-def _bounds(sizes: "array[int]", rows: range) -> Iterator[int]:
-    """Yield where blocks begin, and the end. A row that is larger than a block is one by itself."""
-    first = rows.start
-    yield first
-    while first < rows.stop:
-        count = min(_MOST_ROWS, rows.stop - first)
-        while count > 1 and sum(sizes[first : first + count]) > BLOCK_BYTES:
-            count //= 2
-        first += count
-        yield first
+def _blocks(sizes: "array[int]", rows: range) -> Iterator[range]:
+    """Yield the rows of each block. One that is larger than a block is one by itself."""
+    while rows:
+        block = rows[:_MOST_ROWS]
+        while len(block) > 1 and sum(sizes[block.start : block.stop]) > BLOCK_BYTES:
+            block = block[: len(block) // 2]
+        yield block
+        rows = rows[len(block) :]
 
 
 def _runs(places: Places, *, are_joined: bool) -> Iterator[tuple[int, int]]:

@@ -71,7 +71,7 @@ class Journal:
 
     def size_of(self, rows: range) -> int:
         """Return how many bytes the lines of rows have."""
-        return sum(self._places.sizes[rows.start : rows.stop])
+        return sum(self._places.of(rows).sizes)
 
     def in_order(self, rows: range) -> Iterator[bytes]:
         """Yield rows as the output has them, in blocks. Raises `OSError`."""

@@ -14,7 +14,13 @@ import shutil
 import threading
 from pathlib import Path
 
-from llmscale.job.files import discard_staged, open_staged, staged_path, storage_error
+from llmscale.job.files import (
+    discard_staged,
+    open_staged,
+    staged_path,
+    storage_error,
+    sync_file,
+)
 from llmscale.job.journal import Journal
 
 STEP_BYTES = 4 * 1024 * 1024  # of the journal, from one copy to the next
@@ -133,7 +139,6 @@ class _Copy:
         self.unsynced_bytes += len(block)
 
     def sync(self) -> None:
-        """Make what is written outlive a power loss."""
-        self.file.flush()
-        os.fsync(self.file.fileno())
+        """Have the disk take what is written."""
+        sync_file(self.file)
         self.unsynced_bytes = 0

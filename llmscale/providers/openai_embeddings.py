@@ -15,7 +15,7 @@ from llmscale.providers.failures import bad_response
 from llmscale.providers.http import HttpEndpoint, HttpProvider
 from llmscale.providers.openai import BASE_URL, address_of, count, text_or_empty
 from llmscale.records import Reply, Request, Usage
-from llmscale.vectors import LITTLE_FLOAT32, fault_of
+from llmscale.vectors import LITTLE_FLOAT32, fault_of, of_whole_numbers
 
 MAX_DIMENSIONS = 65_536
 
@@ -49,12 +49,9 @@ class OpenAIEmbeddings(HttpProvider):
     async def send(self, requests: Sequence[Request]) -> list[Reply]:
         """Embed all texts in one call. Raises `CallFailed`."""
         raw = await self._http.ask(_body(requests))
-        try:
-            answer = _DECODER.decode(raw)
-        except (ValueError, RecursionError):  # msgspec's own errors are ValueErrors
+        answer = _decoded(raw)
+        if answer is None or answer.error:
             answer = _converted(self._http.read(raw))
-        if answer.error:
-            self._http.read(raw)  # which raises it
         return replies_of(answer, requests)
 
 
@@ -76,6 +73,14 @@ def _body(requests: Sequence[Request]) -> dict[str, Any]:
     if first.dimensions is not None:
         body["dimensions"] = first.dimensions
     return body | (first.extra or {})
+
+
+def _decoded(raw: bytes) -> EmbeddingsAnswer | None:
+    """Read embeddings. None: what else it is, JSON that is read in general has to tell."""
+    try:
+        return _DECODER.decode(raw)
+    except (ValueError, RecursionError):  # msgspec's own errors are ValueErrors
+        return None
 
 
 def _converted(answer: dict[str, Any]) -> EmbeddingsAnswer:
@@ -120,9 +125,7 @@ def replies_of(answer: EmbeddingsAnswer, requests: Sequence[Request]) -> list[Re
 
 def _vector(embedding: bytes | list[float]) -> bytes:
     if isinstance(embedding, bytes):
-        if len(embedding) % LITTLE_FLOAT32.itemsize:
-            raise ValueError(f"{len(embedding)} bytes are no whole numbers of float32")
-        return embedding
+        return of_whole_numbers(embedding)
     if len(embedding) > MAX_DIMENSIONS:
         raise ValueError(f"a vector has more than {MAX_DIMENSIONS} numbers")
     with np.errstate(over="ignore"):  # what float32 can't hold is found out as infinite

@@ -11,7 +11,7 @@ import pytest
 
 from llmscale.batching.batcher import LAST_WAIT_S, Batcher
 from llmscale.batching.lots import LotCaps
-from llmscale.errors import CallFailed, CallStopped, LlmscaleError, ProviderRefused
+from llmscale.errors import CallFailed, CallStopped, LlmscaleError, ProviderRefused, first_error
 from llmscale.records import Failure, Reply, Request, Usage
 from llmscale.stats import Stats
 from tests.answering import Settled, answer, ends
@@ -457,8 +457,11 @@ async def test_what_stops_the_job_is_raised_and_leaves_no_group_waiting(items: i
         assert one is refused or (isinstance(one, list) and set(texts_of(one)) == {"CallStopped"})
 
 
-async def test_rows_of_a_refused_lot_are_not_paid_and_those_of_a_lot_beside_it_may_be() -> None:
-    """One group leads both lots, and another has a row in each."""
+@pytest.mark.parametrize(("leads", "may_be_paid"), [(2, False), (5, True)])
+async def test_a_row_of_a_refused_lot_is_not_paid_and_one_of_the_lot_beside_it_may_be(
+    leads: int, may_be_paid: bool
+) -> None:
+    """Who leads one lot of three or two is refused for the first; another has a row in the last."""
     refused = ProviderRefused("no key")
 
     class Refusing(Recorded):
@@ -469,24 +472,15 @@ async def test_rows_of_a_refused_lot_are_not_paid_and_those_of_a_lot_beside_it_m
             return await super().send(requests)
 
     bridge = batcher(Refusing(latency_s=10), LotCaps(items=3))
-    leading, _ = begin(bridge, texts(*range(5)))
-    following, settled = begin(bridge, texts(5))
-    with pytest.raises(ExceptionGroup):
-        await leading
+    leading, _ = begin(bridge, texts(*range(leads)))
+    following, settled = begin(bridge, texts(leads))
+    (ended,) = await asyncio.gather(leading, return_exceptions=True)
+    assert isinstance(ended, BaseException)
+    assert first_error(ended) is refused
     await following
-    (of_the_lot_beside,) = settled.by_position.values()
-    assert isinstance(of_the_lot_beside, CallStopped)
-    assert of_the_lot_beside.may_be_paid
-
-    bridge = batcher(Refusing(), LotCaps(items=3))
-    leading, _ = begin(bridge, texts(0, 1))
-    following, settled = begin(bridge, texts(2))
-    with pytest.raises(ProviderRefused):
-        await leading
-    await following
-    (of_the_refused_lot,) = settled.by_position.values()
-    assert isinstance(of_the_refused_lot, CallStopped)
-    assert not of_the_refused_lot.may_be_paid
+    (of_follower,) = settled.by_position.values()
+    assert isinstance(of_follower, CallStopped)
+    assert of_follower.may_be_paid is may_be_paid
 
 
 @pytest.mark.parametrize("bad", [0, 3, 9])

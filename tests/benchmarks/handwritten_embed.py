@@ -25,15 +25,15 @@ async def work(
     client: aiohttp.ClientSession,
     url: str,
     model: str,
-    more: dict[str, int],
+    dimensions: int,
     output: IO[bytes],
 ) -> None:
     """Take lot after lot until there is none."""
     headers = {"content-type": "application/json"}
     while lot := list(islice(rows, LOT)):
         texts = [orjson.loads(line)["text"] for _, line in lot]
-        asked = {"model": model, "input": texts, "encoding_format": "base64", **more}
-        body = orjson.dumps(asked)
+        asked = {"model": model, "input": texts, "dimensions": dimensions}
+        body = orjson.dumps(asked | {"encoding_format": "base64"})
         async with client.post(url, data=body, headers=headers) as response:
             response.raise_for_status()
             answer = orjson.loads(await response.read())
@@ -47,14 +47,15 @@ async def work(
 async def run(options: argparse.Namespace) -> None:
     """Share the lots among the workers."""
     url = options.base_url + "/embeddings"
-    more = {} if options.dimensions is None else {"dimensions": options.dimensions}
     connector = aiohttp.TCPConnector(limit=0)
     with options.input.open("rb") as file, options.output.open("wb") as output:
         rows = enumerate(file)
         client = aiohttp.ClientSession(connector=connector)
         async with client, asyncio.TaskGroup() as workers:
             for _ in range(options.concurrency):
-                workers.create_task(work(rows, client, url, options.model, more, output))
+                workers.create_task(
+                    work(rows, client, url, options.model, options.dimensions, output)
+                )
 
 
 def main() -> None:
@@ -64,7 +65,7 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--base-url", required=True)
     parser.add_argument("--model", required=True)
-    parser.add_argument("--dimensions", type=int)
+    parser.add_argument("--dimensions", type=int, required=True)
     parser.add_argument("--concurrency", type=int, default=16)
     uvloop.run(run(parser.parse_args()))
 

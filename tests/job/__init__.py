@@ -13,6 +13,7 @@ import pytest
 from llmscale.formats import OutputFormat
 from llmscale.job.files import JobFiles
 from llmscale.job.job import Identity, Job
+from llmscale.job.journal import Journal
 from llmscale.job.manifest import InputFile
 from llmscale.records import Failure, Outcome, Reply, Request, Row, Usage
 from llmscale.stats import Spend
@@ -42,6 +43,22 @@ def outcome(index: int, *, failed: bool = False) -> Outcome:
 def identity(content: str = "content", limit: int | None = None, **settings: Any) -> Identity:
     """Return the identity of a job with one input file of this content."""
     return Identity([InputFile("in.jsonl", content)], settings, limit)
+
+
+@contextmanager
+def opened(
+    folder: Path, rows: int = ROWS, output_format: OutputFormat = "llmscale"
+) -> Iterator[Journal]:
+    """Yield the journal as a run finds it."""
+    files = JobFiles(folder / "out.jsonl")
+    journal = Journal(files, rows, output_format)
+    try:
+        if files.output.exists():
+            journal.load_output()
+        journal.load_partial()
+        yield journal
+    finally:
+        journal.close()
 
 
 class Run:

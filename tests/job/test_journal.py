@@ -4,8 +4,7 @@ import errno
 import hashlib
 import os
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +18,12 @@ from llmscale.job.files import JobFiles
 from llmscale.job.journal import Journal
 from llmscale.job.staging import Staging
 from llmscale.stats import Spend
-from tests.job import ONE_CALL, ROWS, lines_of, outcome
+from tests.job import ONE_CALL, ROWS, lines_of, opened, outcome
 
 
 @pytest.fixture(autouse=True)
 def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-
-
-@contextmanager
-def opened(
-    folder: Path, rows: int = ROWS, output_format: OutputFormat = "llmscale"
-) -> Iterator[Journal]:
-    """Yield the journal as a run finds it."""
-    files = JobFiles(folder / "out.jsonl")
-    journal = Journal(files, rows, output_format)
-    try:
-        if files.output.exists():
-            journal.load_output()
-        journal.load_partial()
-        yield journal
-    finally:
-        journal.close()
 
 
 def append(journal: Journal, *indexes: int, failed: bool = False) -> None:

@@ -6,9 +6,9 @@ import os
 import random
 import shutil
 import threading
-from collections import namedtuple
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,12 +20,10 @@ from llmscale.job.files import JobFiles
 from llmscale.job.job import Job
 from llmscale.job.journal import Journal
 from llmscale.job.staging import Staging
-from tests.job import content_of, identity, outcome
+from tests.job import content_of, identity, opened, outcome
 
 ROWS = 60
 STEP = 2_000  # bytes, some ten lines
-
-Usage = namedtuple("Usage", "total used free")
 
 
 @pytest.fixture(autouse=True)
@@ -35,13 +33,8 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
-    yield from opened(tmp_path)
-
-
-def opened(folder: Path, output_format: OutputFormat = "llmscale") -> Iterator[Journal]:
-    found = Journal(JobFiles(folder / "o"), ROWS, output_format)
-    yield found
-    found.close()
+    with opened(tmp_path, ROWS) as found:
+        yield found
 
 
 def line(index: int, *, failed: bool = False) -> dict[str, Any]:
@@ -67,7 +60,7 @@ def copied(folder: Path, staging: Staging) -> bytes:
     if staging._copy is None:
         return b""
     staging._copy.file.flush()
-    return (folder / "o.tmp").read_bytes()
+    return (folder / "out.jsonl.tmp").read_bytes()
 
 
 def orders() -> Iterator[Any]:
@@ -83,24 +76,24 @@ def orders() -> Iterator[Any]:
 def test_the_output_is_the_same_whatever_was_copied_ahead(
     order: Sequence[int], output_format: OutputFormat, tmp_path: Path
 ) -> None:
-    for journal in opened(tmp_path, output_format):
-        staging = Staging(tmp_path / "o", journal)
+    with opened(tmp_path, ROWS, output_format) as journal:
+        staging = Staging(tmp_path / "out.jsonl", journal)
         put(journal, staging, order)
         path, sha256 = staging.finish()
-    assert path == tmp_path / "o.tmp"
+    assert path == tmp_path / "out.jsonl.tmp"
     assert path.read_bytes() == lines(range(ROWS), output_format)
     assert sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_most_is_copied_before_the_end(journal: Journal, tmp_path: Path) -> None:
-    staging = Staging(tmp_path / "o", journal)
+    staging = Staging(tmp_path / "out.jsonl", journal)
     put(journal, staging, range(ROWS))
     assert len(copied(tmp_path, staging)) > len(lines(range(ROWS))) - 2 * STEP
     staging.finish()
 
 
 def test_nothing_behind_a_gap_is_copied(journal: Journal, tmp_path: Path) -> None:
-    staging = Staging(tmp_path / "o", journal)
+    staging = Staging(tmp_path / "out.jsonl", journal)
     put(journal, staging, [*range(20), *range(21, ROWS)])
     assert copied(tmp_path, staging) == lines(range(20))
     put(journal, staging, [20])
@@ -108,22 +101,20 @@ def test_nothing_behind_a_gap_is_copied(journal: Journal, tmp_path: Path) -> Non
 
 
 def test_a_small_job_is_copied_at_its_end(journal: Journal, tmp_path: Path) -> None:
-    staging = Staging(tmp_path / "o", journal)
+    staging = Staging(tmp_path / "out.jsonl", journal)
     put(journal, staging, range(5))
     assert staging._thread is None
-    assert content_of(tmp_path).keys() == {"o.partial"}
+    assert content_of(tmp_path).keys() == {"out.jsonl.partial"}
 
 
 def test_a_row_that_failed_in_an_earlier_run_waits_for_its_answer(tmp_path: Path) -> None:
-    (tmp_path / "o").write_bytes(
+    (tmp_path / "out.jsonl").write_bytes(
         b"".join(encode(line(i, failed=i == 1), "llmscale") for i in range(30))
     )
-    for journal in opened(tmp_path):
+    with opened(tmp_path, ROWS) as journal:
         journal.append([line(40, failed=True)])
-    for journal in opened(tmp_path):
-        journal.load_output()
-        journal.load_partial()
-        staging = Staging(tmp_path / "o", journal)
+    with opened(tmp_path, ROWS) as journal:
+        staging = Staging(tmp_path / "out.jsonl", journal)
         put(journal, staging, range(45, ROWS))
         assert copied(tmp_path, staging) == lines(range(1))
         put(journal, staging, [1, *range(30, 40), *range(41, 45)])
@@ -136,7 +127,7 @@ def test_a_row_that_failed_in_an_earlier_run_waits_for_its_answer(tmp_path: Path
 def test_a_row_that_fails_in_this_run_is_copied_with_its_failure(
     journal: Journal, tmp_path: Path
 ) -> None:
-    staging = Staging(tmp_path / "o", journal)
+    staging = Staging(tmp_path / "out.jsonl", journal)
     put(journal, staging, range(30))
     put(journal, staging, [30], failed=True)
     put(journal, staging, range(31, ROWS))
@@ -150,12 +141,12 @@ def test_where_the_disk_has_no_room_for_twice_the_output_nothing_is_copied_ahead
 ) -> None:
     output_bytes = len(lines(range(ROWS)))
     for free, does in ((1.8 * output_bytes, False), (2.2 * output_bytes, True)):
-        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: Usage(1, 1, free))
-        staging = Staging(tmp_path / "o", journal)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: SimpleNamespace(free=free))
+        staging = Staging(tmp_path / "out.jsonl", journal)
         put(journal, staging, range(40))
         assert bool(copied(tmp_path, staging)) is does
         staging.discard()
-        assert content_of(tmp_path).keys() == {"o.partial"}
+        assert content_of(tmp_path).keys() == {"out.jsonl.partial"}
 
 
 @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), ValueError("a fault of ours")])
@@ -181,11 +172,11 @@ def test_after_an_error_on_the_way_the_end_begins_anew(
         add(copy, content)
 
     monkeypatch.setattr(module._Copy, "add", fails)
-    staging = Staging(tmp_path / "o", journal)
+    staging = Staging(tmp_path / "out.jsonl", journal)
     with caplog.at_level(logging.DEBUG):
         put(journal, staging, range(40))
     assert str(error) in caplog.text
-    assert content_of(tmp_path).keys() == {"o.partial"}, "what is there is not believed"
+    assert content_of(tmp_path).keys() == {"out.jsonl.partial"}, "what is there is not believed"
     put(journal, staging, range(40, ROWS))
     path, sha256 = staging.finish()
     assert path.read_bytes() == lines(range(ROWS))
@@ -198,12 +189,12 @@ def test_an_error_at_the_end_is_a_sentence_and_leaves_nothing(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    staging = Staging(tmp_path / "o", journal)
+    staging = Staging(tmp_path / "out.jsonl", journal)
     put(journal, staging, range(ROWS))
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StorageError, match=r"can't write .*/o: No space left on device"):
+    with pytest.raises(StorageError, match=r"can't write .*out.jsonl: No space left on device"):
         staging.finish()
-    assert content_of(tmp_path).keys() == {"o.partial"}
+    assert content_of(tmp_path).keys() == {"out.jsonl.partial"}
 
 
 def test_what_is_copied_is_synced_now_and_then_so_that_the_last_sync_is_short(
@@ -217,7 +208,7 @@ def test_what_is_copied_is_synced_now_and_then_so_that_the_last_sync_is_short(
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(module, "SYNC_BYTES", 2 * STEP)
-    staging = Staging(tmp_path / "o", journal)
+    staging = Staging(tmp_path / "out.jsonl", journal)
     put(journal, staging, range(ROWS))
     ahead = synced
     size_bytes = len(lines(range(ROWS)))
@@ -240,24 +231,24 @@ def test_a_stop_ends_the_copy_in_its_middle_and_leaves_nothing(
             went_on.append(block)
 
     monkeypatch.setattr(Journal, "in_order", waiting)
-    staging = Staging(tmp_path / "o", journal)
+    staging = Staging(tmp_path / "out.jsonl", journal)
     journal.append([line(index) for index in range(40)])
     staging.follow()
     assert begun.wait(5)
     staging.discard()
     assert went_on == []
-    assert content_of(tmp_path).keys() == {"o.partial"}
+    assert content_of(tmp_path).keys() == {"out.jsonl.partial"}
 
 
 def test_what_a_process_that_died_has_left_is_removed(journal: Journal, tmp_path: Path) -> None:
-    (tmp_path / "o.tmp").write_bytes(b"half of an output")
-    Staging(tmp_path / "o", journal)
-    assert content_of(tmp_path).keys() == {"o.partial"}
+    (tmp_path / "out.jsonl.tmp").write_bytes(b"half of an output")
+    Staging(tmp_path / "out.jsonl", journal)
+    assert content_of(tmp_path).keys() == {"out.jsonl.partial"}
 
 
 def test_a_job_copies_ahead_while_it_runs_and_leaves_nothing_when_it_stops(tmp_path: Path) -> None:
     for to_the_end in (False, True):
-        job = Job(JobFiles(tmp_path / "o"), identity())
+        job = Job(JobFiles(tmp_path / "out.jsonl"), identity())
         job.begin(ROWS, "llmscale")
         for index in range(ROWS):
             if not job.journal.has_answer(index) and (to_the_end or index < 40):
@@ -269,5 +260,5 @@ def test_a_job_copies_ahead_while_it_runs_and_leaves_nothing_when_it_stops(tmp_p
         else:
             assert copied(tmp_path, job.staging)
         job.close()
-        assert "o.tmp" not in content_of(tmp_path)
-    assert (tmp_path / "o").read_bytes() == lines(range(ROWS))
+        assert "out.jsonl.tmp" not in content_of(tmp_path)
+    assert (tmp_path / "out.jsonl").read_bytes() == lines(range(ROWS))
