@@ -29,8 +29,8 @@ def stats(
     """Show what is stored, what it has saved, and how often it was hit."""
 
     def command(settings: Any) -> int:
-        from llmscale.assemble import cache_use
-        from llmscale.cache_table import print_stats
+        from llmscale.cli.tables.cache_table import print_stats
+        from llmscale.commands import cache_use
 
         found = cache_use.stats(settings)
         if as_json:
@@ -70,8 +70,8 @@ def explain(
     config_file = flags.pop("config", None)
 
     def command(settings: Any) -> int:
-        from llmscale.assemble import cache_use
-        from llmscale.logs import printable
+        from llmscale.commands import cache_use
+        from llmscale.core.printable import printable
 
         found = cache_use.explain(settings, row_or_file)
         for miss in found.explained:
@@ -97,7 +97,7 @@ def clear(
     """Remove entries, by model and age. They would have to be paid for again."""
 
     def command(settings: Any) -> int:
-        from llmscale.assemble import cache_use
+        from llmscale.commands import cache_use
 
         older_than_s = None if older_than is None else _seconds(older_than)
         count = cache_use.clear(settings, model, older_than_s, really=False)
@@ -121,7 +121,7 @@ def prune(
     """Drop what is expired, then the least recently used until the size limit holds."""
 
     def command(settings: Any) -> int:
-        from llmscale.assemble import cache_use
+        from llmscale.commands import cache_use
 
         expired, evicted = cache_use.prune(settings)
         typer.echo(f"{expired} entries expired, {evicted} evicted")
@@ -140,7 +140,7 @@ def export_(
     """Write entries to a JSONL file."""
 
     def command(settings: Any) -> int:
-        from llmscale.assemble import cache_use
+        from llmscale.commands import cache_use
 
         typer.echo(f"{cache_use.export(settings, file, model)} entries exported", err=True)
         return 0
@@ -157,7 +157,7 @@ def import_(
     """Store the entries of an export."""
 
     def command(settings: Any) -> int:
-        from llmscale.assemble import cache_use
+        from llmscale.commands import cache_use
 
         typer.echo(f"{cache_use.import_(settings, file)} entries imported", err=True)
         return 0
@@ -167,8 +167,9 @@ def import_(
 
 def _ended(command: Callable[[Any], int], config_file: Any, **flags: Any) -> None:
     """Load the settings, run the command, exit."""
-    from llmscale import config, logs
+    from llmscale import config
     from llmscale.cli.ending import ended
+    from llmscale.observe import logs
 
     logs.set_up()
     raise typer.Exit(ended(lambda: command(config.load(flags, file=config_file))))
@@ -182,8 +183,8 @@ def _confirmed(question: str) -> bool:
 
 
 def _seconds(text: str) -> float:
-    from llmscale.errors import ConfigError
-    from llmscale.units import duration_s
+    from llmscale.core.errors import ConfigError
+    from llmscale.core.units import duration_s
 
     try:
         return duration_s(text)
@@ -203,6 +204,6 @@ def _sentence(miss: Any) -> str:
 
 
 def _print_json(value: Any) -> None:
-    from llmscale.logs import printable_json
+    from llmscale.core.printable import printable_json
 
     typer.echo(printable_json(value))

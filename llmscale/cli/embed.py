@@ -132,6 +132,6 @@ def embed(
 
 
 def _embed(settings: Any, told: Any) -> int:
-    from llmscale.assemble.embed import embed as run_job
+    from llmscale.commands.embed import embed as run_job
 
     return run_job(settings, told)

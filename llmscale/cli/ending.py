@@ -6,10 +6,10 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from llmscale.errors import BudgetReached, ConfigError, JobError, LockedError
+from llmscale.core.errors import BudgetReached, ConfigError, JobError, LockedError
 
 if TYPE_CHECKING:
-    from llmscale.summary import Told
+    from llmscale.observe.summary import Told
 
 log = logging.getLogger("llmscale")
 
@@ -24,8 +24,9 @@ def job_ended(
 
     `keeps`: what is done until the end of a job is kept, and the same command resumes.
     """
-    from llmscale import config, logs
-    from llmscale.summary import Told, summary_line
+    from llmscale import config
+    from llmscale.observe import logs
+    from llmscale.observe.summary import Told, summary_line
 
     told = Told()
     logs.set_up(quiet="quiet" in flags, log_format=flags.get("log_format", "text"))

@@ -33,15 +33,15 @@ def estimate(
     from llmscale.cli.ending import job_ended
 
     def work(settings: Any, _: Any) -> int:
-        from llmscale.assemble.estimate import estimate as estimate_job
+        from llmscale.commands.estimating.estimate import estimate as estimate_job
 
         found = estimate_job(settings, sample, scale)
         if as_json:
-            from llmscale.logs import printable_json
+            from llmscale.core.printable import printable_json
 
             typer.echo(printable_json(found))
         else:
-            from llmscale.estimate_table import print_estimate
+            from llmscale.cli.tables.estimate_table import print_estimate
 
             print_estimate(found)
         return int(

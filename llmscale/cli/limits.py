@@ -22,8 +22,8 @@ def limits(
 
     Reads the rows; opens and sends nothing.
     """
-    from llmscale import logs
     from llmscale.cli.ending import ended
+    from llmscale.observe import logs
 
     logs.set_up()
     flags = options.given({"inputs": inputs, "model": model})
@@ -32,15 +32,15 @@ def limits(
 
 def _limits(config_file: str | None, flags: dict[str, object], *, as_json: bool) -> int:
     from llmscale import config
-    from llmscale.assemble.limits import limits as budgets
+    from llmscale.commands.limits import limits as budgets
 
     found = budgets(config.load(flags, file=config_file))
     if as_json:
-        from llmscale.logs import printable_json
+        from llmscale.core.printable import printable_json
 
         typer.echo(printable_json(found))
     else:
-        from llmscale.limits_table import print_limits
+        from llmscale.cli.tables.limits_table import print_limits
 
         print_limits(found)
     return 0

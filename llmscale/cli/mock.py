@@ -63,8 +63,8 @@ def mock(
     Chat completions and embeddings; every answer is a function of its question. Prints the base URL
     when it listens, and ends with Ctrl-C or SIGTERM.
     """
-    from llmscale import logs
     from llmscale.cli.ending import ended
+    from llmscale.observe import logs
 
     options = {
         "latency": latency,
@@ -101,7 +101,7 @@ def _mock(
 
 
 def _whole(flag: str, value: str, most: int) -> int:
-    from llmscale.errors import ConfigError
+    from llmscale.core.errors import ConfigError
     from llmscale.mock.behaviour import whole_number
 
     try:
@@ -111,7 +111,7 @@ def _whole(flag: str, value: str, most: int) -> int:
 
 
 def _announce(base_url: str) -> None:
-    from llmscale.errors import StorageError
+    from llmscale.core.errors import StorageError
 
     try:
         typer.echo(base_url)

@@ -30,15 +30,15 @@ def plan(
         return command_line(name, given, **other)
 
     def work(settings: Any, _: Any) -> int:
-        from llmscale.assemble.plan import plan as plan_job
+        from llmscale.commands.planning.plan import plan as plan_job
 
         found = plan_job(settings, command, scale, hours)
         if as_json:
-            from llmscale.logs import printable_json
+            from llmscale.core.printable import printable_json
 
             typer.echo(printable_json(found))
         else:
-            from llmscale.plan_table import print_plan
+            from llmscale.cli.tables.plan_table import print_plan
 
             print_plan(found)
         return int(not found["ready"])

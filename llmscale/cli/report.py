@@ -39,26 +39,26 @@ def report(
     as_json: options.AsJson = False,
 ) -> None:
     """Show what happened in a run, what it cost and what held it back."""
-    from llmscale import logs
     from llmscale.cli.ending import ended
+    from llmscale.observe import logs
 
     logs.set_up()
     raise typer.Exit(ended(lambda: _report(output, html, baseline, as_json=as_json)))
 
 
 def _report(output: Path, html: str | None, baseline: Path | None, *, as_json: bool) -> int:
-    from llmscale.assemble import reporting
+    from llmscale.commands import reporting
 
     reports = reporting.load(output, baseline)
     if html is not None:
         path = reporting.write_page(reports, output, Path(html) if html != BESIDE else None)
         typer.echo(f"report in {path}", err=True)
     if as_json:
-        from llmscale.logs import printable_json
+        from llmscale.core.printable import printable_json
 
         typer.echo(printable_json(reporting.as_json(reports)))
     elif html is None:
-        from llmscale.report.terminal import print_report
+        from llmscale.cli.tables.terminal import print_report
 
         print_report(*reports)
     return 0

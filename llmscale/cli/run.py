@@ -85,14 +85,14 @@ def run(
 
 
 def _run(settings: Any, told: Any) -> int:
-    from llmscale.assemble.run import run as run_job
+    from llmscale.commands.run import run as run_job
 
     return run_job(settings, told)
 
 
 def _dry_run(settings: Any, _told: Any) -> int:
-    from llmscale.assemble.preview import preview
-    from llmscale.logs import printable
+    from llmscale.commands.preview import preview
+    from llmscale.core.printable import printable
 
     seen = preview(settings)
     for label, fact in seen.facts:

@@ -45,7 +45,7 @@ def search(
     )
 
     def command() -> int:
-        from llmscale.assemble.search import search as nearest_to
+        from llmscale.commands.search import search as nearest_to
         from llmscale.config import load
 
         found = nearest_to(load(flags, file=config), query, vectors, k, model)
@@ -57,8 +57,8 @@ def search(
             typer.echo("there is no vector to search in", err=True)
         return int(not found.chunks)
 
-    from llmscale import logs
     from llmscale.cli.ending import ended
+    from llmscale.observe import logs
 
     logs.set_up()
     raise typer.Exit(ended(command))
@@ -69,7 +69,7 @@ def _print_lines(found: Any) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from llmscale.logs import printable
+    from llmscale.core.printable import printable
 
     console = Console(highlight=False)
     for rank, (_, score, chunk) in enumerate(found.chunks, 1):
@@ -92,7 +92,7 @@ def _excerpt(text: str) -> str:
 
 
 def _print_json(query: str, found: Any) -> None:
-    from llmscale.logs import printable_json
+    from llmscale.core.printable import printable_json
 
     hits = [
         {"rank": rank, "score": round(score, 6), "file": file}

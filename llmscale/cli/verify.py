@@ -11,17 +11,17 @@ def verify(
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="What the run wrote.")],
 ) -> None:
     """Check that every input row is in the output exactly once. Exit code 0: yes, 1: no."""
-    from llmscale import logs
     from llmscale.cli.ending import ended
+    from llmscale.observe import logs
 
     logs.set_up()
     raise typer.Exit(ended(lambda: _verify(inputs, output)))
 
 
 def _verify(inputs: list[str], output: Path) -> int:
-    from llmscale.logs import printable
-    from llmscale.reader.sources import expand
-    from llmscale.verify import verify as held_against
+    from llmscale.commands.verify import verify as held_against
+    from llmscale.core.printable import printable
+    from llmscale.rows.sources import expand
 
     verdict = held_against(expand(inputs), output)
     for example in verdict.examples:

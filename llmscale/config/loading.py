@@ -17,8 +17,8 @@ import orjson
 from llmscale.config.addresses import check_address, host_of
 from llmscale.config.rules import parse_rules
 from llmscale.config.settings import FILE_ONLY, FLAG_ONLY, Config, EndpointConfig, UserLimit
-from llmscale.errors import ConfigError
-from llmscale.units import duration_s, per_minute, size_bytes
+from llmscale.core.errors import ConfigError
+from llmscale.core.units import duration_s, per_minute, size_bytes
 
 CONFIG_FILE = "llmscale.toml"
 ENV_PREFIX = "LLMSCALE_"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from llmscale.units import duration_s
+from llmscale.core.units import duration_s
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _RULE = re.compile(r"([a-z]\w*)\s*(>=|<=|>|<)\s*(\S+)")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import orjson
 from msgspec.structs import replace
 
-from llmscale.formats import is_answered, is_own_line
+from llmscale.core.formats import is_answered, is_own_line
 from llmscale.job import manifest as manifests
 from llmscale.job.files import JobFiles
 from llmscale.job.job import Identity

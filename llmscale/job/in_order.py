@@ -10,7 +10,7 @@ from typing import IO, NamedTuple
 
 import orjson
 
-from llmscale.formats import OutputFormat, encode
+from llmscale.core.formats import OutputFormat, encode
 
 BLOCK_BYTES = 1024 * 1024
 SPREAD = 2  # times what is wanted that is read at once; where rows lie farther apart, one by one

@@ -10,17 +10,18 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from llmscale.errors import ConfigError, StorageError
-from llmscale.formats import OutputFormat, line_of
+from llmscale.accounting.stats import Spend
+from llmscale.core.atomic_file import publish, sha256_of
+from llmscale.core.errors import ConfigError, StorageError
+from llmscale.core.formats import OutputFormat, line_of
+from llmscale.core.records import Outcome
 from llmscale.job import manifest as manifests
-from llmscale.job.files import JobFiles, publish, sha256_of
+from llmscale.job.files import JobFiles
 from llmscale.job.journal import Journal
 from llmscale.job.lock import JobLock
 from llmscale.job.manifest import InputFile, Manifest
 from llmscale.job.spending import Spending
 from llmscale.job.staging import Staging
-from llmscale.records import Outcome
-from llmscale.stats import Spend
 
 
 class Identity(NamedTuple):

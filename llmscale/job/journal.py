@@ -13,11 +13,12 @@ from typing import Any
 
 import orjson
 
-from llmscale.errors import StorageError
-from llmscale.formats import OutputFormat, encode, is_answered, is_own_line
-from llmscale.job.files import JobFiles, open_private, storage_error
+from llmscale.accounting.stats import Spend
+from llmscale.core.atomic_file import open_private, storage_error
+from llmscale.core.errors import StorageError
+from llmscale.core.formats import OutputFormat, encode, is_answered, is_own_line
+from llmscale.job.files import JobFiles
 from llmscale.job.in_order import Places, in_order
-from llmscale.stats import Spend
 
 _MISSING, _FAILED, _ANSWERED, _FAILED_EARLIER = range(4)
 

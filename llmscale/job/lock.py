@@ -11,8 +11,8 @@ import os
 import stat
 from pathlib import Path
 
-from llmscale.errors import ConfigError, LockedError
-from llmscale.job.files import open_private, storage_error
+from llmscale.core.atomic_file import open_private, storage_error
+from llmscale.core.errors import ConfigError, LockedError
 
 _OURS = b"in_flight="
 _COUNT = slice(10, 20)  # of "in_flight=0000000000 usd=-------------------- pid=..."

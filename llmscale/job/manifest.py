@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from llmscale.errors import ConfigError, StorageError
-from llmscale.formats import OutputFormat
-from llmscale.job.files import replace_file
-from llmscale.stats import Spend
+from llmscale.accounting.stats import Spend
+from llmscale.core.atomic_file import replace_file
+from llmscale.core.errors import ConfigError, StorageError
+from llmscale.core.formats import OutputFormat
 
 VERSION = 1
 

@@ -4,10 +4,10 @@ That is what was paid for calls that failed, and what calls whose end nobody saw
 an orderly end the manifest keeps it, and until then the lock file, which outlives a SIGKILL.
 """
 
+from llmscale.accounting.stats import Spend
 from llmscale.job.journal import Journal
 from llmscale.job.lock import JobLock
 from llmscale.job.manifest import Manifest
-from llmscale.stats import Spend
 
 
 class Spending:

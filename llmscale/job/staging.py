@@ -14,7 +14,7 @@ import shutil
 import threading
 from pathlib import Path
 
-from llmscale.job.files import (
+from llmscale.core.atomic_file import (
     discard_staged,
     open_staged,
     staged_path,

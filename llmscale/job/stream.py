@@ -8,10 +8,10 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from llmscale.errors import Interrupted, StorageError
-from llmscale.formats import OutputFormat, encode, line_of
-from llmscale.logs import escaped
-from llmscale.records import Outcome
+from llmscale.core.errors import Interrupted, StorageError
+from llmscale.core.formats import OutputFormat, encode, line_of
+from llmscale.core.printable import escaped
+from llmscale.core.records import Outcome
 
 
 class StdoutSink:

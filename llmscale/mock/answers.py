@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import orjson
 
+from llmscale.core.vectors import LITTLE_FLOAT32
 from llmscale.mock.questions import FULL_ANSWER_TOKENS, USUAL_DIMENSIONS, Question, texts_of
-from llmscale.vectors import LITTLE_FLOAT32
 
 
 def answer_to(question: Question) -> bytes:

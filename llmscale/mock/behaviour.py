@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from llmscale.units import per_minute
+from llmscale.core.units import per_minute
 
 LONGEST_S = 7 * 86_400.0
 SLOW_FACTOR = 10

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from llmscale.errors import StorageError
+from llmscale.core.errors import StorageError
 
 
 class Started(msgspec.Struct, frozen=True, tag_field="event", tag="started"):

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from llmscale.errors import ConfigError
+from llmscale.core.errors import ConfigError
 from llmscale.mock.behaviour import OPTIONS, Behaviour, changed, read_option, seconds, whole_number
 from llmscale.mock.scenario import Phase, Scenario
 

@@ -11,7 +11,7 @@ from typing import Self
 
 import msgspec
 
-from llmscale.errors import StorageError
+from llmscale.core.errors import StorageError
 from llmscale.mock.answers import answer_to, models_body
 from llmscale.mock.connection import Connection
 from llmscale.mock.ledger import Arrived, Ended, Ledger, Started, Tally

@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack, ExitStack
 
-from llmscale.errors import ConfigError, StorageError
+from llmscale.core.errors import ConfigError, StorageError
 from llmscale.mock.ledger import Ledger, Tally
 from llmscale.mock.scenario import Scenario
 from llmscale.mock.server import HOST, MockServer

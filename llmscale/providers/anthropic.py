@@ -9,12 +9,12 @@ from typing import Any
 import orjson
 
 from llmscale.config import EndpointConfig
-from llmscale.errors import CallFailed
-from llmscale.providers.failures import bad_response
-from llmscale.providers.http import HttpEndpoint, HttpProvider
-from llmscale.providers.keys import key_for
+from llmscale.core.errors import CallFailed
+from llmscale.core.records import Failure, FinishReason, Reply, Request, Usage
+from llmscale.providers.http.failures import bad_response
+from llmscale.providers.http.http import HttpEndpoint, HttpProvider
+from llmscale.providers.http.keys import key_for
 from llmscale.providers.openai import CUT, count, text_or_empty
-from llmscale.records import Failure, FinishReason, Reply, Request, Usage
 
 OWN_HOST = "api.anthropic.com"
 BASE_URL = f"https://{OWN_HOST}/v1"

@@ -15,9 +15,9 @@ from typing import Any
 import msgspec
 
 from llmscale.config import EndpointConfig
-from llmscale.errors import ConfigError
+from llmscale.core.errors import ConfigError
+from llmscale.core.records import Reply, Request
 from llmscale.providers.openai import OpenAIChat
-from llmscale.records import Reply, Request
 
 DEFAULT_MAX_TOKENS = 256  # a small model left alone rambles on to the end of its context
 CONTEXT_TOKENS = 2048  # for each slot

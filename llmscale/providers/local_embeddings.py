@@ -5,10 +5,10 @@ import os
 from collections.abc import Sequence
 
 from llmscale.config import EndpointConfig
-from llmscale.errors import CallFailed, ConfigError
+from llmscale.core.errors import CallFailed, ConfigError
+from llmscale.core.records import Failure, Reply, Request, Usage
+from llmscale.core.vectors import LITTLE_FLOAT32
 from llmscale.providers.static_vectors import StaticVectors, UnusableText
-from llmscale.records import Failure, Reply, Request, Usage
-from llmscale.vectors import LITTLE_FLOAT32
 
 NAME = "wordllama"
 

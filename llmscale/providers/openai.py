@@ -9,11 +9,11 @@ from typing import Any
 from yarl import URL
 
 from llmscale.config import EndpointConfig
-from llmscale.errors import CallFailed
-from llmscale.providers.failures import bad_response
-from llmscale.providers.http import HttpEndpoint, HttpProvider
-from llmscale.providers.keys import key_for
-from llmscale.records import SAMPLING_FIELDS, Failure, FinishReason, Reply, Request, Usage
+from llmscale.core.errors import CallFailed
+from llmscale.core.records import SAMPLING_FIELDS, Failure, FinishReason, Reply, Request, Usage
+from llmscale.providers.http.failures import bad_response
+from llmscale.providers.http.http import HttpEndpoint, HttpProvider
+from llmscale.providers.http.keys import key_for
 
 OWN_HOST = "api.openai.com"
 BASE_URL = f"https://{OWN_HOST}/v1"

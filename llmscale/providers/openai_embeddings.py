@@ -10,12 +10,12 @@ import msgspec
 import numpy as np
 
 from llmscale.config import EndpointConfig
-from llmscale.errors import CallFailed
-from llmscale.providers.failures import bad_response
-from llmscale.providers.http import HttpEndpoint, HttpProvider
+from llmscale.core.errors import CallFailed
+from llmscale.core.records import Reply, Request, Usage
+from llmscale.core.vectors import LITTLE_FLOAT32, fault_of, of_whole_numbers
+from llmscale.providers.http.failures import bad_response
+from llmscale.providers.http.http import HttpEndpoint, HttpProvider
 from llmscale.providers.openai import BASE_URL, address_of, count, text_or_empty
-from llmscale.records import Reply, Request, Usage
-from llmscale.vectors import LITTLE_FLOAT32, fault_of, of_whole_numbers
 
 MAX_DIMENSIONS = 65_536
 

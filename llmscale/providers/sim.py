@@ -15,8 +15,8 @@ import orjson
 from msgspec import Meta
 
 from llmscale.config import EndpointConfig
-from llmscale.errors import CallFailed, ConfigError
-from llmscale.records import Failure, Reply, Request, Usage
+from llmscale.core.errors import CallFailed, ConfigError
+from llmscale.core.records import Failure, Reply, Request, Usage
 
 Rate = Annotated[float, Meta(ge=0, le=1)]
 

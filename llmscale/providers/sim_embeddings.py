@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from llmscale.config import EndpointConfig
+from llmscale.core.records import Reply, Request, Usage
+from llmscale.core.vectors import LITTLE_FLOAT32
 from llmscale.providers.sim import SimulatedModel, read_settings
-from llmscale.records import Reply, Request, Usage
-from llmscale.vectors import LITTLE_FLOAT32
 
 DIMENSIONS = 64
 

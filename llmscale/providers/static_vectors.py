@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from llmscale.errors import ConfigError
+from llmscale.core.errors import ConfigError
 
 if TYPE_CHECKING:
     # Imported late at run time, for the constructor to say what to install.

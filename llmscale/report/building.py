@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from llmscale import __version__
-from llmscale.stats import Calls, Spend, Stats
+from llmscale.accounting.stats import Calls, Spend, Stats
 
 SCHEMA_VERSION = 1
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from llmscale.errors import ConfigError, StorageError
+from llmscale.core.errors import ConfigError, StorageError
 from llmscale.report.building import SCHEMA_VERSION
 
 _ENDINGS = (".results.jsonl", ".jsonl", ".json")

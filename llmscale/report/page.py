@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from llmscale.logs import printable
+from llmscale.core.printable import printable
 from llmscale.report import amounts
 from llmscale.report.charts import Line, Mark, Part, bars, histogram, over_time, stacked
 from llmscale.report.sections import sections

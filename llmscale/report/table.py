@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from llmscale.logs import printable
+from llmscale.core.printable import printable
 from llmscale.report.amounts import counted, dollars, seconds, tokens_of, usd
 
 

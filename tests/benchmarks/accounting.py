@@ -10,16 +10,16 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from statistics import median
 
-from llmscale.assemble.meter import BEAT_S, Meter
-from llmscale.assemble.models import Models
-from llmscale.assemble.stack import open_all, stacked
-from llmscale.balance.holds import Holds
+from llmscale.accounting.stats import Stats, Waited
 from llmscale.config import Config, EndpointConfig
-from llmscale.feed.in_order import InOrder
-from llmscale.pipeline import Pipeline
-from llmscale.records import Outcome, Reply, Request, Row, Usage
-from llmscale.stats import Stats, Waited
-from llmscale.writer import Writer
+from llmscale.core.records import Outcome, Reply, Request, Row, Usage
+from llmscale.engine.balance.holds import Holds
+from llmscale.engine.feed.in_order import InOrder
+from llmscale.engine.pipeline import Pipeline
+from llmscale.engine.writer import Writer
+from llmscale.runtime.meter import BEAT_S, Meter
+from llmscale.runtime.models import Models
+from llmscale.runtime.stack import open_all, stacked
 from tests.benchmarks.machine import print_machine
 from tests.benchmarks.simulated_run import Nowhere
 

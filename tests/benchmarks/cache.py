@@ -20,10 +20,10 @@ from typing import Any
 
 import orjson
 
-from llmscale.cache.entry import unseal
-from llmscale.cache.keys import key_of
-from llmscale.cache.store import Store
-from llmscale.records import Request
+from llmscale.core.records import Request
+from llmscale.engine.cache.entry import unseal
+from llmscale.engine.cache.keys import key_of
+from llmscale.engine.cache.store import Store
 from tests.benchmarks.jobs import (
     MODEL,
     environment,

@@ -10,13 +10,13 @@ from statistics import median
 
 import numpy as np
 
-from llmscale.assemble.estimating.census import Census, Columns, extent
-from llmscale.assemble.estimating.figures import Rates
-from llmscale.assemble.estimating.from_sample import FromSample
-from llmscale.forecast.kept import Observation, Sample
-from llmscale.forecast.strata import Strata, allotted, drawn
-from llmscale.records import Request, Usage
-from llmscale.tokens import characters
+from llmscale.accounting.forecast.kept import Observation, Sample
+from llmscale.accounting.forecast.strata import Strata, allotted, drawn
+from llmscale.accounting.tokens import characters
+from llmscale.commands.estimating.census import Census, Columns, extent
+from llmscale.commands.estimating.figures import Rates
+from llmscale.commands.estimating.from_sample import FromSample
+from llmscale.core.records import Request, Usage
 from tests.benchmarks.estimate_jobs import JOBS, Job
 from tests.servers.chat import prompt_tokens
 from tests.servers.lengthy import answer_tokens

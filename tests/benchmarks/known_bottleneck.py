@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
+from llmscale.accounting.stats import Bound
 from llmscale.config import EndpointConfig
-from llmscale.records import Failure
-from llmscale.stats import Bound
+from llmscale.core.records import Failure
 from tests.benchmarks.simulated_run import Fate, Ran, Server, Simulation
 
 Share = Callable[[Ran], float]

@@ -16,12 +16,12 @@ from random import Random
 
 import orjson
 
-from llmscale.bottleneck import Settings, verdict
-from llmscale.records import Failure, FailureKind, Outcome, Reply, Request, Row, Usage
+from llmscale.accounting.stats import Progressed, Stats, Waited
+from llmscale.cli.tables.terminal import print_report
+from llmscale.core.records import Failure, FailureKind, Outcome, Reply, Request, Row, Usage
+from llmscale.observe.bottleneck import Settings, verdict
 from llmscale.report.building import JobFacts, build, encode
 from llmscale.report.page import page
-from llmscale.report.terminal import print_report
-from llmscale.stats import Progressed, Stats, Waited
 from tests.benchmarks.machine import print_machine
 
 MODELS = [f"sim/model-{number}" for number in range(5)]

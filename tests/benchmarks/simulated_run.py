@@ -16,23 +16,23 @@ from unittest.mock import patch
 
 import looptime
 
-from llmscale.assemble import meter
-from llmscale.assemble.answering import answer_rows
-from llmscale.assemble.feeding import feed_of
-from llmscale.assemble.models import Models
-from llmscale.assemble.money import budget_of
-from llmscale.assemble.stack import Opened, open_all
-from llmscale.balance.endpoint import Endpoint
-from llmscale.bottleneck import Settings, verdict
-from llmscale.cache.on_disk import DiskReplies
+from llmscale.accounting.cost import Prices
+from llmscale.accounting.stats import Stats
 from llmscale.config import Config, EndpointConfig
-from llmscale.cost import Prices
-from llmscale.errors import CallFailed, JobError
-from llmscale.feed.passes import IsDone
-from llmscale.progress import Progress
+from llmscale.core.errors import CallFailed, JobError
+from llmscale.core.records import Failure, Outcome, Quota, Reply, Request, Row, Usage
+from llmscale.engine.balance.endpoint import Endpoint
+from llmscale.engine.cache.on_disk import DiskReplies
+from llmscale.engine.feed.passes import IsDone
+from llmscale.observe.bottleneck import Settings, verdict
+from llmscale.observe.progress import Progress
 from llmscale.providers import Task, default_capacity, split_model
-from llmscale.records import Failure, Outcome, Quota, Reply, Request, Row, Usage
-from llmscale.stats import Stats
+from llmscale.runtime import meter
+from llmscale.runtime.answering import answer_rows
+from llmscale.runtime.feeding import feed_of
+from llmscale.runtime.models import Models
+from llmscale.runtime.money import budget_of
+from llmscale.runtime.stack import Opened, open_all
 from tests.virtual_time import now_s
 
 BLOCK_ROWS = 100

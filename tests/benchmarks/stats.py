@@ -9,12 +9,12 @@ import statistics
 import time
 from collections.abc import Callable
 
-from llmscale.alarms import Alarms
+from llmscale.accounting.stats import Stats, Waited
 from llmscale.config import Config, parse_rules
-from llmscale.metrics import Facts, families_of
-from llmscale.metrics.exposition import text_of
-from llmscale.records import Outcome, Reply, Request, Row, Usage
-from llmscale.stats import Stats, Waited
+from llmscale.core.records import Outcome, Reply, Request, Row, Usage
+from llmscale.observe.alarms import Alarms
+from llmscale.observe.metrics import Facts, families_of
+from llmscale.observe.metrics.exposition import text_of
 from tests.benchmarks.machine import print_machine
 
 MODELS = ("openai/a", "openai/b", "anthropic/c")

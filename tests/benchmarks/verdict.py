@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmscale.stats import Bound
+from llmscale.accounting.stats import Bound
 from tests.benchmarks import verdict_in_tool, verdict_jobs
 from tests.benchmarks.known_bottleneck import Job
 from tests.benchmarks.machine import print_machine

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from llmscale.stats import Bound
+from llmscale.accounting.stats import Bound
 from tests.benchmarks.jobs import prompt
 from tests.cli.tool import command, environment
 

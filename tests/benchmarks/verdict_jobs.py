@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from llmscale.config import PriceConfig, UserLimit
-from llmscale.records import Quota
+from llmscale.core.records import Quota
 from tests.benchmarks.known_bottleneck import (
     Job,
     all_of_it,

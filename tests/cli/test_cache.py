@@ -11,9 +11,8 @@ from typing import Any
 import orjson
 import pytest
 
+from llmscale.core.records import Request
 from llmscale.providers.sim import simulated_answer
-from llmscale.records import Request
-from tests.cache import flip_bytes, pickle_that_touches, sql
 from tests.cli.tool import (
     Run,
     command,
@@ -25,6 +24,7 @@ from tests.cli.tool import (
     wait_until,
     write_rows,
 )
+from tests.engine.cache import flip_bytes, pickle_that_touches, sql
 from tests.servers.chat import chat_process, expected_answer
 
 SIM = ("--model", "sim/test")

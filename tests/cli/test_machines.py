@@ -19,7 +19,7 @@ from tests.cli.tool import (
     wait_until,
     write_rows,
 )
-from tests.junit.test_xml import cases_of
+from tests.observe.junit.test_xml import cases_of
 from tests.servers.chat import chat_process
 from tests.test_architecture import imported_by
 

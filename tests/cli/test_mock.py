@@ -12,15 +12,7 @@ import orjson
 import pytest
 
 from tests.cli.mock_server import mock
-from tests.cli.tool import (
-    Run,
-    command,
-    environment,
-    llmscale,
-    prompts,
-    read_rows,
-    write_rows,
-)
+from tests.cli.tool import Run, command, environment, llmscale, prompts, read_rows, write_rows
 from tests.servers.chat import expected_answer
 
 CANARY = "sk-canary-0123456789abcdef"

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from llmscale.cli import app
 from tests.cli.tool import llmscale
-from tests.exports import MODEL, line, write_jsonl
+from tests.vector_files import MODEL, line, write_jsonl
 
 HOSTILE = "[bold]no markup[/bold] :boom: [/]\x1b[31m red \u202e\x07 end"
 
@@ -30,7 +30,7 @@ def _logger_as_before() -> Iterator[None]:
 def settings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Embed every query as (1, 0); return the settings that it was embedded with."""
     seen: list[Any] = []
-    module = ModuleType("llmscale.assemble.embed")
+    module = ModuleType("llmscale.commands.embed")
 
     def embed_texts(config: Any, texts: list[str]) -> list[bytes]:
         seen.append(config)

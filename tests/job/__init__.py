@@ -10,13 +10,13 @@ from typing import Any
 import orjson
 import pytest
 
-from llmscale.formats import OutputFormat
+from llmscale.accounting.stats import Spend
+from llmscale.core.formats import OutputFormat
+from llmscale.core.records import Failure, Outcome, Reply, Request, Row, Usage
 from llmscale.job.files import JobFiles
 from llmscale.job.job import Identity, Job
 from llmscale.job.journal import Journal
 from llmscale.job.manifest import InputFile
-from llmscale.records import Failure, Outcome, Reply, Request, Row, Usage
-from llmscale.stats import Spend
 
 ROWS = 5
 ONE_CALL = Spend(attempts=1, input_tokens=10, output_tokens=20, cost_usd=0.5)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from llmscale.errors import ConfigError
+from llmscale.core.errors import ConfigError
 from llmscale.job.answered import Answered, answered, job_there
 from llmscale.job.files import JobFiles
 from tests.job import ROWS, Run, content_of, identity

@@ -9,8 +9,9 @@ from typing import IO, Any, NoReturn
 
 import pytest
 
-from llmscale.errors import StorageError
-from llmscale.job.files import JobFiles, publish, replace_file, stage, storage_error
+from llmscale.core.atomic_file import publish, replace_file, stage, storage_error
+from llmscale.core.errors import StorageError
+from llmscale.job.files import JobFiles
 from tests.job import Run, content_of
 
 

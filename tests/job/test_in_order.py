@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from llmscale.formats import OutputFormat, encode, line_of, to_batch
+from llmscale.core.formats import OutputFormat, encode, line_of, to_batch
 from llmscale.job.in_order import BLOCK_BYTES, Places, in_order
 from tests.job import outcome
 

@@ -12,13 +12,13 @@ from typing import Any
 import orjson
 import pytest
 
-from llmscale.errors import ConfigError, LockedError, StorageError
-from llmscale.formats import OutputFormat, encode, line_of, to_batch
+from llmscale.accounting.stats import Spend
+from llmscale.core.errors import ConfigError, LockedError, StorageError
+from llmscale.core.formats import OutputFormat, encode, line_of, to_batch
 from llmscale.job import manifest as manifests
 from llmscale.job.files import JobFiles
 from llmscale.job.job import Job
 from llmscale.job.manifest import Manifest
-from llmscale.stats import Spend
 from tests.job import (
     ONE_CALL,
     ROWS,

@@ -12,12 +12,12 @@ import orjson
 import pytest
 from msgspec import structs
 
-from llmscale.errors import StorageError
-from llmscale.formats import OutputFormat, encode, line_of, to_batch
+from llmscale.accounting.stats import Spend
+from llmscale.core.errors import StorageError
+from llmscale.core.formats import OutputFormat, encode, line_of, to_batch
 from llmscale.job.files import JobFiles
 from llmscale.job.journal import Journal
 from llmscale.job.staging import Staging
-from llmscale.stats import Spend
 from tests.job import ONE_CALL, ROWS, lines_of, opened, outcome
 
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from llmscale.errors import ConfigError, LockedError, StorageError
+from llmscale.core.errors import ConfigError, LockedError, StorageError
 from llmscale.job.lock import JobLock
 
 HOLDER = """

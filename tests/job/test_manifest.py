@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from llmscale.errors import ConfigError, StorageError
+from llmscale.accounting.stats import Spend
+from llmscale.core.errors import ConfigError, StorageError
 from llmscale.job.manifest import VERSION, InputFile, Manifest, differences, load, save
-from llmscale.stats import Spend
 from tests.job import content_of
 
 INPUTS = [InputFile("a.jsonl", "digest a"), InputFile("b.jsonl", "digest b")]

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from llmscale.errors import StorageError
+from llmscale.accounting.stats import Spend
+from llmscale.core.errors import StorageError
 from llmscale.job import manifest as manifests
 from llmscale.job.job import Job
 from llmscale.job.manifest import Manifest
-from llmscale.stats import Spend
 from tests.job import ONE_CALL, ROWS, Killed, Run
 
 

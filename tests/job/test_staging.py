@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from llmscale.errors import StorageError
-from llmscale.formats import OutputFormat, encode, line_of
+from llmscale.core.errors import StorageError
+from llmscale.core.formats import OutputFormat, encode, line_of
 from llmscale.job import staging as module
 from llmscale.job.files import JobFiles
 from llmscale.job.job import Job

@@ -13,8 +13,8 @@ import orjson
 import pytest
 from msgspec.structs import replace
 
-from llmscale.errors import Interrupted, StorageError
-from llmscale.formats import OutputFormat, line_of, to_batch
+from llmscale.core.errors import Interrupted, StorageError
+from llmscale.core.formats import OutputFormat, line_of, to_batch
 from llmscale.job.stream import StdoutSink
 from tests.job import outcome
 

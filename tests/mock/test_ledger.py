@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from llmscale.errors import StorageError
+from llmscale.core.errors import StorageError
 from llmscale.mock.ledger import Ledger, Started, Tally
 from llmscale.mock.loading import scenario_of
 from llmscale.mock.server import MockServer

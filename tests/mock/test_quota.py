@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmscale.mock.quota import PERIOD_S, Window, duration, retry_after_lines
-from llmscale.providers.quota import quota_of
-from llmscale.providers.retry_after import retry_after_s
+from llmscale.providers.http.quota import quota_of
+from llmscale.providers.http.retry_after import retry_after_s
 from tests.mock.client import EMBEDDINGS, HELLO, Client, Served, serving
 
 HELLO_TOKENS = 6 + 5

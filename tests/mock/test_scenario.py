@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llmscale.errors import ConfigError
+from llmscale.core.errors import ConfigError
 from llmscale.mock.behaviour import OPTIONS, Behaviour
 from llmscale.mock.loading import scenario_of
 from llmscale.mock.scenario import Scenario

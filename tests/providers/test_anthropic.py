@@ -6,7 +6,8 @@ from typing import Any
 import orjson
 import pytest
 
-from llmscale.errors import CallFailed
+from llmscale.core.errors import CallFailed
+from llmscale.core.records import Failure, FailureKind, Request, Usage
 from llmscale.providers.anthropic import (
     API_VERSION,
     DEFAULT_MAX_TOKENS,
@@ -15,7 +16,6 @@ from llmscale.providers.anthropic import (
     reply_of,
     usage_of,
 )
-from llmscale.records import Failure, FailureKind, Request, Usage
 from tests.servers.chat import ChatServer, Step
 
 HELLO = [{"role": "user", "content": "hello"}]

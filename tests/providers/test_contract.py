@@ -1,4 +1,4 @@
-"""What every provider promises, held against all of them: `Provider` in `llmscale.contracts`.
+"""What every provider promises, held against all of them: `Provider` in `llmscale.core.contracts`.
 
 openai and anthropic talk to a scripted server on loopback, local to real weights, loaded once.
 """
@@ -18,11 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmscale.config import EndpointConfig
-from llmscale.contracts import Provider
-from llmscale.errors import CallFailed, ConfigError
-from llmscale.formats import OutputFormat, encode, line_of
+from llmscale.core.contracts import Provider
+from llmscale.core.errors import CallFailed, ConfigError
+from llmscale.core.formats import OutputFormat, encode, line_of
+from llmscale.core.records import FailureKind, FinishReason, Outcome, Reply, Request, Row
 from llmscale.providers import PROVIDERS, anthropic, open_provider, openai, split_model
-from llmscale.records import FailureKind, FinishReason, Outcome, Reply, Request, Row
 from tests.servers.chat import ROOT, ChatServer, Step, expected_answer
 
 on_its_loop = pytest.mark.asyncio(loop_scope="module")
@@ -395,9 +395,9 @@ def test_an_answer_with_anything_anywhere_is_read_or_is_a_failed_call(
 OPENED_THEN_CALLED = """
 import asyncio, sys
 from llmscale.config import EndpointConfig
-from llmscale.errors import CallFailed
+from llmscale.core.errors import CallFailed
 from llmscale.providers import open_provider
-from llmscale.records import Request
+from llmscale.core.records import Request
 
 async def call():
     provider = open_provider(EndpointConfig(model=sys.argv[1], base_url="http://127.0.0.1:1"), 1)

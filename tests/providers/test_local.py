@@ -10,11 +10,11 @@ import pytest
 import pytest_asyncio
 
 from llmscale.config import EndpointConfig
-from llmscale.contracts import Provider
-from llmscale.errors import CallFailed, ConfigError
+from llmscale.core.contracts import Provider
+from llmscale.core.errors import CallFailed, ConfigError
+from llmscale.core.records import Failure, Request
 from llmscale.providers import default_capacity, open_provider
 from llmscale.providers.local import DEFAULT_MAX_TOKENS, _find_weights
-from llmscale.records import Failure, Request
 
 on_its_loop = pytest.mark.asyncio(loop_scope="module")
 

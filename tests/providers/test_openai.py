@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from llmscale.errors import CallFailed
+from llmscale.core.errors import CallFailed
+from llmscale.core.records import Failure, FailureKind, Request, Usage
 from llmscale.providers.openai import BASE_URL, MAX_COUNT, OpenAIChat, reply_of, usage_of
-from llmscale.records import Failure, FailureKind, Request, Usage
 from tests.servers.chat import ChatServer
 
 HELLO = [{"role": "user", "content": "hello"}]

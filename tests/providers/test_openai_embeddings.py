@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llmscale.batching.batcher import Batcher
-from llmscale.batching.lots import LotCaps
-from llmscale.batching.weights import Weights
-from llmscale.errors import CallFailed
+from llmscale.accounting.stats import Stats
+from llmscale.core.errors import CallFailed
+from llmscale.core.records import Request, Usage
+from llmscale.engine.layers.batcher import Batcher
+from llmscale.engine.layers.lots import LotCaps
+from llmscale.engine.layers.weights import Weights
 from llmscale.providers.openai_embeddings import (
     Embedding,
     EmbeddingsAnswer,
     OpenAIEmbeddings,
     replies_of,
 )
-from llmscale.records import Request, Usage
-from llmscale.stats import Stats
-from tests.answering import answer
+from tests.engine.answering import answer
 from tests.servers.embeddings import EmbeddingServer, Item, expected_vector
 
 TEXTS = [f"text number {n}" for n in range(50)]

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from llmscale.config import EndpointConfig
-from llmscale.errors import CallFailed, ConfigError
+from llmscale.core.errors import CallFailed, ConfigError
+from llmscale.core.records import Reply, Request
 from llmscale.providers import open_provider
 from llmscale.providers.sim import SimSettings, SimulatedModel, read_settings, simulated_answer
-from llmscale.records import Reply, Request
 
 MIXED = "jitter=0.5,latency=1,error_rate=0.2,rate_limit_rate=0.1"
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmscale.errors import ConfigError
+from llmscale.core.errors import ConfigError
 from llmscale.providers.static_vectors import (
     _TOKENIZER_FILE,
     _WEIGHTS_FILE,

@@ -43,14 +43,14 @@ def die() -> None:
 
 def before_the_send(count: Countdown) -> None:
     """A row was taken up, and nothing of it has left the process."""
-    from llmscale.providers.http import HttpEndpoint
+    from llmscale.providers.http.http import HttpEndpoint
 
     HttpEndpoint.post = _before(count, HttpEndpoint.post)  # type: ignore[method-assign]
 
 
 def sent_without_an_answer(count: Countdown) -> None:
     """The request is with the server, which has yet to answer."""
-    from llmscale.providers.connection import Connection
+    from llmscale.providers.http.connection import Connection
 
     exchange = Connection.exchange
 
@@ -64,7 +64,7 @@ def sent_without_an_answer(count: Countdown) -> None:
 
 def answered_and_not_stored(count: Countdown) -> None:
     """The answer was read, and the cache has yet to hear of it."""
-    from llmscale.cache.on_disk import DiskReplies
+    from llmscale.engine.cache.on_disk import DiskReplies
 
     DiskReplies.put = _before(count, DiskReplies.put)  # type: ignore[method-assign]
 
@@ -86,7 +86,7 @@ def stored_and_not_written(count: Countdown) -> None:
 
 def written_and_not_stored(count: Countdown) -> None:
     """The row is written, and its answer has yet to get into the cache."""
-    from llmscale.cache.store import Store
+    from llmscale.engine.cache.store import Store
 
     Store.add = _before(count, Store.add)  # type: ignore[method-assign]
 

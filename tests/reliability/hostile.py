@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from llmscale.providers.connection import LARGE_AT_ONCE, LARGE_BYTES, MAX_RESPONSE_BYTES
+from llmscale.providers.http.connection import LARGE_AT_ONCE, LARGE_BYTES, MAX_RESPONSE_BYTES
 from tests.benchmarks.jobs import read_lines, write_prompts
 from tests.reliability.against_servers import (
     DecidingServer,

@@ -8,12 +8,12 @@ import random
 from collections.abc import Sequence
 from functools import partial
 
-from llmscale.batching.batcher import Batcher
-from llmscale.batching.lots import LotCaps
-from llmscale.batching.weights import Weights
-from llmscale.records import Reply, Request, Usage
-from llmscale.stats import Stats
-from tests.answering import answer
+from llmscale.accounting.stats import Stats
+from llmscale.core.records import Reply, Request, Usage
+from llmscale.engine.layers.batcher import Batcher
+from llmscale.engine.layers.lots import LotCaps
+from llmscale.engine.layers.weights import Weights
+from tests.engine.answering import answer
 from tests.reliability.figures import Figure
 from tests.virtual_time import now_s, virtually
 

@@ -13,10 +13,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmscale.assemble.preview import preview
+from llmscale.commands.preview import preview
 from llmscale.config import Config, EndpointConfig, UserLimit, load
 from llmscale.config.settings import PriceConfig
-from llmscale.errors import JobError
+from llmscale.core.errors import JobError
 from tests.benchmarks.jobs import write_prompts
 from tests.reliability.against_servers import new_folder
 from tests.reliability.figures import Figure

@@ -6,16 +6,16 @@ import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from llmscale.balance.endpoint import Endpoint
-from llmscale.balance.pool import Pool
-from llmscale.balance.retrying import Balanced, RetryPolicy
-from llmscale.balance.strategies import strategy
-from llmscale.balance.window import Window
-from llmscale.cost import Prices
-from llmscale.errors import CallFailed
-from llmscale.limits import Limits
-from llmscale.records import Failure, FailureKind, Reply, Request, Usage
-from llmscale.stats import Stats
+from llmscale.accounting.cost import Prices
+from llmscale.accounting.stats import Stats
+from llmscale.core.errors import CallFailed
+from llmscale.core.records import Failure, FailureKind, Reply, Request, Usage
+from llmscale.engine.balance.endpoint import Endpoint
+from llmscale.engine.balance.pool import Pool
+from llmscale.engine.balance.retrying import Balanced, RetryPolicy
+from llmscale.engine.balance.strategies import strategy
+from llmscale.engine.balance.window import Window
+from llmscale.engine.limits import Limits
 from tests.virtual_time import now_s
 
 REQUEST = Request(model="sim/m", messages=[{"role": "user", "content": "x" * 400}])

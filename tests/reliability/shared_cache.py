@@ -18,10 +18,10 @@ from random import Random
 
 import msgspec
 
-from llmscale.cache.entry import Entry
-from llmscale.cache.keys import fingerprint, key_of
-from llmscale.cache.store import Store, ToStore
-from llmscale.records import Reply, Request, Usage
+from llmscale.core.records import Reply, Request, Usage
+from llmscale.engine.cache.entry import Entry
+from llmscale.engine.cache.keys import fingerprint, key_of
+from llmscale.engine.cache.store import Store, ToStore
 from tests.benchmarks.machine import print_machine
 from tests.reliability.figures import Figure, print_table
 from tests.servers.chat import ROOT

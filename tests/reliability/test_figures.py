@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests import test_readme as readme
+from tests.docs import test_readme as readme
 from tests.reliability.figures import Figure, shown, table, upper_bound
 
 

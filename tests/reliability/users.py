@@ -14,11 +14,11 @@ from pathlib import Path
 import orjson
 
 from llmscale.config import UserLimit
-from llmscale.feed.by_user import ByUser
-from llmscale.records import Outcome, Row
+from llmscale.core.records import Outcome, Row
+from llmscale.engine.feed.by_user import ByUser
 from tests.benchmarks.jobs import environment, program, read_lines
 from tests.benchmarks.paired import Sample, run_command
-from tests.feed import Input, Workers, answered, limits_of, rows_of_users
+from tests.engine.feed import Input, Workers, answered, limits_of, rows_of_users
 from tests.reliability.figures import Figure, run_cases
 from tests.virtual_time import virtually
 

@@ -10,18 +10,11 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
-from llmscale.limits import Limits
-from llmscale.records import Failure, Reply, Request, Usage
+from llmscale.core.records import Failure, Reply, Request, Usage
+from llmscale.engine.limits import Limits
 from tests.reliability.calls import most_within
 from tests.reliability.figures import Figure
-from tests.reliability.scripted import (
-    REQUEST,
-    Bench,
-    RateLimited,
-    Scripted,
-    WindowLimited,
-    failure,
-)
+from tests.reliability.scripted import REQUEST, Bench, RateLimited, Scripted, WindowLimited, failure
 from tests.virtual_time import now_s, virtually
 
 

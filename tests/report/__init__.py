@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from llmscale.bottleneck import Settings, verdict
-from llmscale.records import Failure, FailureKind, Outcome, Reply, Request, Row, Usage
+from llmscale.accounting.stats import Bound, Spend, Stats
+from llmscale.core.records import Failure, FailureKind, Outcome, Reply, Request, Row, Usage
+from llmscale.observe.bottleneck import Settings, verdict
 from llmscale.report.building import JobFacts, build
-from llmscale.stats import Bound, Spend, Stats
 
 STORE = {"stored": 1, "dropped": 2, "evicted": 3, "refused": 4, "errors": 5}
 AT_ENDPOINT = {"ejections": 0, "limits": {"learned_rpm": None}}

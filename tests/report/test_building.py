@@ -5,10 +5,10 @@ import json
 import pytest
 
 from llmscale import __version__
-from llmscale.records import Usage
+from llmscale.accounting.stats import Stats
+from llmscale.core.records import Usage
 from llmscale.report.building import SCHEMA_VERSION, encode
 from llmscale.report.table import summary_line
-from llmscale.stats import Stats
 from tests.report import STORE, add_row, add_row_for_nothing, built, mixed_stats
 
 TOP_KEYS = {

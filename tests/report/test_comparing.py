@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from llmscale.accounting.stats import Stats
 from llmscale.report.comparing import Compared, as_json, compare
-from llmscale.stats import Stats
 from tests.report import add_row, built
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from llmscale.errors import ConfigError
+from llmscale.core.errors import ConfigError
 from llmscale.report.building import encode
 from llmscale.report.files import default_path, load
 from tests.report import built, mixed_stats

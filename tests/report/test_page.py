@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from llmscale.accounting.stats import BOUNDS, Stats
 from llmscale.report.page import page
-from llmscale.stats import BOUNDS, Stats
 from tests.report import add_row, built, mixed_stats
 
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}"

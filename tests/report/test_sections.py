@@ -1,8 +1,8 @@
 """The tables of a report: what is in them, and that empty ones are left out."""
 
-from llmscale.records import Failure, Outcome, Row
+from llmscale.accounting.stats import Stats
+from llmscale.core.records import Failure, Outcome, Row
 from llmscale.report.sections import Section, sections
-from llmscale.stats import Stats
 from tests.report import STORE, add_row, add_row_for_nothing, built, mixed_stats
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from llmscale.accounting.stats import Stats
 from llmscale.report.table import print_table, summary_line
-from llmscale.stats import Stats
 from tests.report import add_bad_row, add_row, add_row_for_nothing, built, mixed_stats
 
 

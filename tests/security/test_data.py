@@ -8,12 +8,12 @@ import numpy as np
 import orjson
 from diskcache.core import MODE_PICKLE, MODE_TEXT
 
-from llmscale.nesting import MAX_LEVELS
-from llmscale.providers.connection import MAX_RESPONSE_BYTES
-from llmscale.providers.redaction import LEAST_CHARACTERS
-from llmscale.reader.sources import MAX_LINE_BYTES
-from tests.cache import pickle_that_touches, sql
+from llmscale.core.nesting import MAX_LEVELS
+from llmscale.providers.http.connection import MAX_RESPONSE_BYTES
+from llmscale.providers.http.redaction import LEAST_CHARACTERS
+from llmscale.rows.sources import MAX_LINE_BYTES
 from tests.cli.tool import read_rows, write_rows
+from tests.engine.cache import pickle_that_touches, sql
 from tests.reliability.figures import Figure, Shows
 from tests.security.tool import Place, to
 from tests.servers.chat import ROOT, ChatServer, Step

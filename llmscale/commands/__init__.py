@@ -1,0 +1,1 @@
+"""What each command does: typed settings in, a typed result out, nothing printed."""

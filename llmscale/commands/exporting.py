@@ -1,0 +1,41 @@
+"""What `embed` writes beside its output, for other programs. Loaded only where it is wanted."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+from llmscale import vector_files as exports
+from llmscale.core.atomic_file import publish, stage
+from llmscale.core.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+
+def check(names: Sequence[str], output: Path, *, may_replace: bool) -> None:
+    """Raise `ConfigError` for a file that can't be written, or is not to be.
+
+    `may_replace`: what is there already was made by this job, or is given up.
+    """
+    seen = {output.resolve()}
+    for path in map(Path, names):
+        exports.check(path)
+        if path.resolve() in seen:
+            raise ConfigError(f"{path} would be written twice; give each file its own name")
+        if path.exists() and not may_replace:
+            raise ConfigError(
+                f"{path} is there already, and {output} is no job yet; name another file, or "
+                "replace it with --overwrite"
+            )
+        seen.add(path.resolve())
+
+
+def export(names: Sequence[str], output: Path) -> None:
+    """Write the files, each whole or not at all."""
+    for path in map(Path, names):
+
+        def write(file: IO[bytes], path: Path = path) -> None:
+            exports.export(exports.jsonl.lines_of(output), path, Path(file.name))
+
+        publish(stage(path, write), path)
+        log.info("vectors also in %s", path)

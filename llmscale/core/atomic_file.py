@@ -1,0 +1,102 @@
+"""How a file is written so that it is whole or not there.
+
+In a folder where others may write, a link may lie where a file is to be made: none is followed.
+"""
+
+import contextlib
+import errno
+import hashlib
+import os
+from collections.abc import Callable
+from io import BufferedWriter
+from pathlib import Path
+from typing import IO
+
+from llmscale.core.errors import StorageError
+
+PRIVATE = 0o600
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file so that it is whole or not there at all. Raises `StorageError`."""
+    publish(stage(path, lambda file: file.write(content)), path)
+
+
+def stage(path: Path, write: Callable[[IO[bytes]], object]) -> Path:
+    """Write and sync a file beside `path`, ready to be renamed over it.
+
+    Raises `StorageError`; nothing is left behind then. A device or a pipe is never replaced.
+    """
+    try:
+        with open_staged(path) as file:
+            write(file)
+            sync_file(file)
+    except OSError as error:
+        discard_staged(path)
+        raise storage_error(path, error) from None
+    return staged_path(path)
+
+
+def staged_path(path: Path) -> Path:
+    """Return where the file lies that is to be renamed over `path`."""
+    return path.with_name(path.name + ".tmp")
+
+
+def open_staged(path: Path) -> BufferedWriter:
+    """Open a new file beside `path`, to be renamed over it. Raises `OSError`."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no regular file")
+    staged_path(path).unlink(missing_ok=True)  # left by a process that died, or a trap
+    return open(staged_path(path), "xb", opener=open_private)
+
+
+def discard_staged(path: Path) -> None:
+    """Remove what lies beside `path` to be renamed over it, if it can be removed."""
+    with contextlib.suppress(OSError):
+        staged_path(path).unlink(missing_ok=True)
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Rename a staged file over `path`, and make the new name last. Raises `StorageError`."""
+    try:
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise storage_error(path, error) from None
+
+
+def sync_file(file: IO[bytes]) -> None:
+    """Make what is written survive a power loss. Raises `OSError`."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power loss."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """Return the sentence for a file that can't be written."""
+    return StorageError(
+        f"can't write {path}: {error.strerror or error}; what is written is safe, "
+        "and the same command resumes"
+    )
+
+
+def open_private(path: str | Path, flags: int) -> int:
+    """Open a file that only its owner may read; a link in its place is an `OSError`."""
+    return os.open(path, flags | os.O_NOFOLLOW, PRIVATE)
+
+
+def sha256_of(path: Path) -> str | None:
+    """Return the SHA-256 of a file in hex, None where there is none."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,1 @@
+"""What answers a row, in the order of its path: feed, pipeline, layers, cache, balance, limits."""

@@ -1,0 +1,189 @@
+"""One address with its load: how many calls it has, may have, and until when it rests.
+
+Everything that is known of an endpoint meets here: its limits, its health, its pace. It is asked
+and told, and never waits.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from llmscale.accounting.cost import Prices
+from llmscale.accounting.stats import Cause
+from llmscale.core.contracts import Allowance, Provider
+from llmscale.core.records import Failure, FailureKind, Quota
+from llmscale.engine.balance.health import Health
+from llmscale.engine.balance.learned_rate import LearnedRate
+from llmscale.engine.balance.pace import Pace
+from llmscale.engine.balance.window import Window
+
+if TYPE_CHECKING:
+    from llmscale.engine.balance.pool import Pool
+
+_EWMA_SHARE = 0.1
+_FAILED_AS = 10.0  # times the latency of answers: failing fast is not being fast
+_FIRST_GUESS_S = 1.0  # of that latency
+
+
+class Endpoint:
+    """One address with its load."""
+
+    def __init__(
+        self,
+        name: str,
+        provider: Provider,
+        capacity: int,
+        prices: Prices,
+        allowance: Allowance | None = None,
+        *,
+        weight: float = 1.0,
+        window: Window | None = None,
+        full_at: int | None = None,
+        follows_width: bool = False,
+    ) -> None:
+        """`window` None: always `capacity`. `full_at`: calls from which on more are of no use.
+
+        `follows_width`: the capacity is what the rows in flight are.
+        """
+        self.name = name
+        self.provider = provider
+        self.capacity = capacity
+        self.prices = prices
+        self.allowance = allowance  # None: no limit
+        self.weight = weight
+        self.window = window
+        self._full_at = full_at  # None: not known
+        self._full_by: Cause = "width" if follows_width else "capacity"
+        self.health = Health()
+        self.pace = Pace(capacity)
+        self.rate = LearnedRate()
+        self.in_flight = 0
+        self.in_flight_when_ill = 0  # of those: what does not stand in a probe's way
+        self.rests_until_s = 0.0  # on the event loop's clock
+        self.rests_by: Cause = "failing"  # or "refused"
+        self._quota: Quota | None = None  # as last seen
+        self.latency_s = 0.0  # exponentially weighted mean, failures counted as slow
+        self._answer_s = 0.0  # the same of answers alone
+        self.pools: list[Pool] = []  # where it takes calls from
+
+    @property
+    def room(self) -> float:
+        """Calls that may be in flight."""
+        return self.capacity if self.window is None else self.window.size
+
+    @property
+    def utilisation(self) -> float:
+        """The share of its room that is in use, for its weight."""
+        return self.in_flight / (self.room * self.weight)
+
+    @property
+    def expected_s(self) -> float:
+        """How long one more call would take, by its latency and its queue; 0 where unknown."""
+        return self.latency_s * (self.in_flight + 1) / self.weight
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether further calls would only make the others slower."""
+        return self._full_at is not None and self.in_flight >= self._full_at
+
+    def has_place(self) -> bool:
+        """Tell whether one more call may be in flight; after an illness, one at all."""
+        if self.health.is_probed and self.in_flight > self.in_flight_when_ill:
+            return False
+        return self.in_flight < self.capacity and self.in_flight + 1 <= self.room
+
+    def opens_in_s(self, now_s: float, tokens: int) -> float:
+        """Return the seconds until rest and limits let a call of `tokens` out, 0 for now."""
+        wait_s = max(
+            self.rests_until_s - now_s, self.pace.wait_s(now_s), self.rate.wait_s(now_s), 0.0
+        )
+        return wait_s if self.allowance is None else max(wait_s, self.allowance.wait_s(tokens))
+
+    def held_by(self, now_s: float, tokens: int) -> Cause:
+        """Tell what keeps a call of `tokens` from going out longest."""
+        rest_s = max(self.rests_until_s - now_s, self.pace.wait_s(now_s))
+        learned_s = self.rate.wait_s(now_s)
+        if self.allowance is not None:
+            limit, limit_s = self.allowance.held_by(tokens)
+            if limit_s >= max(rest_s, learned_s):
+                return limit
+        return self.rests_by if rest_s >= learned_s else "learned_rpm"
+
+    def no_place_by(self) -> Cause:
+        """Tell why no further call may be in flight: a probe, what is set, or what it bears."""
+        if self.health.is_probed:
+            return "failing"
+        if self.is_full:
+            return "local"
+        if self.window is None or self.in_flight >= self.capacity:
+            return self._full_by
+        return "saturated" if self.window.has_settled else "ramp"
+
+    def is_free(self, now_s: float, tokens: int = 0) -> bool:
+        """Tell whether a call may start now."""
+        return self.has_place() and not self.opens_in_s(now_s, tokens)
+
+    def start(self, now_s: float, tokens: int) -> None:
+        """Count a call."""
+        self.in_flight += 1
+        self.pace.start(now_s)
+        self.rate.start(now_s)
+        if self.allowance is not None:
+            self.allowance.take(tokens)
+
+    def answered(self, began_s: float, now_s: float, tokens: int) -> None:
+        """Note an answer: the endpoint is well, and after an illness the calls come back."""
+        if self.health.is_probed:
+            self.pace.begin(now_s)
+        latency_s = now_s - began_s
+        self.pace.learn(latency_s)
+        self.latency_s = _mean(self.latency_s, latency_s)
+        self._answer_s = _mean(self._answer_s, latency_s)
+        if self.window is not None:
+            self.window.answered(began_s, now_s, tokens, self.in_flight)
+        self.health.answered(began_s)
+
+    def failed(self, failure: Failure, began_s: float, now_s: float) -> bool:
+        """Note what a failed call says about the pace; return whether a pace was learned."""
+        if failure.retryable:  # else it is the request's
+            slow_s = (self._answer_s or _FIRST_GUESS_S) * _FAILED_AS
+            self.latency_s = _mean(self.latency_s, max(now_s - began_s, slow_s))
+        if failure.kind == "rate_limited" and failure.retry_after_s is not None:
+            return self.rate.refused(began_s, now_s)
+        if failure.kind == "rate_limited" and self.window is not None:  # no quota: too many at once
+            self.window.busy(began_s, now_s)
+        return False
+
+    def fell_ill(
+        self, kind: FailureKind, began_s: float, now_s: float, *, has_alternatives: bool
+    ) -> float | None:
+        """Note a failure; return for how many seconds to rest the endpoint, None for not at all."""
+        rest_s = self.health.failed(kind, began_s, now_s, by_rate=has_alternatives)
+        if rest_s is not None:
+            self.in_flight_when_ill = self.in_flight
+        return rest_s
+
+    def learn_limits(self) -> list[str]:
+        """Take up what the provider has said about its limits; return what was set differently."""
+        quota = self.provider.quota
+        if quota is None or quota == self._quota or self.allowance is None:
+            return []
+        self._quota = quota
+        return self.allowance.learn(quota)
+
+    def summary(self) -> dict[str, Any]:
+        """Return its illnesses, and its limits as set, as reported and as learned, as JSON."""
+        limits = {} if self.allowance is None else self.allowance.summary()
+        learned_rpm = round(self.rate.peak_per_s * 60, 1) if self.rate.is_known else None
+        return {
+            "ejections": self.health.ejections,
+            "limits": {**limits, "learned_rpm": learned_rpm},
+        }
+
+    def end(self) -> None:
+        """Count a call that is over; of those in flight, the oldest are taken to end first."""
+        self.in_flight -= 1
+        self.in_flight_when_ill = max(0, self.in_flight_when_ill - 1)
+
+
+def _mean(mean_s: float, seconds: float) -> float:
+    """Return the mean with one more value; 0 stands for none."""
+    return mean_s + _EWMA_SHARE * (seconds - mean_s) if mean_s else seconds

@@ -1,0 +1,39 @@
+"""Rows on their way to the pipeline: in the order of the input, or user by user.
+
+Reads ahead in a thread, and no further than there is room. Sends nothing and writes nothing.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from llmscale.core.records import Outcome, Row
+
+
+class Feed(Protocol):
+    """Hands out each row of the input once."""
+
+    @property
+    def waits_for(self) -> Literal["users", "reading"]:
+        """What keeps the next row, where there is one to come."""
+        ...
+
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether it is known that no further row will come."""
+        ...
+
+    async def take(self, most: int) -> Sequence[Row]:
+        """Return rows that may be worked on, as soon as there is one, and `most` of them at most;
+        none at the end or after `stop`. Only one may wait for rows at a time.
+
+        Raises `StorageError` when the input can't be read.
+        """
+        ...
+
+    def settle(self, outcome: Outcome) -> None:
+        """Take note of what became of a row."""
+        ...
+
+    def stop(self) -> None:
+        """Let nobody wait any longer for a row."""
+        ...

@@ -1,0 +1,130 @@
+"""Many rows a call: rows gather in lots until one is full, or until its first row has waited.
+
+Who asks for the first row of a lot sends it for all of them, so as many lots are in flight as the
+layers below let out. A lot that is refused for what is in it is halved until the bad row stands
+alone. Every row is settled, whatever becomes of its lot.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+from llmscale.accounting.stats import Stats
+from llmscale.core.contracts import Sends, Settle
+from llmscale.core.errors import CallFailed, CallStopped, JobError
+from llmscale.core.records import Failure, FailureKind, Reply, Request
+from llmscale.engine.layers.lots import Asking, Item, Lot, LotCaps, OpenLots
+
+LAST_WAIT_S = 0.02  # once the input has ended, for rows that are on their way here
+
+_DIVISIBLE: frozenset[FailureKind] = frozenset(
+    {"invalid_request", "context_length", "content_filter"}
+)
+
+
+class Weighs(Protocol):
+    """Says how large a row is."""
+
+    def of(self, request: Request) -> tuple[int, int]:
+        """Return tokens and bytes."""
+        ...
+
+    def learn(self, requests: Sequence[Request], replies: Sequence[Reply]) -> None:
+        """Take note of what a call has taken."""
+        ...
+
+
+class Batcher:
+    """Answers rows by lots of one model each."""
+
+    def __init__(self, sends: Sends, caps: LotCaps, weights: Weighs, stats: Stats) -> None:
+        self._sends = sends
+        self._caps = caps
+        self._weights = weights
+        self._stats = stats
+        self._open: dict[str, OpenLots] = {}  # by model
+        self._wait_s = caps.wait_s
+
+    def end(self) -> None:
+        """Note that the input has ended: what is there goes out, and nothing waits long."""
+        self._wait_s = LAST_WAIT_S
+        for lots in self._open.values():
+            lots.close_all()
+
+    async def answer_all(self, requests: Sequence[Request], settle: Settle) -> None:
+        """Settle each request with what its lot comes to. Raises `JobError`."""
+        asking = Asking(len(requests), settle)
+        led: list[tuple[Lot, OpenLots]] = []
+        for position, request in enumerate(requests):
+            lots = self._open.get(request.model)
+            if lots is None:
+                lots = self._open[request.model] = OpenLots(self._caps)
+            lot = lots.put(Item(request, *self._weights.of(request), asking, position))
+            if len(lot.items) == 1:
+                led.append((lot, lots))
+        try:
+            if len(led) > 1:
+                async with asyncio.TaskGroup() as group:
+                    for lot, lots in led:
+                        group.create_task(self._lead(lot, lots))
+                    await asking.end()
+            else:
+                for lot, lots in led:
+                    await self._lead(lot, lots)
+                await asking.end()
+        finally:
+            asking.give_up()
+
+    async def _lead(self, lot: Lot, lots: OpenLots) -> None:
+        """Wait until the lot is closed and send it."""
+        was_sent = False
+        try:
+            if not lot.closed.is_set():
+                try:
+                    async with asyncio.timeout(self._wait_s):
+                        await lot.closed.wait()
+                except TimeoutError:
+                    lots.close(lot)
+            self._stats.add_lot(len(lot.items), lot.fill)
+            was_sent = True
+            await self._send(lot.items)
+        except BaseException as error:
+            lots.close(lot)
+            stopped = CallStopped(may_be_paid=was_sent and not isinstance(error, JobError))
+            # those who are given up together with this one take no note any more
+            asyncio.get_running_loop().call_soon(_settle, lot.items, stopped)
+            raise
+
+    async def _send(self, items: Sequence[Item]) -> None:
+        requests = [item.request for item in items]
+        try:
+            replies = await self._sends.send(requests)
+        except CallFailed as error:
+            if len(items) > 1 and error.failure.kind in _DIVISIBLE:
+                half = len(items) // 2
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._send(items[:half]))
+                    group.create_task(self._send(items[half:]))
+                return
+            _settle(items, error)
+        except JobError:
+            raise
+        except Exception as error:  # a fault of ours too: the other lots go on
+            _settle(items, error)
+        else:
+            if len(replies) != len(items):
+                _settle(items, CallFailed(_miscounted(len(items), len(replies))))
+                return
+            self._weights.learn(requests, replies)
+            for item, reply in zip(items, replies, strict=True):
+                item.settle(reply)
+
+
+def _settle(items: Sequence[Item], error: Exception) -> None:
+    for item in items:
+        item.settle(error)
+
+
+def _miscounted(asked: int, came: int) -> Failure:
+    message = f"{asked} texts were sent, and {came} answers came"
+    return Failure(kind="bad_response", message=message, retryable=True)

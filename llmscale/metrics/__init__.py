@@ -1,6 +1,0 @@
-"""The numbers of a run for Prometheus: a file for the node exporter's textfile collector."""
-
-from llmscale.metrics.families import Facts, families_of
-from llmscale.metrics.metrics_file import MetricsFile
-
-__all__ = ["Facts", "MetricsFile", "families_of"]

@@ -1,0 +1,1 @@
+"""Who watches a run and never changes it: progress, logs, alerts, metrics, JUnit, traces."""

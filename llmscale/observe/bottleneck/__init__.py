@@ -1,0 +1,11 @@
+"""What holds a run back, moment by moment, and the verdict over all of it.
+
+At any moment one thing is scarce: what the calls that wait are waiting for, or else what those are
+busy with that do not. A resource that is always busy is what binds (Goldratt, "The Goal", 1984; the
+utilisation law of queueing theory). The seconds of all bounds add up to the time of the run.
+"""
+
+from llmscale.observe.bottleneck.moment import Moment, shares
+from llmscale.observe.bottleneck.verdict import Settings, verdict
+
+__all__ = ["Moment", "Settings", "shares", "verdict"]

@@ -1,0 +1,1 @@
+"""What providers on the network share: connections, keys, failures, quota headers."""

@@ -1,0 +1,50 @@
+"""What a provider says about its limits in the headers of an answer: `x-ratelimit-*` of OpenAI and
+those who follow it, `anthropic-ratelimit-*`.
+
+The headers name a limit, what is left of it and when it will be whole again, and not the time that
+it is for: a minute with one provider, a day with another. That time is worked out from the other
+three, and a limit that is not clearly one a minute is not used.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from llmscale.core.records import Quota
+from llmscale.providers.http.retry_after import number, reset_s
+
+_MINUTE_S = (50.0, 75.0)  # what is taken for a minute
+_LEAST_ISO_S = 5.0  # a moment is named to the second, which says little of a short time
+
+
+def quota_of(headers: Mapping[str, str], now: datetime | None = None) -> Quota | None:
+    """Return the limits a minute; None where the headers name none, or none that is clear.
+
+    `headers` is case-insensitive or has lower-case names. `now` is the wall clock, for tests.
+    """
+    if "x-ratelimit-limit-requests" in headers or "x-ratelimit-limit-tokens" in headers:
+        order = "x-ratelimit-{1}-{0}"
+    elif "anthropic-ratelimit-requests-limit" in headers:
+        order = "anthropic-ratelimit-{0}-{1}"
+    else:
+        return None
+    now = now or datetime.now(UTC)
+    requests = _per_minute(headers, order, "requests", now)
+    tokens = _per_minute(headers, order, "tokens", now)
+    if requests is None and tokens is None:
+        return None
+    return Quota(requests_per_min=requests, tokens_per_min=tokens)
+
+
+def _per_minute(headers: Mapping[str, str], order: str, of: str, now: datetime) -> float | None:
+    limit = number(headers.get(order.format(of, "limit")))
+    left = number(headers.get(order.format(of, "remaining")))
+    reset = headers.get(order.format(of, "reset"), "")
+    whole_in_s = reset_s(reset, now)
+    if limit is None or left is None or whole_in_s is None:
+        return None
+    if limit < 1 or not 0 <= left < limit:
+        return None
+    if ":" in reset and whole_in_s < _LEAST_ISO_S:
+        return None
+    period_s = whole_in_s * limit / (limit - left)
+    return limit if _MINUTE_S[0] <= period_s <= _MINUTE_S[1] else None

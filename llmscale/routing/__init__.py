@@ -1,1 +1,0 @@
-"""Which model answers a row: above the cache, so that a changed policy keeps every paid answer."""

@@ -1,0 +1,44 @@
+"""From files to blocks of chunks: what a job takes in, one file in memory at a time."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from llmscale.rows.documents.chunking import Chunk, Chunker
+from llmscale.rows.documents.failures import FileFailure
+from llmscale.rows.documents.texts import read_document
+from llmscale.rows.documents.walking import Walk
+
+BLOCK_CHUNKS = 256
+
+
+class Block(msgspec.Struct, frozen=True):
+    """Chunks of one file, or why there are none."""
+
+    chunks: list[Chunk]
+    failure: FileFailure | None = None
+    ends_file: bool = True
+
+
+def blocks_of_chunks(
+    walk: Walk, chunker: Chunker, block_chunks: int = BLOCK_CHUNKS
+) -> Iterator[Block]:
+    """Yield the chunks of all files in the order of the walk, at most `block_chunks` at a time.
+
+    A file that the walk took for text, but that turns out further down not to be UTF-8, is counted
+    in `walk.skipped` as the other binary ones are.
+    """
+    for found in walk:
+        read = found if isinstance(found, FileFailure) else read_document(found)
+        if not isinstance(read, FileFailure):
+            chunks: list[Chunk] = []
+            for chunk in chunker.chunks(read):
+                if len(chunks) == block_chunks:
+                    yield Block(chunks, ends_file=False)
+                    chunks = []
+                chunks.append(chunk)
+            yield Block(chunks)
+        elif read.reason != "not_text" or isinstance(found, FileFailure) or found.is_named:
+            yield Block([], read)
+        else:
+            walk.skipped["binary"] += 1

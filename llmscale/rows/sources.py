@@ -1,0 +1,160 @@
+"""Where lines come from: files, globs, gzip, standard input. Bytes only; nothing is parsed here.
+
+Lines are read block by block and bounded in length, so that memory does not grow with the input.
+"""
+
+import glob
+import gzip
+import hashlib
+import os
+import select
+import sys
+import threading
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from llmscale.core.errors import ConfigError, StorageError
+
+STDIN = "-"
+BLOCK_BYTES = 256 * 1024
+MAX_LINE_BYTES = 32 * 1024 * 1024
+_BOM = b"\xef\xbb\xbf"
+
+
+class Source(NamedTuple):
+    """A file of lines, or standard input."""
+
+    path: str  # "-": standard input
+    name: str  # for messages
+
+
+class Line(msgspec.Struct, frozen=True, gc=False):
+    """One line without its newline; `raw` is None where it is over `MAX_LINE_BYTES`."""
+
+    source: str
+    number: int  # 1-based, in its source
+    raw: bytes | None
+
+
+def expand(inputs: Sequence[str]) -> list[Source]:
+    """Return the sources that files, globs and `-` stand for, in order, each once.
+
+    Raises `ConfigError` for what is not there.
+    """
+    paths: dict[str, None] = {}
+    for name in inputs:
+        found = [name] if name == STDIN or _exists(name) else sorted(glob.glob(name))  # noqa: PTH207
+        if not found:
+            raise ConfigError(f"there is no input {name}")
+        for path in found:
+            if not _is_unicode(path):
+                raise ConfigError(f"the name of the input {path!r} is not UTF-8; rename it")
+            if Path(path).is_dir():
+                raise ConfigError(f"{path} is a folder; name its files: '{path}/*.jsonl'")
+            paths[os.path.normpath(path)] = None  # ./a is a
+    if STDIN in paths and len(paths) > 1:
+        raise ConfigError("standard input (-) can't be mixed with files")
+    if STDIN in paths and sys.stdin.isatty():
+        raise ConfigError("standard input is a terminal; pipe rows in, or name a file")
+    return [Source(path, "stdin" if path == STDIN else path) for path in paths]
+
+
+def _exists(name: str) -> bool:
+    try:
+        return Path(name).exists()
+    except OSError:  # longer than a name can be, as a prompt in its place would be
+        return False
+
+
+def _is_unicode(path: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in path)
+
+
+def digest(path: str) -> str:
+    """Return the SHA-256 of a file, in hex. Raises `StorageError`."""
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StorageError(f"can't read {path}: {error.strerror}") from None
+
+
+def blocks_of_lines(
+    sources: Sequence[Source], stopped: threading.Event | None = None
+) -> Iterator[list[Line]]:
+    """Yield the lines that are not blank, in lists of what one read brings.
+
+    From standard input a list comes as soon as a line does; `stopped` ends the wait for one.
+    Raises `StorageError` when a file can't be read.
+    """
+    for path, name in sources:
+        try:
+            with closing(_open(path)) as stream:
+                read = stream.read1 if path != STDIN else _patient_read(stream, stopped)
+                yield from _split(name, read)
+        except (OSError, EOFError, zlib.error) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise StorageError(f"can't read {name}: {reason}") from None
+
+
+class _Stream(Protocol):
+    def read1(self, size: int, /) -> bytes: ...
+    def close(self) -> None: ...
+
+
+def _open(path: str) -> _Stream:
+    if path == STDIN:
+        return open(sys.stdin.fileno(), "rb", closefd=False)
+    return gzip.open(path, "rb") if path.endswith(".gz") else Path(path).open("rb")
+
+
+def _patient_read(stream: _Stream, stopped: threading.Event | None) -> Callable[[int], bytes]:
+    """Read what is there, and look up now and then while nothing is."""
+
+    def read(size: int) -> bytes:
+        while not select.select([sys.stdin], [], [], 0.1)[0]:
+            if stopped is not None and stopped.is_set():
+                return b""
+        return stream.read1(size)
+
+    return read
+
+
+def _split(source: str, read: Callable[[int], bytes]) -> Iterator[list[Line]]:
+    number = 0  # of lines until now
+    tail = b""
+    skipping = False  # inside a line that is too long
+    while block := read(BLOCK_BYTES):
+        *whole, tail = (tail + block).split(b"\n")
+        lines = _lines(source, number, whole, skipping=skipping)
+        skipping = skipping and not whole
+        number += len(whole)
+        if len(tail) > MAX_LINE_BYTES:
+            tail, skipping = b"", True
+        if lines:
+            yield lines
+    if lines := _lines(source, number, [tail], skipping=skipping):
+        yield lines
+
+
+def _lines(source: str, before: int, whole: list[bytes], *, skipping: bool) -> list[Line]:
+    """Return the lines that follow on `before` others and are not blank.
+
+    `skipping`: the first is the end of one that is too long.
+    """
+    cut = []
+    if whole and skipping:
+        whole[0] = b""
+        cut = [Line(source, before + 1, None)]
+    elif whole and not before and len(whole[0]) <= MAX_LINE_BYTES:
+        whole[0] = whole[0].removeprefix(_BOM)
+    return cut + [
+        Line(source, number, raw if len(raw) <= MAX_LINE_BYTES else None)
+        for number, raw in enumerate(whole, before + 1)
+        if raw and (len(raw) > MAX_LINE_BYTES or not raw.isspace())
+    ]

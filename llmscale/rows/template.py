@@ -1,0 +1,53 @@
+"""Prompts from a template over the fields of a row: `Translate: {text}`.
+
+One pass and no more: what a field holds is text and never template, and a name is a key of the row,
+never an attribute or an index. `{{` and `}}` stand for braces.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from llmscale.core.errors import ConfigError
+
+_TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+
+
+class Template:
+    """A parsed template. Raises `ConfigError` for a brace without its partner."""
+
+    def __init__(self, text: str) -> None:
+        self._parts: list[tuple[str, str | None]] = []  # text, then the field that follows it
+        literal, end = "", 0
+        for match in _TOKEN.finditer(text):
+            literal += text[end : match.start()]
+            end = match.end()
+            token, field = match.group(), match.group(1)
+            if token in ("{{", "}}"):
+                literal += token[0]
+            elif field is None:
+                place = match.start() + 1
+                raise ConfigError(f"--template: lone {token} at character {place}; write it twice")
+            else:
+                self._parts.append((literal, _name(field)))
+                literal = ""
+        self._parts.append((literal + text[end:], None))
+
+    def fill(self, row: Mapping[str, Any]) -> str:
+        """Return the prompt. Raises `KeyError` with the name of a field that the row lacks."""
+        filled = []
+        for literal, field in self._parts:
+            filled.append(literal)
+            if field is not None:
+                value = row[field]
+                filled.append(value if isinstance(value, str) else orjson.dumps(value).decode())
+        return "".join(filled)
+
+
+def _name(field: str) -> str:
+    name = field.strip()
+    if not name:
+        raise ConfigError("--template: {} names no field; write {field}, or {{}} for braces")
+    return name

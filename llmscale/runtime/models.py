@@ -1,0 +1,75 @@
+"""Which endpoints answer for which model, and with how many calls at once, by a `Config`."""
+
+from llmscale.config import Config, EndpointConfig
+from llmscale.core.errors import ConfigError
+from llmscale.providers import ANY_MODEL, PROVIDERS, Task, default_capacity, split_model
+
+DEFAULT_CONCURRENCY = 64
+DEFAULT_LOTS = 16  # in flight, of texts to be embedded
+
+
+def capacity_of(config: Config, endpoint: EndpointConfig, task: Task = "chat") -> int:
+    """Return how many calls an endpoint may have in flight."""
+    return (
+        endpoint.capacity
+        or default_capacity(endpoint.model, task)
+        or config.concurrency
+        or (DEFAULT_CONCURRENCY if task == "chat" else DEFAULT_LOTS)
+    )
+
+
+class Models:
+    """Names of models as rows write them, and the endpoints behind them."""
+
+    def __init__(self, config: Config) -> None:
+        """Raises `ConfigError` for an endpoint of no known provider."""
+        self.endpoints = config.endpoints()
+        self._own_provider, _ = split_model(config.default_model)
+        for endpoint in self.endpoints:
+            split_model(endpoint.model)
+        self._fallback = config.fallback
+
+    def stand_ins(self) -> dict[str, list[str]]:
+        """Return for each model that answers here those that answer when it can't.
+
+        Raises `ConfigError` for one that no endpoint answers for.
+        """
+        found = {}
+        for model, others in self._fallback.items():
+            try:
+                resolved = self.resolve(model)
+            except LookupError:
+                continue  # not a model of this run
+            try:
+                found[resolved] = [self.resolve(other) for other in others]
+            except LookupError as error:
+                raise ConfigError(f"fallback of {model}: {error.args[0]}") from None
+        return found
+
+    def resolve(self, model: str) -> str:
+        """Return the full name of a model: a bare name is one of the run's own provider.
+
+        Raises `LookupError` with a sentence where no endpoint answers for it.
+        """
+        provider, _, name = model.partition("/")
+        if provider not in PROVIDERS or not name:
+            model = f"{self._own_provider}/{model}"
+        if not self.endpoints_of(model):
+            known = ", ".join(sorted({e.model for e in self.endpoints}))
+            raise LookupError(f"no endpoint answers for model {model}; there is {known}")
+        return model
+
+    def endpoints_of(self, model: str) -> list[EndpointConfig]:
+        """Return the endpoints that were set up for a model, else those that take any name."""
+        exact = [e for e in self.endpoints if e.model == model]
+        provider, _ = split_model(model)
+        if exact or provider not in ANY_MODEL:
+            return exact
+        return [e for e in self.endpoints if split_model(e.model)[0] == provider]
+
+    def label(self, endpoint: EndpointConfig) -> str:
+        """Return the name of an endpoint in the report: its model, and its address where needed."""
+        same = [e for e in self.endpoints if e.model == endpoint.model]
+        if len(same) == 1:
+            return endpoint.model
+        return f"{endpoint.model} {endpoint.base_url or f'#{same.index(endpoint) + 1}'}"

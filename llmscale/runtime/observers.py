@@ -1,0 +1,192 @@
+"""Who watches a run and hears of its end: rules and alarms, and files for other programs.
+
+Wrong ones are refused before anything starts; from then on none of it can hurt the run. What is not
+asked for is not loaded.
+"""
+
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmscale import __version__
+from llmscale.accounting.stats import Calls, Rows, Stats
+from llmscale.config import Config, EndpointConfig, parse_rules
+from llmscale.core.atomic_file import replace_file
+from llmscale.core.contracts import OutcomeSink
+from llmscale.core.errors import ConfigError, JobError
+from llmscale.job.files import JobFiles
+from llmscale.job.manifest import Manifest
+from llmscale.observe.summary import Told
+
+if TYPE_CHECKING:
+    from llmscale.accounting.budget import CostBudget
+    from llmscale.engine.balance.endpoint import Endpoint
+    from llmscale.observe.alarms import Alarms, Target, Telling
+    from llmscale.observe.junit import Examples
+    from llmscale.observe.metrics import MetricsFile
+
+Watch = Callable[[], Coroutine[Any, Any, None]]
+
+log = logging.getLogger(__name__)
+
+
+class Observers:
+    """All who observe one run."""
+
+    def __init__(
+        self, config: Config, inputs: Iterable[str], output: Path | None, told: Told | None = None
+    ) -> None:
+        """`output` None: standard output. `told`: is given the report.
+
+        Raises `ConfigError` for a target or a file that can't be used.
+        """
+        _check_files(config, inputs, output)
+        self._config = config
+        self._job = "-" if output is None else str(output)
+        self._told = told or Told()
+        self._targets = [_target(text) for text in config.alarm]
+        self._alarms: Alarms | None = None
+        self._telling: Telling | None = None
+        self._metrics: MetricsFile | None = None
+        self._examples: Examples | None = None
+
+    def through(self, sink: OutcomeSink) -> OutcomeSink:
+        """Return where outcomes go, with whoever sees them on their way."""
+        if self._config.junit is None:
+            return sink
+        from llmscale.observe.junit import Examples
+
+        self._examples = Examples(sink)
+        return self._examples
+
+    def watching(
+        self,
+        stats: Stats,
+        total: int | None,
+        kept: int,
+        endpoints: Mapping[EndpointConfig, "Endpoint"],
+        budget: "CostBudget | None",
+    ) -> list[Watch]:
+        """Return what is to run beside the rows, until it is cancelled."""
+        self._alarms = self._alarms_on(stats, budget)
+        if self._config.metrics is None:
+            return [self._alarms.watch]
+        from llmscale.observe.metrics import MetricsFile
+
+        health = {endpoint.name: endpoint.health for endpoint in endpoints.values()}
+        self._metrics = MetricsFile(
+            Path(self._config.metrics),
+            stats,
+            total,
+            kept,
+            lambda: {name: (h.ejections, h.recoveries) for name, h in health.items()},
+        )
+        return [self._alarms.watch, self._metrics.watch]
+
+    def judge(self, exit_code: int, stats: Stats, wall_s: float) -> int:
+        """Return the exit code by the rules at the end of the run; a worse one stays."""
+        if self._alarms is None:  # nothing had to be asked
+            self._alarms = self._alarms_on(stats, None)
+        fails = self._alarms.judge_at_end(wall_s)
+        return exit_code or int(fails)
+
+    def alarms(self) -> list[dict[str, Any]]:
+        """Return the rules that have tripped, as JSON."""
+        return [] if self._alarms is None else self._alarms.summary()
+
+    def finish(self, report: dict[str, Any], error: JobError | None = None) -> None:
+        """Tell of the end. `report` has all that is known; `error` has ended the run."""
+        self._told.report = report
+        if self._config.junit is not None:
+            self._write_junit(Path(self._config.junit), report, error)
+        if self._config.metrics is not None:
+            self._write_metrics(Path(self._config.metrics), report)
+        if self._telling is not None:
+            self._telling.finish()
+
+    def finish_unasked(self, job: Manifest) -> None:
+        """Tell of a job that was finished before; nothing was asked, so no rule is judged."""
+        rows = {"total": job.rows, "kept": job.rows, **Rows().summary(), "pending": 0}
+        report = {
+            "llmscale": __version__,
+            "output": self._job,
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "wall_s": 0.0,
+            "exit_code": 0,
+            "rows": rows,
+            "calls": Calls().summary(),
+        }
+        self.finish(report)
+
+    def _alarms_on(self, stats: Stats, budget: "CostBudget | None") -> "Alarms":
+        from llmscale.observe.alarms import Alarms, Spent, Telling
+
+        def spent() -> Spent | None:
+            if budget is None:
+                return None
+            return Spent(budget.spent_usd + budget.unseen_usd, budget.max_usd)
+
+        self._telling = Telling(self._targets)
+        return Alarms(
+            stats,
+            spent,
+            fail_on=parse_rules(self._config.fail_on or ""),
+            alarm_on=parse_rules(self._config.alarm_on),
+            job=self._job,
+            tell=self._telling.tell,
+        )
+
+    def _write_junit(self, path: Path, report: dict[str, Any], error: JobError | None) -> None:
+        from llmscale.observe.junit import Cases, junit_xml
+
+        cases = Cases(
+            rules=[] if self._alarms is None else self._alarms.verdicts(),
+            examples={} if self._examples is None else self._examples.kept,
+            error=None if error is None else str(error),
+        )
+        try:
+            replace_file(path, junit_xml(report, cases))
+        except JobError as failed:  # the answers matter more
+            log.error("%s", failed)
+
+    def _write_metrics(self, path: Path, report: dict[str, Any]) -> None:
+        from llmscale.observe.metrics import MetricsFile
+
+        rows = report["rows"]
+        metrics = self._metrics or MetricsFile(path, Stats(), kept=rows["kept"])
+        metrics.write_end(rows["total"], report["exit_code"])
+
+
+def _target(text: str) -> "Target":
+    from llmscale.observe.alarms import target_of
+
+    try:
+        return target_of(text)
+    except ValueError as error:
+        raise ConfigError(f"--alarm: {error}") from None
+
+
+def _check_files(config: Config, inputs: Iterable[str], output: Path | None) -> None:
+    """Refuse files that can't be written, or that are something else already."""
+    taken = {Path(name).resolve(): "an input" for name in inputs}
+    taken |= {Path(name).resolve(): "--export" for name in config.export}
+    if output is not None:
+        files = JobFiles(output)
+        taken |= {
+            file.resolve(): "the output"
+            for file in (output, files.partial, files.manifest, files.lock)
+        }
+    for name in ("report", "junit", "metrics"):
+        given = getattr(config, name)
+        if given is None:
+            continue
+        path = Path(given)
+        if path.exists() and not path.is_file():  # it would be replaced: a folder, a device
+            raise ConfigError(f"--{name} {path} is no file that can be replaced; name another")
+        if not path.parent.is_dir():
+            raise ConfigError(f"there is no folder {path.parent} for --{name} {path.name}")
+        if path.resolve() in taken:
+            raise ConfigError(f"--{name} {path} is {taken[path.resolve()]} too; name another file")
+        taken[path.resolve()] = f"--{name}"

@@ -1,0 +1,116 @@
+"""What is told of a run at its end: the report in a file and on the terminal, and to observers."""
+
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmscale.accounting.stats import Stats
+from llmscale.config import Config
+from llmscale.core.atomic_file import replace_file
+from llmscale.core.errors import JobError
+from llmscale.observe.bottleneck import Settings, verdict
+from llmscale.providers import Task
+from llmscale.report.building import JobFacts, build, encode
+from llmscale.report.table import print_table, summary_line
+from llmscale.runtime.file_counts import FileCounts
+from llmscale.runtime.observers import Observers
+
+if TYPE_CHECKING:
+    from llmscale.accounting.forecast.drift import DriftWatch
+    from llmscale.runtime.stack import Opened
+
+log = logging.getLogger(__name__)
+
+
+class RunReport:
+    """Knows when a run has begun, and tells of it when it is over."""
+
+    def __init__(
+        self,
+        config: Config,
+        task: Task,
+        inputs: Sequence[str],
+        stats: Stats,
+        observers: Observers,
+        files: FileCounts,
+    ) -> None:
+        self._config = config
+        self._task = task
+        self._inputs = inputs
+        self._stats = stats
+        self._observers = observers
+        self._files = files
+        self._started = datetime.now(UTC)
+        self._began_s = time.monotonic()
+        self.drift: DriftWatch | None = None  # from what was estimated of the job
+
+    def note_start(self) -> None:
+        """Count the time until now as that before the first row may go."""
+        self._stats.causes_s["start"] += time.monotonic() - self._began_s
+
+    def tell(
+        self,
+        output: str,
+        path: str | None,
+        facts: JobFacts,
+        opened: "Opened",
+        exit_code: int,
+        failed: JobError | None,
+    ) -> int:
+        """Tell of the run in every way that is wanted; return its exit code, by the rules too.
+
+        `path`: of the report, None for none. `failed` has ended the run.
+        """
+        wall_s = round(time.monotonic() - self._began_s, 3)
+        exit_code = self._observers.judge(exit_code, self._stats, wall_s)
+        self._note_use(output, opened)
+        report = self._built(output, facts, opened, exit_code, wall_s)
+        if path is not None:
+            try:
+                replace_file(Path(path), encode(report))
+            except JobError as error:  # the answers matter more
+                log.error("%s", error)
+        self._observers.finish(report, failed)
+        if not self._config.quiet:
+            self._show(report, path)
+        return exit_code
+
+    def _note_use(self, output: str, opened: "Opened") -> None:
+        if opened.replies is not None:
+            from llmscale.runtime.caching import note_use  # loaded with the cache by now
+
+            note_use(self._config, opened.replies, self._stats, self._started, output)
+
+    def _built(
+        self, output: str, facts: JobFacts, opened: "Opened", exit_code: int, wall_s: float
+    ) -> dict[str, Any]:
+        settings = Settings(opened.calls(self._config), opened.capacity)
+        held_s, causes_s = self._stats.held_s(), self._stats.causes_s
+        return build(
+            self._stats,
+            facts,
+            inputs=self._inputs,
+            output=output,
+            started=self._started,
+            wall_s=wall_s,
+            exit_code=exit_code,
+            cache_mode=self._config.cache_mode,
+            store=None if opened.replies is None else opened.replies.summary(),
+            endpoints={e.name: e.summary() for e in opened.endpoints.values()},
+            verdict=verdict(held_s, wall_s, settings, causes_s),
+            documents=self._files.summary(),
+            alarms=self._observers.alarms(),
+            estimate=None if self.drift is None else self.drift.summary(),
+        )
+
+    def _show(self, report: dict[str, Any], path: str | None) -> None:
+        if not sys.stderr.isatty() or self._config.log_format != "text":
+            log.info("%s -> %s", summary_line(report), report["output"])
+            return
+        print_table(report)
+        made = "vectors" if self._task == "embedding" else "answers"
+        log.info("%s in %s, report in %s", made, report["output"], path or "no file")

@@ -1,0 +1,87 @@
+"""The nearest of many vectors, by the cosine of the angle to a query; no index, no estimate.
+
+Every vector is looked at, block by block, so that memory does not grow with their number. Where
+they lie is not known here.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from llmscale.core.vectors import Vector
+
+_SLICE_NUMBERS = 1 << 19  # looked at at once: 4 MB in float64, which stays in the cache of a core
+
+Scores = np.ndarray[Any, np.dtype[np.float64]]
+Places = np.ndarray[Any, np.dtype[np.int64]]
+
+
+class Block(Protocol):
+    """Vectors that lie together, and where."""
+
+    @property
+    def positions(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """A number for each vector, by which it is found again."""
+
+    @property
+    def vectors(self) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """A row for each."""
+
+
+class Hit(NamedTuple):
+    """A vector that is near."""
+
+    file: int  # its place among the files
+    position: int  # in its file
+    score: float  # the cosine: 1 same direction, 0 nothing in common
+
+
+def nearest(files: Iterable[Iterable[Block]], query: Vector, k: int) -> list[Hit]:
+    """Return the `k` nearest, the nearest first; of equal ones that of the first file and position.
+
+    Vectors without a direction, zero or not finite, are passed over. Raises `ValueError` for such a
+    query, and for vectors of another length.
+    """
+    if not np.isfinite(query).all() or not query.any():
+        raise ValueError("a query of zeros or no numbers is near to nothing")
+    direction = query.astype(np.float64)
+    direction /= np.linalg.norm(direction)
+    best_scores: Scores = np.empty(0)
+    best_places: Places = np.empty((0, 2), np.int64)
+    for number, blocks in enumerate(files):
+        for block in blocks:
+            scores = cosines(block.vectors, direction)
+            places = np.stack([np.full(len(scores), number), block.positions], axis=1)
+            usable = np.isfinite(scores)
+            scores = np.concatenate([best_scores, scores[usable]])
+            places = np.concatenate([best_places, places[usable]])
+            # the last key counts first
+            order = np.lexsort((places[:, 1], places[:, 0], -scores))[:k]
+            best_scores, best_places = scores[order], places[order]
+    return [
+        Hit(int(file), int(position), float(score))
+        for (file, position), score in zip(best_places, best_scores, strict=True)
+    ]
+
+
+def cosines(vectors: np.ndarray[Any, np.dtype[np.float32]], direction: Scores) -> Scores:
+    """Return the cosine of each row to a vector of the length 1; NaN for rows without direction.
+
+    Equal rows have equal cosines, wherever they stand: each is summed by itself in float64, where a
+    product of matrices would round by what is beside it.
+    """
+    if vectors.shape[1] != direction.size:
+        raise ValueError(f"vectors of {vectors.shape[1]} numbers, a query of {direction.size}")
+    return np.concatenate([np.empty(0), *_sliced_cosines(vectors, direction)])
+
+
+def _sliced_cosines(
+    vectors: np.ndarray[Any, np.dtype[np.float32]], direction: Scores
+) -> Iterator[Scores]:
+    step = max(1, _SLICE_NUMBERS // direction.size)
+    for first in range(0, len(vectors), step):
+        rows = vectors[first : first + step].astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            cosines = (rows * direction).sum(axis=1) / np.sqrt((rows * rows).sum(axis=1))
+        yield cosines

@@ -1,0 +1,55 @@
+"""The contract of `ReplyStore`, held against every place where replies are kept."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from llmscale.engine.cache.on_disk import DiskReplies
+from llmscale.engine.cache.store import Store
+from llmscale.engine.layers.cached import ReplyStore
+from tests.engine.cache import ROOMY_BYTES, sql
+from tests.engine.cache.contract import Backend, ReplyStoreContract
+
+
+class DiskBackend:
+    """A folder on this disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @asynccontextmanager
+    async def opened(
+        self, *, replaces: bool = True, ttl_s: float | None = None
+    ) -> AsyncIterator[ReplyStore]:
+        store = Store(self._folder, ROOMY_BYTES, ttl_s)
+        replies = DiskReplies(store, replace=replaces)
+        try:
+            yield replies
+        finally:
+            await replies.aclose()
+
+    def read(self, key: str) -> bytes:
+        ((value,),) = sql(self._folder, "SELECT value FROM Cache WHERE key = ?", key)
+        assert isinstance(value, bytes)
+        return value
+
+    def write(self, key: str, value: bytes) -> None:
+        sql(self._folder, "UPDATE Cache SET value = ? WHERE key = ?", value, key)
+        assert self.read(key) == value
+
+    def ruin(self) -> None:
+        """Write noise into the files, in place: who has them open has the noise."""
+        for path in self._folder.iterdir():
+            with path.open("r+b") as file:
+                file.write(Random(0).randbytes(path.stat().st_size))
+
+
+class TestOnDisk(ReplyStoreContract):
+    """Held by `DiskReplies`."""
+
+    @pytest.fixture
+    def backend(self, tmp_path: Path) -> Backend:
+        return DiskBackend(tmp_path / "cache")

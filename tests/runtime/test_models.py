@@ -1,0 +1,84 @@
+"""Which endpoints answer for which model, by every way that a model can be named."""
+
+import pytest
+
+from llmscale.config import Config, EndpointConfig
+from llmscale.core.errors import ConfigError
+from llmscale.runtime.models import Models
+
+
+def endpoint(model: str, base_url: str | None = None) -> EndpointConfig:
+    return EndpointConfig(model=model, base_url=base_url)
+
+
+A, B = endpoint("openai/a"), endpoint("openai/b", "http://127.0.0.1:1/v1")
+TWICE = endpoint("openai/a", "http://127.0.0.1:2/v1")
+SIM = endpoint("sim/s")
+
+
+def models(*endpoints: EndpointConfig, **fallback: tuple[str, ...]) -> Models:
+    """Return the models of these endpoints; `a=("b",)`: openai/b stands in for openai/a."""
+    named = {
+        f"openai/{model}": tuple(f"openai/{other}" for other in others)
+        for model, others in fallback.items()
+    }
+    return Models(Config(endpoint=endpoints, fallback=named))
+
+
+def test_a_model_is_answered_by_all_endpoints_that_have_its_name() -> None:
+    assert models(A, B, TWICE).endpoints_of("openai/a") == [A, TWICE]
+    assert models(A, B).endpoints_of("openai/b") == [B]
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [("sim/whatever", [SIM]), ("openai/c", [A, B]), ("anthropic/c", []), ("local/c", [])],
+)
+def test_a_name_that_no_endpoint_has_goes_to_those_of_its_provider_that_take_any(
+    model: str, expected: list[EndpointConfig]
+) -> None:
+    assert models(A, B, SIM).endpoints_of(model) == expected
+
+
+def test_a_bare_name_is_one_of_the_provider_of_the_run() -> None:
+    assert models(A, B).resolve("b") == "openai/b"
+    assert models(A, B).resolve("openai/b") == "openai/b"
+    with pytest.raises(
+        LookupError, match="no endpoint answers for model local/c; there is openai/a, openai/b"
+    ):
+        models(A, B).resolve("local/c")
+
+
+def test_an_endpoint_is_called_by_its_model_and_its_address_where_there_are_several() -> None:
+    several = models(A, B, TWICE)
+    assert [several.label(e) for e in several.endpoints] == [
+        "openai/a #1",
+        "openai/b",
+        "openai/a http://127.0.0.1:2/v1",
+    ]
+
+
+def test_without_a_fallback_nobody_stands_in() -> None:
+    assert models(A, B).stand_ins() == {}
+
+
+def test_a_fallback_is_by_full_names_and_in_its_order() -> None:
+    assert models(A, B, SIM, a=("b",)).stand_ins() == {"openai/a": ["openai/b"]}
+    bare = Config(endpoint=(A, B, SIM), fallback={"a": ("sim/x", "b")})
+    assert Models(bare).stand_ins() == {"openai/a": ["sim/x", "openai/b"]}
+
+
+def test_a_fallback_that_names_a_model_without_endpoint_is_refused_by_its_name() -> None:
+    named = Models(Config(endpoint=(A, B), fallback={"openai/a": ("local/c",)}))
+    with pytest.raises(ConfigError, match="of openai/a: no endpoint answers for model local/c"):
+        named.stand_ins()
+
+
+def test_a_fallback_of_a_model_that_is_not_of_this_run_is_passed_over() -> None:
+    other = Config(endpoint=(A, B), fallback={"local/c": ("local/d",), "openai/a": ("openai/b",)})
+    assert Models(other).stand_ins() == {"openai/a": ["openai/b"]}
+
+
+def test_an_endpoint_of_no_known_provider_is_refused() -> None:
+    with pytest.raises(ConfigError, match="nobody"):
+        models(A, endpoint("nobody/a"))
