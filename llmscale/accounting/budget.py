@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from llmscale.accounting.cost import Prices
-from llmscale.accounting.token_bounds import Unbounded, most_input_tokens, most_output_tokens
+from llmscale.accounting.prices import Prices
+from llmscale.accounting.token_bounds import Unbounded, max_input_tokens, max_output_tokens
 from llmscale.core.errors import BudgetReached, CallFailed, CallStopped
 from llmscale.core.records import Failure, Request
 
@@ -25,43 +25,44 @@ class CallBounds:
     def __init__(
         self,
         prices_of: Callable[[str], Sequence[Prices]],
-        most_output_of: Callable[[str], int | None],
+        max_answer_tokens_of: Callable[[str], int | None],
     ) -> None:
-        """`prices_of` the endpoints that may take a call; `most_output_of` requests without bound.
+        """`prices_of` the endpoints that may take a call; `max_answer_tokens_of` a model, where
+        the request sets no bound.
 
         Both are asked once for each model.
         """
         self._prices_of = prices_of
-        self._most_output_of = most_output_of
+        self._max_answer_tokens_of = max_answer_tokens_of
         self._known: dict[str, tuple[Sequence[Prices], int | None]] = {}  # no prices: it is free
 
-    def most_usd(self, requests: Sequence[Request]) -> float:
+    def max_call_usd(self, requests: Sequence[Request]) -> float:
         """Return the most that a call can cost, wherever it goes. Raises `CallFailed`."""
         model = requests[0].model
-        prices, most_output = self._known.get(model) or self._look_up(model)
+        prices, max_answer_tokens = self._known.get(model) or self._look_up(model)
         if not prices:
             return 0.0
         try:
-            input_tokens = sum(map(most_input_tokens, requests))
-            output_tokens = sum(most_output_tokens(r, most_output) for r in requests)
+            input_tokens = sum(map(max_input_tokens, requests))
+            output_tokens = sum(max_output_tokens(r, max_answer_tokens) for r in requests)
         except Unbounded as why:
             raise _unbounded(f"--max-cost does not let this row out: {why}") from None
         dearest_usd = 0.0
         for one in prices:
-            most_usd = one.most_usd(model, input_tokens, output_tokens)
-            if most_usd is None:
+            max_call_usd = one.max_call_usd(model, input_tokens, output_tokens)
+            if max_call_usd is None:
                 message = f"--max-cost does not let this row out: the price of {model} is not known"
                 raise _unbounded(f"{message}; set it as a [[price]] in llmscale.toml")
-            dearest_usd = max(dearest_usd, most_usd)
+            dearest_usd = max(dearest_usd, max_call_usd)
         return dearest_usd
 
     def _look_up(self, model: str) -> tuple[Sequence[Prices], int | None]:
-        prices = [p for p in self._prices_of(model) if p.most_usd(model, 1, 1) != 0]
-        self._known[model] = (prices, self._most_output_of(model))
+        prices = [p for p in self._prices_of(model) if p.max_call_usd(model, 1, 1) != 0]
+        self._known[model] = (prices, self._max_answer_tokens_of(model))
         return self._known[model]
 
 
-class Held:
+class HeldReservation:
     """Dollars that are set aside for one attempt, until it is settled."""
 
     def __init__(self, settle: Callable[[float | None], None]) -> None:
@@ -75,7 +76,7 @@ class Held:
 class _Waiting(NamedTuple):
     """An attempt that waits for money."""
 
-    most_usd: float
+    max_call_usd: float
     granted: asyncio.Future[None]
 
 
@@ -96,14 +97,16 @@ class CostBudget:
         bounds: CallBounds,
         *,
         spent_usd: float = 0.0,
-        unseen_usd: float = 0.0,
-        note: Note = lambda _committed_usd, _unseen_usd: None,
+        unconfirmed_usd: float = 0.0,
+        note: Note = lambda _committed_usd, _unconfirmed_usd: None,
     ) -> None:
-        """`spent_usd`, `unseen_usd`: of earlier runs. `note` is told of every change."""
+        """`spent_usd`, `unconfirmed_usd`: of earlier runs. `note` is told of every change."""
         self.max_usd = max_usd
-        self.most_usd = bounds.most_usd
+        self.max_call_usd = bounds.max_call_usd
         self.spent_usd = spent_usd
-        self.unseen_usd = unseen_usd  # for attempts that may have been billed: nobody saw the end
+        self.unconfirmed_usd = (
+            unconfirmed_usd  # for attempts that may have been billed: nobody saw the end
+        )
         self.when_reached: Callable[[], None] = lambda: None
         """Called once when the budget is reached; by then nothing is under way."""
         self.reached: BudgetReached | None = None
@@ -119,16 +122,16 @@ class CostBudget:
         """Dollars that are neither spent nor set aside."""
         return self.max_usd - self._committed_usd
 
-    async def reserve(self, model: str, most_usd: float) -> Held:
-        """Set `most_usd` aside for an attempt, as soon as there is so much.
+    async def reserve(self, model: str, max_call_usd: float) -> HeldReservation:
+        """Set `max_call_usd` aside for an attempt, as soon as there is so much.
 
         Raises `CallStopped` when there never will be: the budget is reached, or the run stops.
         """
-        if not most_usd:
-            return Held(lambda _: None)
-        held_usd = most_usd * self._margins.get(model, 1.0)
+        if not max_call_usd:
+            return HeldReservation(lambda _: None)
+        held_usd = max_call_usd * self._margins.get(model, 1.0)
         await self._take(held_usd)
-        return Held(lambda cost_usd: self._settle(model, held_usd, cost_usd))
+        return HeldReservation(lambda cost_usd: self._settle(model, held_usd, cost_usd))
 
     def stop(self) -> None:
         """Let nobody wait any longer; attempts under way are still settled."""
@@ -140,7 +143,7 @@ class CostBudget:
 
     @property
     def _committed_usd(self) -> float:
-        return self.spent_usd + self.unseen_usd + self._held_usd
+        return self.spent_usd + self.unconfirmed_usd + self._held_usd
 
     async def _take(self, usd: float) -> None:
         if self._stopped:
@@ -166,7 +169,7 @@ class CostBudget:
     def _hold(self, usd: float) -> None:
         self._held_usd += usd
         self._under_way += 1
-        self._note(self._committed_usd, self.unseen_usd)
+        self._note(self._committed_usd, self.unconfirmed_usd)
 
     def _let_go(self, usd: float) -> None:
         self._under_way -= 1
@@ -176,12 +179,12 @@ class CostBudget:
     def _settle(self, model: str, held_usd: float, cost_usd: float | None) -> None:
         self._let_go(held_usd)
         if cost_usd is None:
-            self.unseen_usd += held_usd
+            self.unconfirmed_usd += held_usd
         else:
             self.spent_usd += cost_usd
             if cost_usd > held_usd:
                 self._widen(model, cost_usd / held_usd)
-        self._note(self._committed_usd, self.unseen_usd)
+        self._note(self._committed_usd, self.unconfirmed_usd)
         self._serve()
 
     def _widen(self, model: str, factor: float) -> None:
@@ -217,8 +220,8 @@ class CostBudget:
 
     def _used(self) -> str:
         text = f"${self.spent_usd:.4f} of --max-cost {self.max_usd:g} is spent"
-        if self.unseen_usd:
-            text += f", ${self.unseen_usd:.4f} is set aside for calls whose end nobody saw"
+        if self.unconfirmed_usd:
+            text += f", ${self.unconfirmed_usd:.4f} is set aside for calls whose end nobody saw"
         return text
 
 

@@ -48,7 +48,7 @@ class Unbounded(Exception):
     """Why nothing bounds what a request takes, as the end of a sentence."""
 
 
-def most_input_tokens(request: Request) -> int:
+def max_input_tokens(request: Request) -> int:
     """Return a number of tokens that the input can't be above. Raises `Unbounded`."""
     for name in _HARMLESS.keys() & (request.extra or {}).keys():
         value = (request.extra or {})[name]
@@ -66,10 +66,10 @@ def most_input_tokens(request: Request) -> int:
     return CALL_TOKENS + text_bytes + extra_bytes + images * IMAGE_TOKENS
 
 
-def most_output_tokens(request: Request, most_of_model: int | None) -> int:
+def max_output_tokens(request: Request, max_of_model: int | None) -> int:
     """Return a number of tokens that the answer can't be above. Raises `Unbounded`.
 
-    `most_of_model`: of a request that sets no bound itself; None: not known.
+    `max_of_model`: of a request that sets no bound itself; None: not known.
     """
     if request.text is not None:
         return 0
@@ -77,9 +77,9 @@ def most_output_tokens(request: Request, most_of_model: int | None) -> int:
     bounds = [n for n in (request.max_tokens, in_body) if type(n) is int and n > 0]
     if bounds:
         return max(bounds)  # which of two a server goes by is its own affair
-    if most_of_model is None:
+    if max_of_model is None:
         raise Unbounded("its answer has no bound; set max_tokens")
-    return most_of_model
+    return max_of_model
 
 
 def _images(messages: list[Any]) -> Iterator[int]:

@@ -29,8 +29,8 @@ def stats(
     """Show what is stored, what it has saved, and how often it was hit."""
 
     def command(settings: Any) -> int:
-        from llmscale.cli.tables.cache_table import print_stats
-        from llmscale.commands import cache_use
+        from llmscale.cli.tables.cache import print_stats
+        from llmscale.commands import cache as cache_use
 
         found = cache_use.stats(settings)
         if as_json:
@@ -70,7 +70,7 @@ def explain(
     config_file = flags.pop("config", None)
 
     def command(settings: Any) -> int:
-        from llmscale.commands import cache_use
+        from llmscale.commands import cache as cache_use
         from llmscale.core.printable import printable
 
         found = cache_use.explain(settings, row_or_file)
@@ -97,7 +97,7 @@ def clear(
     """Remove entries, by model and age. They would have to be paid for again."""
 
     def command(settings: Any) -> int:
-        from llmscale.commands import cache_use
+        from llmscale.commands import cache as cache_use
 
         older_than_s = None if older_than is None else _seconds(older_than)
         count = cache_use.clear(settings, model, older_than_s, really=False)
@@ -121,7 +121,7 @@ def prune(
     """Drop what is expired, then the least recently used until the size limit holds."""
 
     def command(settings: Any) -> int:
-        from llmscale.commands import cache_use
+        from llmscale.commands import cache as cache_use
 
         expired, evicted = cache_use.prune(settings)
         typer.echo(f"{expired} entries expired, {evicted} evicted")
@@ -140,7 +140,7 @@ def export_(
     """Write entries to a JSONL file."""
 
     def command(settings: Any) -> int:
-        from llmscale.commands import cache_use
+        from llmscale.commands import cache as cache_use
 
         typer.echo(f"{cache_use.export(settings, file, model)} entries exported", err=True)
         return 0
@@ -157,7 +157,7 @@ def import_(
     """Store the entries of an export."""
 
     def command(settings: Any) -> int:
-        from llmscale.commands import cache_use
+        from llmscale.commands import cache as cache_use
 
         typer.echo(f"{cache_use.import_(settings, file)} entries imported", err=True)
         return 0
@@ -168,7 +168,7 @@ def import_(
 def _ended(command: Callable[[Any], int], config_file: Any, **flags: Any) -> None:
     """Load the settings, run the command, exit."""
     from llmscale import config
-    from llmscale.cli.ending import ended
+    from llmscale.cli.exit_codes import ended
     from llmscale.observe import logs
 
     logs.set_up()

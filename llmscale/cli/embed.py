@@ -114,8 +114,8 @@ def embed(
     overwrite: options.Overwrite = False,
     report: options.Report = None,
     fail_on: options.FailOn = None,
-    alarm_on: options.AlarmOn = None,
-    alarm: options.Alarm = None,
+    alert_on: options.AlarmOn = None,
+    alert: options.Alarm = None,
     metrics: options.Metrics = None,
     junit: options.Junit = None,
     json_summary: options.JsonSummary = False,
@@ -126,7 +126,7 @@ def embed(
 ) -> None:
     """Turn files, folders or rows into vectors. What has not changed is not embedded again."""
     flags = options.given(locals())
-    from llmscale.cli.ending import job_ended
+    from llmscale.cli.exit_codes import job_ended
 
     raise typer.Exit(job_ended(flags, _embed))
 

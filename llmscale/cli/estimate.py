@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from llmscale.cli import options
-from llmscale.cli.as_run import as_run
+from llmscale.cli.shared_flags import as_run
 
 Scale = Annotated[float, typer.Option(metavar="N", help="Tell it for N times the rows too.")]
 
@@ -30,10 +30,10 @@ def estimate(
     Takes the flags of the run. Without --sample nothing is sent; with it, the answers are kept in
     the cache.
     """
-    from llmscale.cli.ending import job_ended
+    from llmscale.cli.exit_codes import job_ended
 
     def work(settings: Any, _: Any) -> int:
-        from llmscale.commands.estimating.estimate import estimate as estimate_job
+        from llmscale.commands.estimate.estimate import estimate as estimate_job
 
         found = estimate_job(settings, sample, scale)
         if as_json:
@@ -41,7 +41,7 @@ def estimate(
 
             typer.echo(printable_json(found))
         else:
-            from llmscale.cli.tables.estimate_table import print_estimate
+            from llmscale.cli.tables.estimate import print_estimate
 
             print_estimate(found)
         return int(

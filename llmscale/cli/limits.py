@@ -22,7 +22,7 @@ def limits(
 
     Reads the rows; opens and sends nothing.
     """
-    from llmscale.cli.ending import ended
+    from llmscale.cli.exit_codes import ended
     from llmscale.observe import logs
 
     logs.set_up()
@@ -40,7 +40,7 @@ def _limits(config_file: str | None, flags: dict[str, object], *, as_json: bool)
 
         typer.echo(printable_json(found))
     else:
-        from llmscale.cli.tables.limits_table import print_limits
+        from llmscale.cli.tables.limits import print_limits
 
         print_limits(found)
     return 0

@@ -63,7 +63,7 @@ def mock(
     Chat completions and embeddings; every answer is a function of its question. Prints the base URL
     when it listens, and ends with Ctrl-C or SIGTERM.
     """
-    from llmscale.cli.ending import ended
+    from llmscale.cli.exit_codes import ended
     from llmscale.observe import logs
 
     options = {
@@ -86,8 +86,8 @@ def mock(
 def _mock(
     options: dict[str, str], scenario_file: str | None, port: str, seed: str, ledger: str | None
 ) -> int:
-    from llmscale.mock.loading import scenario_of
-    from llmscale.mock.serving import serve
+    from llmscale.mock.process import serve
+    from llmscale.mock.scenario_file import scenario_of
 
     number, tally = serve(
         scenario_of(options, scenario_file),

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 import typer
 
 from llmscale.cli import options
-from llmscale.cli.as_run import as_run, command_line
 from llmscale.cli.estimate import Scale
+from llmscale.cli.shared_flags import as_run, command_line
 
 
 @as_run("report")
@@ -22,7 +22,7 @@ def plan(
 
     Takes the flags of the run, and sends nothing. Exit code 1: a line that is required is a no.
     """
-    from llmscale.cli.ending import job_ended
+    from llmscale.cli.exit_codes import job_ended
 
     given = dict(flags)
 
@@ -30,7 +30,7 @@ def plan(
         return command_line(name, given, **other)
 
     def work(settings: Any, _: Any) -> int:
-        from llmscale.commands.planning.plan import plan as plan_job
+        from llmscale.commands.plan.plan import plan as plan_job
 
         found = plan_job(settings, command, scale, hours)
         if as_json:
@@ -38,7 +38,7 @@ def plan(
 
             typer.echo(printable_json(found))
         else:
-            from llmscale.cli.tables.plan_table import print_plan
+            from llmscale.cli.tables.plan import print_plan
 
             print_plan(found)
         return int(not found["ready"])

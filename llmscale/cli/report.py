@@ -39,7 +39,7 @@ def report(
     as_json: options.AsJson = False,
 ) -> None:
     """Show what happened in a run, what it cost and what held it back."""
-    from llmscale.cli.ending import ended
+    from llmscale.cli.exit_codes import ended
     from llmscale.observe import logs
 
     logs.set_up()
@@ -47,7 +47,7 @@ def report(
 
 
 def _report(output: Path, html: str | None, baseline: Path | None, *, as_json: bool) -> int:
-    from llmscale.commands import reporting
+    from llmscale.commands import report as reporting
 
     reports = reporting.load(output, baseline)
     if html is not None:
@@ -58,7 +58,7 @@ def _report(output: Path, html: str | None, baseline: Path | None, *, as_json: b
 
         typer.echo(printable_json(reporting.as_json(reports)))
     elif html is None:
-        from llmscale.cli.tables.terminal import print_report
+        from llmscale.cli.tables.report import print_report
 
         print_report(*reports)
     return 0

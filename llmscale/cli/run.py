@@ -66,8 +66,8 @@ def run(
     ] = None,
     report: options.Report = None,
     fail_on: options.FailOn = None,
-    alarm_on: options.AlarmOn = None,
-    alarm: options.Alarm = None,
+    alert_on: options.AlarmOn = None,
+    alert: options.Alarm = None,
     metrics: options.Metrics = None,
     junit: options.Junit = None,
     json_summary: options.JsonSummary = False,
@@ -79,7 +79,7 @@ def run(
     """Answer every row of a JSONL file. The same command again resumes, or retries what failed."""
     flags = options.given(locals())
     flags.pop("dry_run", None)
-    from llmscale.cli.ending import job_ended
+    from llmscale.cli.exit_codes import job_ended
 
     raise typer.Exit(job_ended(flags, _dry_run if dry_run else _run, keeps=not dry_run))
 
@@ -91,7 +91,7 @@ def _run(settings: Any, told: Any) -> int:
 
 
 def _dry_run(settings: Any, _told: Any) -> int:
-    from llmscale.commands.preview import preview
+    from llmscale.commands.dry_run import preview
     from llmscale.core.printable import printable
 
     seen = preview(settings)

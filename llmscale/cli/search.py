@@ -57,7 +57,7 @@ def search(
             typer.echo("there is no vector to search in", err=True)
         return int(not found.chunks)
 
-    from llmscale.cli.ending import ended
+    from llmscale.cli.exit_codes import ended
     from llmscale.observe import logs
 
     logs.set_up()

@@ -11,7 +11,7 @@ def verify(
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="What the run wrote.")],
 ) -> None:
     """Check that every input row is in the output exactly once. Exit code 0: yes, 1: no."""
-    from llmscale.cli.ending import ended
+    from llmscale.cli.exit_codes import ended
     from llmscale.observe import logs
 
     logs.set_up()

@@ -16,15 +16,15 @@ from msgspec.structs import replace
 
 from llmscale.config import CHANGES_VECTORS, DEFAULT_EMBEDDING_MODEL, Config
 from llmscale.core.errors import ConfigError
-from llmscale.job.files import JobFiles
 from llmscale.job.job import Job
+from llmscale.job.job_paths import JobPaths
+from llmscale.observe.json_summary import Told
 from llmscale.observe.progress import Reading, how_to_show
-from llmscale.observe.summary import Told
 from llmscale.rows.sources import Source
-from llmscale.rows.texts import TextParser
-from llmscale.runtime.chunks import rows_as_files
+from llmscale.rows.text_rows import TextParser
+from llmscale.runtime.document_rows import rows_as_files
 from llmscale.runtime.file_counts import FileCounts
-from llmscale.runtime.inputs import check_output, identity_of
+from llmscale.runtime.job_inputs import check_output, identity_of
 from llmscale.runtime.job_run import STDOUT, JobRun
 from llmscale.runtime.models import Models
 from llmscale.runtime.observers import Observers
@@ -53,7 +53,7 @@ def embed(config: Config, told: Told | None = None) -> int:
         run = JobRun(config, Models(config), sources, parser, "embedding", observers, counts)
         if output is None:
             return run.to_stdout()
-        files = JobFiles(output)
+        files = JobPaths(output)
         with closing(_job(config, files, sources)) as job:
             if job.is_finished:
                 log.info("%s is finished and nothing has changed; nothing to do", output)
@@ -62,7 +62,7 @@ def embed(config: Config, told: Told | None = None) -> int:
             else:
                 exit_code = run.to_file(job)
             if config.export:
-                from llmscale.commands import exporting
+                from llmscale.commands import vector_export as exporting
 
                 exporting.export(config.export, output)
             return exit_code
@@ -74,8 +74,8 @@ def embed_texts(config: Config, texts: Sequence[str]) -> list[bytes]:
 
     from llmscale.accounting.stats import Stats
     from llmscale.core.records import Reply, Request
-    from llmscale.runtime.answering import run_loop
-    from llmscale.runtime.stack import open_all, stacked
+    from llmscale.runtime.event_loop import run_loop
+    from llmscale.runtime.layer_stack import open_all, stacked
 
     config = for_vectors(config)
     models, stats = Models(config), Stats()
@@ -111,7 +111,7 @@ def for_vectors(config: Config) -> Config:
     return replace(config, model=config.embed_model or DEFAULT_EMBEDDING_MODEL)
 
 
-def _job(config: Config, files: JobFiles, sources: Sequence[Source]) -> Job:
+def _job(config: Config, files: JobPaths, sources: Sequence[Source]) -> Job:
     """Open the job; begin it anew where nothing but the content of its input has changed."""
     identity = identity_of(config, sources, CHANGES_VECTORS)
     return Job(files, identity, overwrite=config.overwrite, follows_input=True)
@@ -138,9 +138,9 @@ def _check_files(config: Config, output: Path | None) -> None:
             raise ConfigError("--export needs an output in a file; say where with -o FILE")
         return
     if config.export:
-        from llmscale.commands import exporting  # numpy, only where it is wanted
+        from llmscale.commands import vector_export as exporting  # numpy, only where it is wanted
 
-        may_replace = config.overwrite or JobFiles(output).manifest.exists()
+        may_replace = config.overwrite or JobPaths(output).manifest.exists()
         exporting.check(config.export, output, may_replace=may_replace)
     written = {output.resolve(), *(Path(name).resolve() for name in config.export)}
     for name in config.inputs:

@@ -16,12 +16,12 @@ from llmscale.commands.run import row_parser
 from llmscale.config import Config, EndpointConfig
 from llmscale.core.records import Row
 from llmscale.engine.limits import DAY_S
-from llmscale.rows.rows import rows_of
+from llmscale.rows.chat_rows import rows_of
 from llmscale.rows.sources import blocks_of_lines, expand
-from llmscale.runtime.feeding import Terms, terms_of, terms_of_limit
+from llmscale.runtime.feeds import Terms, terms_of, terms_of_limit
 from llmscale.runtime.models import Models, capacity_of
 
-MOST_USERS = 50  # that are told one by one
+MAX_USERS = 50  # that are told one by one
 
 
 class Need:
@@ -84,7 +84,7 @@ def limits(config: Config) -> dict[str, Any]:
         for row in rows:
             needs.add(row)
     users = list(user_bounds(terms_of_user, needs.by_user))
-    slowest = heapq.nlargest(MOST_USERS, users, key=lambda bound: bound.minutes)
+    slowest = heapq.nlargest(MAX_USERS, users, key=lambda bound: bound.minutes)
     bounds = [*slowest[:1], *endpoint_bounds(models, needs.by_model, time.time())]
     binding = max(bounds, key=lambda bound: bound.minutes, default=None)
     binds = binding is not None and binding.minutes > 0

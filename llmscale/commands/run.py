@@ -7,10 +7,10 @@ from contextlib import closing
 from llmscale.config import CHANGES_ANSWERS, Config
 from llmscale.engine.layers.schema import load_response_format
 from llmscale.job.job import Job
-from llmscale.observe.summary import Told
-from llmscale.rows.rows import RowParser
+from llmscale.observe.json_summary import Told
+from llmscale.rows.chat_rows import RowParser
 from llmscale.rows.sources import Source, expand
-from llmscale.runtime.inputs import files_of, identity_of, readable_twice
+from llmscale.runtime.job_inputs import files_of, identity_of, readable_twice
 from llmscale.runtime.job_run import STDOUT, JobRun
 from llmscale.runtime.models import Models
 from llmscale.runtime.observers import Observers

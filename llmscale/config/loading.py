@@ -181,7 +181,7 @@ def _check_fallback(config: Config, settings: Mapping[str, _Setting]) -> None:
 
 
 def _check_rules(config: Config, settings: Mapping[str, _Setting]) -> None:
-    for name, text in (("fail_on", config.fail_on), ("alarm_on", config.alarm_on)):
+    for name, text in (("fail_on", config.fail_on), ("alert_on", config.alert_on)):
         try:
             parse_rules(text or "")
         except ValueError as error:

@@ -16,7 +16,7 @@ FLAG_ONLY = frozenset(
         "report",
         "junit",
         "metrics",
-        "alarm",
+        "alert",
         "json_summary",
         "limit",
         "overwrite",
@@ -177,10 +177,10 @@ class Config(_Table, frozen=True, kw_only=True):
     report: str | None = None
     limit: PositiveInt | None = None
     overwrite: bool = False
-    # who hears of it: alarms, and files for other programs
+    # who hears of it: alerts, and files for other programs
     fail_on: str | None = None  # rules; one that has tripped at the end is exit code 1
-    alarm_on: str = "errors>5%,call_p99>30s,stalled>60s,spend>=80%,spend>=100%"
-    alarm: tuple[str, ...] = ()  # who is told: http(s)://..., env:NAME, exec:COMMAND
+    alert_on: str = "errors>5%,call_p99>30s,stalled>60s,spend>=80%,spend>=100%"
+    alert: tuple[str, ...] = ()  # who is told: http(s)://..., env:NAME, exec:COMMAND
     metrics: str | None = None  # a file for Prometheus
     junit: str | None = None  # a file
     json_summary: bool = False  # the last line of stderr is JSON

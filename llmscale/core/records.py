@@ -28,7 +28,7 @@ FailureKind = Literal[
     "internal",  # a fault of ours; the row is written, the job goes on
 ]
 
-Limit = Literal["rpm", "rpd", "told_rpm", "tpm", "tpd", "told_tpm"]
+Limit = Literal["rpm", "rpd", "provider_rpm", "tpm", "tpd", "provider_tpm"]
 
 
 SAMPLING_FIELDS = (

@@ -10,11 +10,11 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from llmscale.core.contracts import Answers, OutcomeSink
 from llmscale.core.errors import CallFailed, CallStopped, JobError, first_error
+from llmscale.core.protocols import Answers, OutcomeSink
 from llmscale.core.records import Failure, Outcome, Reply, Request, Row
 from llmscale.engine.feed import Feed
-from llmscale.engine.writer import Writer
+from llmscale.engine.outcome_writer import OutcomeWriter
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class Pipeline:
         feed: Feed,
         answers: Answers,
         sink: OutcomeSink,
-        writer: Writer,
+        writer: OutcomeWriter,
         width: int,
         *,
         together: int = 1,

@@ -13,15 +13,15 @@ from msgspec.structs import replace
 from llmscale.accounting.stats import Spend
 from llmscale.core.atomic_file import publish, sha256_of
 from llmscale.core.errors import ConfigError, StorageError
-from llmscale.core.formats import OutputFormat, line_of
+from llmscale.core.output_line import OutputFormat, line_of
 from llmscale.core.records import Outcome
 from llmscale.job import manifest as manifests
-from llmscale.job.files import JobFiles
+from llmscale.job.job_paths import JobPaths
 from llmscale.job.journal import Journal
 from llmscale.job.lock import JobLock
 from llmscale.job.manifest import InputFile, Manifest
+from llmscale.job.output_staging import Staging
 from llmscale.job.spending import Spending
-from llmscale.job.staging import Staging
 
 
 class Identity(NamedTuple):
@@ -37,7 +37,7 @@ class Job:
 
     def __init__(
         self,
-        files: JobFiles,
+        files: JobPaths,
         identity: Identity,
         *,
         overwrite: bool = False,
@@ -117,9 +117,9 @@ class Job:
             output_format=earlier.output_format if earlier else output_format,
             rows=rows,
             spend=earlier.spend if earlier else Spend(),
-            unseen_usd=earlier.unseen_usd if earlier else 0.0,
+            unconfirmed_usd=earlier.unconfirmed_usd if earlier else 0.0,
             runs=earlier.runs + 1 if earlier else 1,
-            paid_again_at_most=(earlier.paid_again_at_most if earlier else 0) + left_in_flight,
+            max_repeated_calls=(earlier.max_repeated_calls if earlier else 0) + left_in_flight,
             output_sha256=earlier.output_sha256 if earlier else None,
             next_output_sha256=earlier.next_output_sha256 if earlier else None,
             replaced_sha256=earlier.replaced_sha256 if earlier else self._replaced_sha256,
@@ -132,8 +132,8 @@ class Job:
         self._journal.load_partial()
         self._staging = Staging(self.files.output, self._journal)
         self._spending = Spending(self._lock, self._manifest, self._journal)
-        if self._spending.unseen_usd != self._manifest.unseen_usd:
-            self._manifest = replace(self._manifest, unseen_usd=self._spending.unseen_usd)
+        if self._spending.unconfirmed_usd != self._manifest.unconfirmed_usd:
+            self._manifest = replace(self._manifest, unconfirmed_usd=self._spending.unconfirmed_usd)
             manifests.save(self.files.manifest, self._manifest)
         self._lock.forget_usd()
 
@@ -165,7 +165,7 @@ class Job:
     def pause(self, this_run: Spend) -> None:
         """Keep what this run has cost beyond its rows. Where that fails, the lock file has it."""
         spend = self.spending.beyond_rows(this_run)
-        paused = replace(self.manifest, spend=spend, unseen_usd=self.spending.unseen_usd)
+        paused = replace(self.manifest, spend=spend, unconfirmed_usd=self.spending.unconfirmed_usd)
         if paused.state == "finished":  # and not all that comes after that was done
             return
         with contextlib.suppress(StorageError):
@@ -196,7 +196,7 @@ class Job:
             answered=journal.answered,
             failed=journal.failed,
             spend=self.spending.total(this_run),
-            unseen_usd=self.spending.unseen_usd,
+            unconfirmed_usd=self.spending.unconfirmed_usd,
             output_sha256=sha256,
             next_output_sha256=None,
             replaced_sha256=None,

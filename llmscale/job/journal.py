@@ -16,9 +16,9 @@ import orjson
 from llmscale.accounting.stats import Spend
 from llmscale.core.atomic_file import open_private, storage_error
 from llmscale.core.errors import StorageError
-from llmscale.core.formats import OutputFormat, encode, is_answered, is_own_line
-from llmscale.job.files import JobFiles
-from llmscale.job.in_order import Places, in_order
+from llmscale.core.output_line import OutputFormat, encode, is_answered, is_own_line
+from llmscale.job.input_order import Places, in_order
+from llmscale.job.job_paths import JobPaths
 
 _MISSING, _FAILED, _ANSWERED, _FAILED_EARLIER = range(4)
 
@@ -26,7 +26,7 @@ _MISSING, _FAILED, _ANSWERED, _FAILED_EARLIER = range(4)
 class Journal:
     """The finished rows of a job of `rows` rows. Raises `StorageError` throughout."""
 
-    def __init__(self, files: JobFiles, rows: int, output_format: OutputFormat) -> None:
+    def __init__(self, files: JobPaths, rows: int, output_format: OutputFormat) -> None:
         self._files = files
         self._format = output_format
         self._states = bytearray(rows)

@@ -11,7 +11,7 @@ import msgspec
 from llmscale.accounting.stats import Spend
 from llmscale.core.atomic_file import replace_file
 from llmscale.core.errors import ConfigError, StorageError
-from llmscale.core.formats import OutputFormat
+from llmscale.core.output_line import OutputFormat
 
 VERSION = 1
 
@@ -36,9 +36,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     answered: int = 0
     failed: int = 0
     spend: Spend = Spend()  # up to the last output; what came after is in the journal
-    unseen_usd: float = 0.0  # beside `spend`: for calls whose end nobody saw, at most
+    unconfirmed_usd: float = 0.0  # beside `spend`: for calls whose end nobody saw, at most
     runs: int = 1
-    paid_again_at_most: int = 0  # rows in flight whenever a run of the job died
+    max_repeated_calls: int = 0  # rows in flight whenever a run of the job died
     output_sha256: str | None = None  # of OUT
     next_output_sha256: str | None = None  # of the file that is about to replace OUT
     replaced_sha256: str | None = None  # of an OUT of somebody else's that --overwrite gave up

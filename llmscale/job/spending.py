@@ -18,10 +18,12 @@ class Spending:
         self._lock = lock
         self._journal = journal
         self._earlier = manifest.spend  # up to the last output
-        self.unseen_usd = manifest.unseen_usd
+        self.unconfirmed_usd = manifest.unconfirmed_usd
         """What calls whose end nobody saw may have cost, beside `total`."""
         if lock.left_usd is not None and manifest.runs > 1:  # else it was another job's
-            self.unseen_usd = max(self.unseen_usd, lock.left_usd - self.total(Spend()).cost_usd)
+            self.unconfirmed_usd = max(
+                self.unconfirmed_usd, lock.left_usd - self.total(Spend()).cost_usd
+            )
 
     def total(self, this_run: Spend) -> Spend:
         """Return what the job has cost."""
@@ -32,7 +34,7 @@ class Spending:
         beyond_usd = max(0.0, this_run.cost_usd - self._journal.added_usd)
         return self._earlier + Spend(cost_usd=beyond_usd)
 
-    def note(self, committed_usd: float, unseen_usd: float) -> None:
+    def note(self, committed_usd: float, unconfirmed_usd: float) -> None:
         """Note what the job has cost at most by now, and what of that nobody has seen."""
         self._lock.note_usd(committed_usd)
-        self.unseen_usd = unseen_usd
+        self.unconfirmed_usd = unconfirmed_usd

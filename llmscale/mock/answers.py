@@ -13,10 +13,10 @@ import numpy as np
 import orjson
 
 from llmscale.core.vectors import LITTLE_FLOAT32
-from llmscale.mock.questions import FULL_ANSWER_TOKENS, USUAL_DIMENSIONS, Question, texts_of
+from llmscale.mock.requests import FULL_ANSWER_TOKENS, USUAL_DIMENSIONS, MockRequest, texts_of
 
 
-def answer_to(question: Question) -> bytes:
+def answer_to(question: MockRequest) -> bytes:
     """Return the body of the answer."""
     return _completion(question) if question.kind == "chat" else _vectors(question)
 
@@ -35,7 +35,7 @@ def vector_of(text: str | list[int], dimensions: int = USUAL_DIMENSIONS) -> byte
     return bytes((numbers / np.linalg.norm(numbers)).astype(LITTLE_FLOAT32).tobytes())
 
 
-def _completion(question: Question) -> bytes:
+def _completion(question: MockRequest) -> bytes:
     tokens = question.answer_tokens
     text = "A:" + question.key
     is_whole = tokens == FULL_ANSWER_TOKENS
@@ -66,7 +66,7 @@ def _completion(question: Question) -> bytes:
     )
 
 
-def _vectors(question: Question) -> bytes:
+def _vectors(question: MockRequest) -> bytes:
     dimensions = question.body.get("dimensions") or USUAL_DIMENSIONS
     written = _as_base64 if question.body.get("encoding_format") == "base64" else _as_numbers
     embedded = map(partial(vector_of, dimensions=dimensions), texts_of(question.body))

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from llmscale.core.units import per_minute
 
-LONGEST_S = 7 * 86_400.0
+MAX_S = 7 * 86_400.0
 SLOW_FACTOR = 10
-MOST_CALLS = 10**6
+MAX_CALLS = 10**6
 
 Outage = int | Literal["reset"]
 """The status that every call gets, or the TCP reset."""
@@ -40,8 +40,8 @@ class Behaviour:
 def seconds(value: object) -> float:
     """Read a time."""
     number = _number(value)
-    if number is None or not 0 <= number <= LONGEST_S:
-        raise ValueError(f"{value!r} is no time; write seconds from 0 to {LONGEST_S:.0f}")
+    if number is None or not 0 <= number <= MAX_S:
+        raise ValueError(f"{value!r} is no time; write seconds from 0 to {MAX_S:.0f}")
     return number
 
 
@@ -65,7 +65,7 @@ def rate(value: object) -> int:
 
 def count(value: object) -> int:
     """Read how many calls at once."""
-    return whole_number(value, 1, MOST_CALLS)
+    return whole_number(value, 1, MAX_CALLS)
 
 
 def whole_number(value: object, least: int, most: int) -> int:

@@ -16,7 +16,7 @@ PERIOD_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class NoRoom:
+class LimitExceeded:
     """Why a call has to wait."""
 
     what: str  # requests, tokens
@@ -44,16 +44,16 @@ class Window:
         self._forget(now_s)
         return len(self._entries), self._tokens
 
-    def requests_no_room(self, limit: int, now_s: float) -> NoRoom | None:
+    def requests_no_room(self, limit: int, now_s: float) -> LimitExceeded | None:
         """Say why one more request may not go through now."""
         used, _ = self.used(now_s)
         if used < limit:
             return None
         # a limit that a phase has lowered may be far below what went through
         wait_s = self._entries[used - limit][0] - now_s
-        return NoRoom("requests", limit, used, 1, wait_s)
+        return LimitExceeded("requests", limit, used, 1, wait_s)
 
-    def tokens_no_room(self, limit: int, tokens: int, now_s: float) -> NoRoom | None:
+    def tokens_no_room(self, limit: int, tokens: int, now_s: float) -> LimitExceeded | None:
         """Say why so many tokens may not go through now."""
         _, used = self.used(now_s)
         if used + tokens <= limit:
@@ -64,7 +64,7 @@ class Window:
             if left + tokens <= limit:
                 wait_s = until_s - now_s
                 break
-        return NoRoom("tokens", limit, used, tokens, wait_s)
+        return LimitExceeded("tokens", limit, used, tokens, wait_s)
 
     def _forget(self, now_s: float) -> None:
         entries = self._entries
@@ -79,7 +79,7 @@ class Quotas:
         self._windows: dict[str | None, Window] = {None: Window()}
         self._windows |= {model: Window() for model in models}
 
-    def no_room(self, behaviour: Behaviour, tokens: int, now_s: float) -> NoRoom | None:
+    def no_room(self, behaviour: Behaviour, tokens: int, now_s: float) -> LimitExceeded | None:
         """Say why a call may not go through now, None when it may."""
         found = []
         if behaviour.rpm is not None:

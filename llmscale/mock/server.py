@@ -14,15 +14,15 @@ import msgspec
 from llmscale.core.errors import StorageError
 from llmscale.mock.answers import answer_to, models_body
 from llmscale.mock.connection import Connection
+from llmscale.mock.faults import Plan, Planner
 from llmscale.mock.ledger import Arrived, Ended, Ledger, Started, Tally
-from llmscale.mock.plans import Plan, Planner
-from llmscale.mock.questions import Kind, NoQuestion, Question, read_question
+from llmscale.mock.requests import InvalidRequest, Kind, MockRequest, read_request
 from llmscale.mock.scenario import Scenario
 from llmscale.mock.wire import Head, Unreadable, error_body
 
 HOST = "127.0.0.1"
 BACKLOG = 1024
-MOST_MODEL_CHARACTERS = 200  # in the ledger
+MAX_MODEL_CHARACTERS = 200  # in the ledger
 
 _KINDS: dict[str, Kind] = {"/v1/chat/completions": "chat", "/v1/embeddings": "embeddings"}
 _MODELS = "/v1/models"
@@ -34,7 +34,7 @@ class Call(msgspec.Struct, frozen=True):
 
     number: int
     kind: str
-    question: Question | None
+    question: MockRequest | None
     plan: Plan
     closes: bool  # the connection, behind the response
 
@@ -102,9 +102,9 @@ class MockServer:
             plan = self._of_other_path(head, life_s)
         else:
             try:
-                question = read_question(kind, raw)
+                question = read_request(kind, raw)
                 plan = self._planner.of_question(question, self._working, life_s)
-            except NoQuestion as error:
+            except InvalidRequest as error:
                 body = error_body(str(error), _INVALID, param=error.param)
                 plan = self._planner.of_other(400, body, life_s)
         call = self._call(kind or "other", question, plan, closes=head.closes)
@@ -182,7 +182,7 @@ class MockServer:
             body = error_body(f"Invalid URL ({what})", _INVALID, code="unknown_url")
         return self._planner.of_other(405 if known else 404, body, life_s)
 
-    def _call(self, kind: str, question: Question | None, plan: Plan, *, closes: bool) -> Call:
+    def _call(self, kind: str, question: MockRequest | None, plan: Plan, *, closes: bool) -> Call:
         self.tally.calls += 1
         if plan.works:
             self._working += 1
@@ -199,7 +199,7 @@ class MockServer:
             call=call.number,
             connection=connection,
             kind=call.kind,
-            model=question.model[:MOST_MODEL_CHARACTERS] if question else None,
+            model=question.model[:MAX_MODEL_CHARACTERS] if question else None,
             key=question.key if question else None,
             bytes=size_bytes,
             authorization=has_key,

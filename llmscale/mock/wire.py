@@ -9,8 +9,8 @@ from http.client import responses as reason_phrases
 import msgspec
 import orjson
 
-MOST_HEAD_BYTES = 64 * 1024
-MOST_BODY_BYTES = 64 * 1024 * 1024
+MAX_HEAD_BYTES = 64 * 1024
+MAX_BODY_BYTES = 64 * 1024 * 1024
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _KEY_HEADERS = {"authorization", "api-key", "x-api-key"}
@@ -37,10 +37,10 @@ class Head(msgspec.Struct, frozen=True):
 
 def take_head(buffer: bytearray) -> Head | None:
     """Cut the head of a request out of the buffer; None: it is not whole. Raises `Unreadable`."""
-    end = buffer.find(b"\r\n\r\n", 0, MOST_HEAD_BYTES)
+    end = buffer.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES)
     if end < 0:
-        if len(buffer) >= MOST_HEAD_BYTES:
-            raise Unreadable(431, f"the headers are over {MOST_HEAD_BYTES // 1024} KB")
+        if len(buffer) >= MAX_HEAD_BYTES:
+            raise Unreadable(431, f"the headers are over {MAX_HEAD_BYTES // 1024} KB")
         return None
     first, *lines = buffer[:end].decode("latin-1").split("\r\n")
     del buffer[: end + 4]
@@ -86,6 +86,6 @@ def _body_bytes(headers: dict[str, str]) -> int:
     if not (text.isascii() and text.isdecimal()):
         raise Unreadable(400, "content-length is no number")
     length_bytes = int(text[:20])
-    if length_bytes > MOST_BODY_BYTES:
-        raise Unreadable(413, f"the body is over {MOST_BODY_BYTES // 1024**2} MB")
+    if length_bytes > MAX_BODY_BYTES:
+        raise Unreadable(413, f"the body is over {MAX_BODY_BYTES // 1024**2} MB")
     return length_bytes

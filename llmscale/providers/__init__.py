@@ -9,8 +9,8 @@ from types import ModuleType
 from typing import Literal
 
 from llmscale.config import EndpointConfig
-from llmscale.core.contracts import Provider
 from llmscale.core.errors import ConfigError
+from llmscale.core.protocols import Provider
 
 Task = Literal["chat", "embedding"]
 

@@ -12,8 +12,8 @@ from llmscale.config import EndpointConfig
 from llmscale.core.errors import CallFailed
 from llmscale.core.records import Failure, FinishReason, Reply, Request, Usage
 from llmscale.providers.http.failures import bad_response
-from llmscale.providers.http.http import HttpEndpoint, HttpProvider
 from llmscale.providers.http.keys import key_for
+from llmscale.providers.http.provider import HttpEndpoint, HttpProvider
 from llmscale.providers.openai import CUT, count, text_or_empty
 
 OWN_HOST = "api.anthropic.com"

@@ -14,7 +14,7 @@ from llmscale.core.errors import CallFailed
 from llmscale.core.records import Reply, Request, Usage
 from llmscale.core.vectors import LITTLE_FLOAT32, fault_of, of_whole_numbers
 from llmscale.providers.http.failures import bad_response
-from llmscale.providers.http.http import HttpEndpoint, HttpProvider
+from llmscale.providers.http.provider import HttpEndpoint, HttpProvider
 from llmscale.providers.openai import BASE_URL, address_of, count, text_or_empty
 
 MAX_DIMENSIONS = 65_536

@@ -38,7 +38,7 @@ class SimulatedModel:
 
     def __init__(self, settings: SimSettings) -> None:
         self._settings = settings
-        self._dice = random.Random(settings.seed)  # noqa: S311 (a simulation, no secret)
+        self._rng = random.Random(settings.seed)  # noqa: S311 (a simulation, no secret)
 
     async def send(self, requests: Sequence[Request]) -> list[Reply]:
         """Answer all requests after one latency. Raises `CallFailed`."""
@@ -48,8 +48,8 @@ class SimulatedModel:
     async def pass_fate(self) -> None:
         """Take as long as a call does, and fail as often. Raises `CallFailed`."""
         settings = self._settings
-        spread = self._dice.uniform(-settings.jitter, settings.jitter)
-        fate = self._dice.random()
+        spread = self._rng.uniform(-settings.jitter, settings.jitter)
+        fate = self._rng.random()
         await asyncio.sleep(settings.latency * (1 + spread))
         if fate < settings.error_rate:
             failure = Failure(

@@ -112,7 +112,7 @@ class StaticVectors:
         """Put the mean of the vectors of tokens into `row`."""
         row.fill(0)
         for at in range(0, len(ids), _BLOCK_TOKENS):
-            # a sum to itself for each text: one over a whole lot would round by what is beside it
+            # a sum to itself for each text: one over a whole batch would round by what is beside it
             row += self._weights.take(ids[at : at + _BLOCK_TOKENS], axis=0).sum(axis=0)
         row /= len(ids)
 

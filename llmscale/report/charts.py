@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from llmscale.report.amounts import span
+from llmscale.report.figures import span
 
 WIDTH, HEIGHT = 720, 200
 LEAST = 1e-12  # what is less is drawn as nothing

@@ -13,14 +13,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from llmscale.core.printable import printable
-from llmscale.report import amounts
+from llmscale.report import figures as amounts
 from llmscale.report.charts import Line, Mark, Part, bars, histogram, over_time, stacked
 from llmscale.report.sections import sections
 from llmscale.report.table import remarks
 
 _FOLDER = Path(__file__).parent
 
-MOST_POINTS = 80  # of a line
+MAX_POINTS = 80  # of a line
 
 _COLOURS = {
     "start": "f9",
@@ -89,7 +89,7 @@ def _held(report: dict[str, Any]) -> list[Part]:
     wall_s = report["wall_s"] or 1.0
     parts = [
         Part(by, _COLOURS.get(by, "f9"), s, f"{amounts.duration(s)}, {amounts.share(s / wall_s)}")
-        for by, s in report["verdict"]["seconds"].items()
+        for by, s in report["bottleneck"]["seconds"].items()
         if s / wall_s >= 0.001
     ]
     return sorted(parts, key=lambda part: -part.value)
@@ -98,7 +98,7 @@ def _held(report: dict[str, Any]) -> list[Part]:
 def _charts(report: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]], Markup]]:
     """Return title, legend (class and name) and picture of each chart."""
     timeline = report["timeline"]
-    every = max(1, -(-len(timeline["rows"]) // MOST_POINTS))  # steps that become one point
+    every = max(1, -(-len(timeline["rows"]) // MAX_POINTS))  # steps that become one point
     step_s = timeline["step_s"] * every
 
     def line(name: str, colour: str, field: str, per: float) -> Line:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from llmscale.report.amounts import dollars, hours, seconds, share, tokens_of, usd
-from llmscale.report.comparing import compare
+from llmscale.report.comparison import compare
+from llmscale.report.figures import dollars, hours, seconds, share, tokens_of, usd
 
 
 class Section(NamedTuple):
@@ -20,7 +20,7 @@ def sections(report: dict[str, Any], baseline: dict[str, Any] | None = None) -> 
     made = [
         *_compared(report, baseline),
         _estimate(report),
-        _alarms(report),
+        _alerts(report),
         _models(report),
         _endpoints(report),
         _waiting(report),
@@ -66,18 +66,18 @@ def _estimate(report: dict[str, Any]) -> Section:
     return Section("Beside the estimate", columns, rows)
 
 
-def _alarms(report: dict[str, Any]) -> Section:
+def _alerts(report: dict[str, Any]) -> Section:
     rows = [
         [
-            alarm["rule"],
-            "fails" if alarm["fails"] else "",
-            seconds(alarm["tripped_at_s"]),
-            _figure(alarm["value"]),
-            _figure(alarm["value_at_end"]),
+            alert["rule"],
+            "fails" if alert["fails"] else "",
+            seconds(alert["tripped_at_s"]),
+            _figure(alert["value"]),
+            _figure(alert["value_at_end"]),
         ]
-        for alarm in report["alarms"]
+        for alert in report["alerts"]
     ]
-    return Section("Alarms", ["rule", "exit code", "at s", "then", "at the end"], rows)
+    return Section("Alerts", ["rule", "exit code", "at s", "then", "at the end"], rows)
 
 
 def _figure(value: float | None) -> str:
@@ -116,7 +116,7 @@ def _models(report: dict[str, Any]) -> Section:
 
 def _endpoints(report: dict[str, Any]) -> Section:
     columns = ["endpoint", "calls", "retries", "failed", "429", "ejections", "tokens", "cost"]
-    columns += ["rpm", "tpm", "learned rpm"]
+    columns += ["rpm", "tpm", "adaptive rpm"]
     rows = [
         [
             name,
@@ -128,7 +128,7 @@ def _endpoints(report: dict[str, Any]) -> Section:
             f"{tokens_of(part):,}",
             dollars(part),
             *(_limit(part["limits"], limit) for limit in ("rpm", "tpm")),
-            _number(part["limits"].get("learned_rpm")),
+            _number(part["limits"].get("adaptive_rpm")),
         ]
         for name, part in report["endpoints"].items()
     ]
@@ -137,7 +137,7 @@ def _endpoints(report: dict[str, Any]) -> Section:
 
 def _limit(limits: dict[str, float | None], name: str) -> str:
     """Return the lower of what is set and what the provider has said."""
-    known = [v for v in (limits.get(name), limits.get(f"reported_{name}")) if v is not None]
+    known = [v for v in (limits.get(name), limits.get(f"provider_{name}")) if v is not None]
     return _number(min(known, default=None))
 
 
@@ -197,7 +197,7 @@ def _cache(report: dict[str, Any]) -> Section:
 
 def _held(report: dict[str, Any]) -> Section:
     wall_s = report["wall_s"]
-    found = [(by, s) for by, s in report["verdict"]["seconds"].items() if s]
+    found = [(by, s) for by, s in report["bottleneck"]["seconds"].items() if s]
     found.sort(key=lambda part: -part[1])
     rows = [[by, seconds(s), share(s / wall_s if wall_s else None)] for by, s in found]
     return Section("What held the run back", ["", "seconds", "share"], rows)

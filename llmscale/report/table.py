@@ -3,7 +3,7 @@
 from typing import Any
 
 from llmscale.core.printable import printable
-from llmscale.report.amounts import counted, dollars, seconds, tokens_of, usd
+from llmscale.report.figures import counted, dollars, seconds, tokens_of, usd
 
 
 def summary_line(report: dict[str, Any]) -> str:
@@ -40,7 +40,7 @@ def print_table(report: dict[str, Any]) -> None:
         table.add_row("all", *cells, style="bold")
     console = Console(stderr=True)
     console.print(table)
-    for line in (*remarks(report), *held_back(report["verdict"])):
+    for line in (*remarks(report), *held_back(report["bottleneck"])):
         console.print(Text(printable(line)))
 
 
@@ -91,8 +91,8 @@ def remarks(report: dict[str, Any]) -> list[str]:
         found.append(f"{counted(count, 'row')} failed: {kind}")
     if rows["pending"]:
         found.append(f"{counted(rows['pending'], 'row')} pending; the same command resumes")
-    if report["paid_again_at_most"]:
-        count = counted(report["paid_again_at_most"], "row")
+    if report["max_repeated_calls"]:
+        count = counted(report["max_repeated_calls"], "row")
         found.append(f"{count} in flight when a run died: paid again at most")
     return found
 

@@ -1,1 +1,1 @@
-"""From files to rows: `sources` finds the lines, `rows` reads them, `survey` looks ahead once."""
+"""From files to rows: `sources` finds the lines, `rows` reads them, `precheck` looks ahead once."""

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmscale.core.contracts import OutcomeSink
+from llmscale.core.protocols import OutcomeSink
 from llmscale.core.records import Outcome
 
 if TYPE_CHECKING:
-    from llmscale.runtime.chunks import Found
+    from llmscale.runtime.document_rows import Found
 
 
 class FileCounts:

@@ -11,29 +11,29 @@ from typing import TYPE_CHECKING
 
 from llmscale.accounting.stats import Stats
 from llmscale.config import Config
-from llmscale.core.contracts import OutcomeSink
 from llmscale.core.errors import JobError
-from llmscale.core.formats import OutputFormat
+from llmscale.core.output_line import OutputFormat
+from llmscale.core.protocols import OutcomeSink
 from llmscale.core.records import Row
 from llmscale.job.job import Job
-from llmscale.job.stream import StdoutSink
+from llmscale.job.stdout import StdoutSink
 from llmscale.providers import Task
-from llmscale.report.building import JobFacts
-from llmscale.report.files import default_path
-from llmscale.rows.rows import Parses, rows_of
+from llmscale.report.builder import JobFacts
+from llmscale.report.report_paths import default_path
+from llmscale.rows.chat_rows import Parses, rows_of
+from llmscale.rows.precheck import is_batch_line, precheck
 from llmscale.rows.sources import STDIN, Line, Source, blocks_of_lines
-from llmscale.rows.survey import is_batch_line, survey
-from llmscale.runtime.drifting import drift_watch
+from llmscale.runtime.costs import budget_of, check_budget, with_rows_left
+from llmscale.runtime.estimate_drift import drift_watch
 from llmscale.runtime.file_counts import FileCounts
 from llmscale.runtime.models import Models
-from llmscale.runtime.money import budget_of, check_budget, with_rows_left
 from llmscale.runtime.observers import Observers
 from llmscale.runtime.run_report import RunReport
 
 if TYPE_CHECKING:
     from llmscale.accounting.budget import CostBudget
-    from llmscale.engine.feed.passes import IsDone
-    from llmscale.runtime.stack import Opened
+    from llmscale.engine.feed.input_passes import IsDone
+    from llmscale.runtime.layer_stack import Opened
 
 STDOUT = "-"
 
@@ -69,7 +69,7 @@ class JobRun:
     def to_file(self, job: Job) -> int:
         """Bring a job to its end, or as far as it goes."""
         config = self._config
-        found = survey(self._sources, config.limit)
+        found = precheck(self._sources, config.limit)
         opened = self._open()  # before the job leaves a trace
         job.begin(found.rows, self._output_format(is_batch=found.is_batch))
         journal = job.journal
@@ -96,10 +96,10 @@ class JobRun:
             total=found.rows,
             kept=kept,
             runs=job.manifest.runs,
-            paid_again_at_most=job.manifest.paid_again_at_most,
+            max_repeated_calls=job.manifest.max_repeated_calls,
             spend=job.spend(self._stats.spend()),
             max_cost_usd=config.max_cost,
-            unseen_usd=job.spending.unseen_usd,
+            unconfirmed_usd=job.spending.unconfirmed_usd,
         )
         path = config.report or str(default_path(job.files.output))
         output = str(job.files.output)
@@ -117,7 +117,7 @@ class JobRun:
         sink = StdoutSink(self._output_format(is_batch=is_batch))
         total = None
         if self._sources[0].path != STDIN:
-            total = survey(self._sources, config.limit).rows
+            total = precheck(self._sources, config.limit).rows
         opened = self._open()
         budget = budget_of(config, self._models)
         failed: JobError | None = None
@@ -132,7 +132,7 @@ class JobRun:
             total=total if total is not None else self._stats.done,
             spend=spend,
             max_cost_usd=config.max_cost,
-            unseen_usd=budget.unseen_usd if budget is not None else 0.0,
+            unconfirmed_usd=budget.unconfirmed_usd if budget is not None else 0.0,
         )
         exit_code = self._report.tell(STDOUT, config.report, facts, opened, exit_code, failed)
         if failed is not None:
@@ -145,7 +145,7 @@ class JobRun:
 
     def _open(self) -> "Opened":
         # not before there is a row to ask: with this come the network stack and the weights
-        from llmscale.runtime.stack import open_all
+        from llmscale.runtime.layer_stack import open_all
 
         check_budget(self._config, self._models, self._task)
         return open_all(self._config, self._models, self._task)
@@ -169,8 +169,8 @@ class JobRun:
         begun: Iterator[list[Line]] | None = None,
     ) -> None:
         from llmscale.observe.progress import Progress, how_to_show
-        from llmscale.runtime.answering import answer_rows, run_loop
-        from llmscale.runtime.feeding import either, feed_of
+        from llmscale.runtime.event_loop import answer_rows, run_loop
+        from llmscale.runtime.feeds import either, feed_of
 
         show = how_to_show(quiet=self._config.quiet, log_format=self._config.log_format)
         left_usd = None if budget is None else lambda: budget.left_usd
@@ -212,7 +212,7 @@ class JobRun:
 
 
 def _close(opened: "Opened") -> None:
-    from llmscale.runtime.answering import run_loop
+    from llmscale.runtime.event_loop import run_loop
 
     run_loop(opened.aclose())
 

@@ -5,7 +5,7 @@ from llmscale.core.errors import ConfigError
 from llmscale.providers import ANY_MODEL, PROVIDERS, Task, default_capacity, split_model
 
 DEFAULT_CONCURRENCY = 64
-DEFAULT_LOTS = 16  # in flight, of texts to be embedded
+DEFAULT_BATCHES = 16  # in flight, of texts to be embedded
 
 
 def capacity_of(config: Config, endpoint: EndpointConfig, task: Task = "chat") -> int:
@@ -14,7 +14,7 @@ def capacity_of(config: Config, endpoint: EndpointConfig, task: Task = "chat") -
         endpoint.capacity
         or default_capacity(endpoint.model, task)
         or config.concurrency
-        or (DEFAULT_CONCURRENCY if task == "chat" else DEFAULT_LOTS)
+        or (DEFAULT_CONCURRENCY if task == "chat" else DEFAULT_BATCHES)
     )
 
 
@@ -29,7 +29,7 @@ class Models:
             split_model(endpoint.model)
         self._fallback = config.fallback
 
-    def stand_ins(self) -> dict[str, list[str]]:
+    def fallbacks(self) -> dict[str, list[str]]:
         """Return for each model that answers here those that answer when it can't.
 
         Raises `ConfigError` for one that no endpoint answers for.

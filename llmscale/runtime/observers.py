@@ -1,4 +1,4 @@
-"""Who watches a run and hears of its end: rules and alarms, and files for other programs.
+"""Who watches a run and hears of its end: rules and alerts, and files for other programs.
 
 Wrong ones are refused before anything starts; from then on none of it can hurt the run. What is not
 asked for is not loaded.
@@ -14,16 +14,16 @@ from llmscale import __version__
 from llmscale.accounting.stats import Calls, Rows, Stats
 from llmscale.config import Config, EndpointConfig, parse_rules
 from llmscale.core.atomic_file import replace_file
-from llmscale.core.contracts import OutcomeSink
 from llmscale.core.errors import ConfigError, JobError
-from llmscale.job.files import JobFiles
+from llmscale.core.protocols import OutcomeSink
+from llmscale.job.job_paths import JobPaths
 from llmscale.job.manifest import Manifest
-from llmscale.observe.summary import Told
+from llmscale.observe.json_summary import Told
 
 if TYPE_CHECKING:
     from llmscale.accounting.budget import CostBudget
     from llmscale.engine.balance.endpoint import Endpoint
-    from llmscale.observe.alarms import Alarms, Target, Telling
+    from llmscale.observe.alerts import Alerts, Delivery, Target
     from llmscale.observe.junit import Examples
     from llmscale.observe.metrics import MetricsFile
 
@@ -46,9 +46,9 @@ class Observers:
         self._config = config
         self._job = "-" if output is None else str(output)
         self._told = told or Told()
-        self._targets = [_target(text) for text in config.alarm]
-        self._alarms: Alarms | None = None
-        self._telling: Telling | None = None
+        self._targets = [_target(text) for text in config.alert]
+        self._alerts: Alerts | None = None
+        self._delivery: Delivery | None = None
         self._metrics: MetricsFile | None = None
         self._examples: Examples | None = None
 
@@ -70,9 +70,9 @@ class Observers:
         budget: "CostBudget | None",
     ) -> list[Watch]:
         """Return what is to run beside the rows, until it is cancelled."""
-        self._alarms = self._alarms_on(stats, budget)
+        self._alerts = self._alerts_on(stats, budget)
         if self._config.metrics is None:
-            return [self._alarms.watch]
+            return [self._alerts.watch]
         from llmscale.observe.metrics import MetricsFile
 
         health = {endpoint.name: endpoint.health for endpoint in endpoints.values()}
@@ -83,18 +83,18 @@ class Observers:
             kept,
             lambda: {name: (h.ejections, h.recoveries) for name, h in health.items()},
         )
-        return [self._alarms.watch, self._metrics.watch]
+        return [self._alerts.watch, self._metrics.watch]
 
     def judge(self, exit_code: int, stats: Stats, wall_s: float) -> int:
         """Return the exit code by the rules at the end of the run; a worse one stays."""
-        if self._alarms is None:  # nothing had to be asked
-            self._alarms = self._alarms_on(stats, None)
-        fails = self._alarms.judge_at_end(wall_s)
+        if self._alerts is None:  # nothing had to be asked
+            self._alerts = self._alerts_on(stats, None)
+        fails = self._alerts.judge_at_end(wall_s)
         return exit_code or int(fails)
 
-    def alarms(self) -> list[dict[str, Any]]:
+    def alerts(self) -> list[dict[str, Any]]:
         """Return the rules that have tripped, as JSON."""
-        return [] if self._alarms is None else self._alarms.summary()
+        return [] if self._alerts is None else self._alerts.summary()
 
     def finish(self, report: dict[str, Any], error: JobError | None = None) -> None:
         """Tell of the end. `report` has all that is known; `error` has ended the run."""
@@ -103,8 +103,8 @@ class Observers:
             self._write_junit(Path(self._config.junit), report, error)
         if self._config.metrics is not None:
             self._write_metrics(Path(self._config.metrics), report)
-        if self._telling is not None:
-            self._telling.finish()
+        if self._delivery is not None:
+            self._delivery.finish()
 
     def finish_unasked(self, job: Manifest) -> None:
         """Tell of a job that was finished before; nothing was asked, so no rule is judged."""
@@ -120,29 +120,29 @@ class Observers:
         }
         self.finish(report)
 
-    def _alarms_on(self, stats: Stats, budget: "CostBudget | None") -> "Alarms":
-        from llmscale.observe.alarms import Alarms, Spent, Telling
+    def _alerts_on(self, stats: Stats, budget: "CostBudget | None") -> "Alerts":
+        from llmscale.observe.alerts import Alerts, Delivery, Spent
 
         def spent() -> Spent | None:
             if budget is None:
                 return None
-            return Spent(budget.spent_usd + budget.unseen_usd, budget.max_usd)
+            return Spent(budget.spent_usd + budget.unconfirmed_usd, budget.max_usd)
 
-        self._telling = Telling(self._targets)
-        return Alarms(
+        self._delivery = Delivery(self._targets)
+        return Alerts(
             stats,
             spent,
             fail_on=parse_rules(self._config.fail_on or ""),
-            alarm_on=parse_rules(self._config.alarm_on),
+            alert_on=parse_rules(self._config.alert_on),
             job=self._job,
-            tell=self._telling.tell,
+            tell=self._delivery.tell,
         )
 
     def _write_junit(self, path: Path, report: dict[str, Any], error: JobError | None) -> None:
         from llmscale.observe.junit import Cases, junit_xml
 
         cases = Cases(
-            rules=[] if self._alarms is None else self._alarms.verdicts(),
+            rules=[] if self._alerts is None else self._alerts.verdicts(),
             examples={} if self._examples is None else self._examples.kept,
             error=None if error is None else str(error),
         )
@@ -160,12 +160,12 @@ class Observers:
 
 
 def _target(text: str) -> "Target":
-    from llmscale.observe.alarms import target_of
+    from llmscale.observe.alerts import target_of
 
     try:
         return target_of(text)
     except ValueError as error:
-        raise ConfigError(f"--alarm: {error}") from None
+        raise ConfigError(f"--alert: {error}") from None
 
 
 def _check_files(config: Config, inputs: Iterable[str], output: Path | None) -> None:
@@ -173,7 +173,7 @@ def _check_files(config: Config, inputs: Iterable[str], output: Path | None) -> 
     taken = {Path(name).resolve(): "an input" for name in inputs}
     taken |= {Path(name).resolve(): "--export" for name in config.export}
     if output is not None:
-        files = JobFiles(output)
+        files = JobPaths(output)
         taken |= {
             file.resolve(): "the output"
             for file in (output, files.partial, files.manifest, files.lock)

@@ -14,14 +14,14 @@ from llmscale.core.atomic_file import replace_file
 from llmscale.core.errors import JobError
 from llmscale.observe.bottleneck import Settings, verdict
 from llmscale.providers import Task
-from llmscale.report.building import JobFacts, build, encode
+from llmscale.report.builder import JobFacts, build, encode
 from llmscale.report.table import print_table, summary_line
 from llmscale.runtime.file_counts import FileCounts
 from llmscale.runtime.observers import Observers
 
 if TYPE_CHECKING:
     from llmscale.accounting.forecast.drift import DriftWatch
-    from llmscale.runtime.stack import Opened
+    from llmscale.runtime.layer_stack import Opened
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class RunReport:
 
     def _note_use(self, output: str, opened: "Opened") -> None:
         if opened.replies is not None:
-            from llmscale.runtime.caching import note_use  # loaded with the cache by now
+            from llmscale.runtime.cache import note_use  # loaded with the cache by now
 
             note_use(self._config, opened.replies, self._stats, self._started, output)
 
@@ -103,7 +103,7 @@ class RunReport:
             endpoints={e.name: e.summary() for e in opened.endpoints.values()},
             verdict=verdict(held_s, wall_s, settings, causes_s),
             documents=self._files.summary(),
-            alarms=self._observers.alarms(),
+            alerts=self._observers.alerts(),
             estimate=None if self.drift is None else self.drift.summary(),
         )
 

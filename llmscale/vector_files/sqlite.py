@@ -30,7 +30,7 @@ _SCHEMA = """
 _COLUMNS = ", ".join(f'"{name}"' for name in COLUMNS)
 
 _BLOCK_ROWS = 4096
-_MOST_NEAREST = 4096  # that sqlite-vec returns
+_MAX_NEAREST = 4096  # that sqlite-vec returns
 _BLUR = 1e-3  # of a distance in float32, for vectors of thousands of numbers
 
 
@@ -74,7 +74,7 @@ def near(path: Path, query: Vector, k: int) -> Iterator[Block]:
     for more than `k`: those left out are further away for sure if the last is clearly behind the
     k-th, or if none is left out.
     """
-    most = min(4 * k + 60, _MOST_NEAREST)
+    most = min(4 * k + 60, _MAX_NEAREST)
     with _opened(path, "ro", "read") as connection:
         if not _has_vectors(connection):
             return

@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llmscale.accounting.budget import CallBounds, CostBudget
-from llmscale.accounting.cost import OwnPrice, Prices
+from llmscale.accounting.prices import OwnPrice, Prices
 from llmscale.accounting.token_bounds import CALL_TOKENS
 from llmscale.core.errors import CallFailed, CallStopped
 from llmscale.core.records import Request
@@ -29,9 +29,9 @@ def budget(max_usd: float, **fields: Any) -> CostBudget:
     return CostBudget(max_usd, NO_BOUNDS, **fields)
 
 
-async def attempt(purse: CostBudget, most_usd: float, cost_usd: float | None, s: float) -> None:
+async def attempt(purse: CostBudget, max_call_usd: float, cost_usd: float | None, s: float) -> None:
     """Take as long as an attempt does, and settle it."""
-    bill = await purse.reserve("openai/m", most_usd)
+    bill = await purse.reserve("openai/m", max_call_usd)
     paid_usd = None  # where it is given up
     try:
         await asyncio.sleep(s)
@@ -72,9 +72,9 @@ async def test_when_nothing_is_under_way_and_the_next_does_not_fit_it_is_reached
     async with asyncio.TaskGroup() as group:
         group.create_task(attempt(purse, 3.0, 2.5, 7))
         await asyncio.sleep(1)
-        for most_usd in (3.0, 0.1):
+        for max_call_usd in (3.0, 0.1):
             with pytest.raises(CallStopped):
-                await attempt(purse, most_usd, 0.0, 1)
+                await attempt(purse, max_call_usd, 0.0, 1)
     assert told == [pytest.approx(7)], "once, and after what was under way has ended"
     assert str(purse.reached) == (
         "$8.5000 of --max-cost 10 is spent, and the next call may cost $3.0000; rows are left, and "
@@ -87,15 +87,15 @@ async def test_nobody_overtakes_a_dear_call_that_waits() -> None:
     purse = budget(10.0)
     order: list[str] = []
 
-    async def named(name: str, most_usd: float) -> None:
-        bill = await purse.reserve("openai/m", most_usd)
+    async def named(name: str, max_call_usd: float) -> None:
+        bill = await purse.reserve("openai/m", max_call_usd)
         order.append(name)
         await asyncio.sleep(1)
         bill.settle(0.0)
 
     async with asyncio.TaskGroup() as group:
-        for name, most_usd in (("first", 6.0), ("dear", 9.0), ("cheap", 1.0)):
-            group.create_task(named(name, most_usd))
+        for name, max_call_usd in (("first", 6.0), ("dear", 9.0), ("cheap", 1.0)):
+            group.create_task(named(name, max_call_usd))
     assert order == ["first", "dear", "cheap"]
 
 
@@ -103,7 +103,7 @@ async def test_nobody_overtakes_a_dear_call_that_waits() -> None:
 async def test_a_call_whose_end_nobody_saw_counts_as_all_that_was_set_aside() -> None:
     purse = budget(10.0)
     await attempt(purse, 4.0, None, 1)
-    assert (purse.spent_usd, purse.unseen_usd) == (0.0, 4.0)
+    assert (purse.spent_usd, purse.unconfirmed_usd) == (0.0, 4.0)
     with pytest.raises(CallStopped):
         await attempt(purse, 7.0, None, 1)
     assert (
@@ -125,7 +125,7 @@ async def test_a_call_that_is_given_up_on_its_way_counts_and_one_that_waits_does
     assert now_s() == pytest.approx(6), "it had waited for the one that was given up"
     under_way.cancel()
     await asyncio.gather(under_way, waiting, return_exceptions=True)
-    assert (purse.spent_usd, purse.unseen_usd) == (1.0, 6.0)
+    assert (purse.spent_usd, purse.unconfirmed_usd) == (1.0, 6.0)
 
 
 @pytest.mark.looptime
@@ -138,7 +138,7 @@ async def test_money_that_comes_in_the_moment_of_a_cancellation_goes_to_the_next
     first.settle(0.0)
     given_up.cancel()
     await following
-    assert (purse.spent_usd, purse.unseen_usd, purse.left_usd) == (1.0, 0.0, 9.0)
+    assert (purse.spent_usd, purse.unconfirmed_usd, purse.left_usd) == (1.0, 0.0, 9.0)
 
 
 @pytest.mark.looptime
@@ -162,14 +162,17 @@ async def test_what_costs_nothing_goes_out_even_where_all_is_spent() -> None:
     purse = budget(1.0, spent_usd=1.0)
     await attempt(purse, 0.0, 0.0, 1)
     await attempt(purse, 0.0, None, 1)
-    assert (purse.spent_usd, purse.unseen_usd, purse.reached) == (1.0, 0.0, None)
+    assert (purse.spent_usd, purse.unconfirmed_usd, purse.reached) == (1.0, 0.0, None)
 
 
 @pytest.mark.looptime
 async def test_every_change_is_noted_before_a_call_goes_out_and_after_it() -> None:
     noted: list[tuple[float, float]] = []
     purse = budget(
-        10.0, spent_usd=1.0, unseen_usd=0.5, note=lambda usd, unseen: noted.append((usd, unseen))
+        10.0,
+        spent_usd=1.0,
+        unconfirmed_usd=0.5,
+        note=lambda usd, unseen: noted.append((usd, unseen)),
     )
     await attempt(purse, 2.0, 1.0, 1)
     await attempt(purse, 2.0, None, 1)
@@ -228,7 +231,7 @@ def test_no_order_of_costs_failures_and_cancellations_passes_the_cap(
         stopped = [e for e in ended if isinstance(e, CallStopped)]
         assert bool(stopped) == (purse.reached is not None)
         assert purse.left_usd == pytest.approx(
-            max_usd - purse.spent_usd - purse.unseen_usd, abs=1e-9
+            max_usd - purse.spent_usd - purse.unconfirmed_usd, abs=1e-9
         ), "nothing stays set aside"
 
     virtually(play)
@@ -242,7 +245,7 @@ def test_a_server_that_keeps_to_no_bound_passes_the_cap_with_one_round_of_calls_
 
     async def play() -> None:
         purse = budget(100.0)
-        dice = random.Random(seed)
+        rng = random.Random(seed)
         sent = 0
 
         async def worker() -> None:
@@ -250,7 +253,7 @@ def test_a_server_that_keeps_to_no_bound_passes_the_cap_with_one_round_of_calls_
             while True:
                 bill = await purse.reserve("openai/m", 1.0)
                 sent += 1
-                await asyncio.sleep(dice.uniform(0.9, 1.0))
+                await asyncio.sleep(rng.uniform(0.9, 1.0))
                 bill.settle(factor)
 
         workers = [asyncio.create_task(worker()) for _ in range(width)]
@@ -283,27 +286,27 @@ def asking(text: str, model: str = "openai/m", **fields: Any) -> Request:
     return Request(model=model, messages=[{"role": "user", "content": text}], **fields)
 
 
-def bounds(*prices: Prices, most_output: int | None = None) -> CallBounds:
-    return CallBounds(lambda _: prices, lambda _: most_output)
+def bounds(*prices: Prices, max_answer_tokens: int | None = None) -> CallBounds:
+    return CallBounds(lambda _: prices, lambda _: max_answer_tokens)
 
 
 def test_the_most_is_that_of_the_dearest_endpoint_of_the_pool() -> None:
     cheap = Prices(is_listed=False, own=[OwnPrice("openai/*", 1.0, 1.0)])
     request = asking("hello", max_tokens=100)
-    alone = bounds(DOLLAR_A_TOKEN).most_usd([request])
-    assert bounds(cheap, DOLLAR_A_TOKEN, cheap).most_usd([request]) == alone
+    alone = bounds(DOLLAR_A_TOKEN).max_call_usd([request])
+    assert bounds(cheap, DOLLAR_A_TOKEN, cheap).max_call_usd([request]) == alone
     assert CALL_TOKENS + 100 < alone < CALL_TOKENS + 100 + 400
 
 
 def test_the_most_of_a_lot_is_the_sum_of_its_rows() -> None:
     texts = [Request(model="openai/e", text="a" * 10_000) for _ in range(50)]
-    found = bounds(DOLLAR_A_TOKEN).most_usd(texts)
+    found = bounds(DOLLAR_A_TOKEN).max_call_usd(texts)
     assert 50 * 10_000 < found < 50 * 10_100
 
 
 def test_a_model_in_this_process_needs_no_bound() -> None:
     free = Prices(is_listed=False)
-    assert bounds(free).most_usd([asking("hello", "sim/a")]) == 0.0
+    assert bounds(free).max_call_usd([asking("hello", "sim/a")]) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -323,7 +326,7 @@ def test_a_row_that_nothing_bounds_fails_alone_and_is_never_sent(
     prices: tuple[Prices, ...], request_: Request, reason: str
 ) -> None:
     with pytest.raises(CallFailed, match=f"^--max-cost does not let this row out: .*{reason}") as e:
-        bounds(*prices).most_usd([request_])
+        bounds(*prices).max_call_usd([request_])
     assert e.value.attempts == 0
     assert (e.value.failure.kind, e.value.failure.retryable) == ("invalid_request", False)
 
@@ -337,5 +340,5 @@ def test_the_prices_of_a_model_are_looked_up_once() -> None:
 
     found = CallBounds(prices_of, lambda _: 5)
     for model in ("openai/a", "openai/b", "openai/a"):
-        found.most_usd([asking("x", model)])
+        found.max_call_usd([asking("x", model)])
     assert asked == ["openai/a", "openai/b"]

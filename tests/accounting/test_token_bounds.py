@@ -12,8 +12,8 @@ from llmscale.accounting.token_bounds import (
     IMAGE_TOKENS,
     TEXT_TOKENS,
     Unbounded,
-    most_input_tokens,
-    most_output_tokens,
+    max_input_tokens,
+    max_output_tokens,
 )
 from llmscale.accounting.tokens import CHARACTERS_PER_TOKEN
 from llmscale.core.records import Request
@@ -50,8 +50,8 @@ def tokens_of(text: str) -> int:
 
 @pytest.mark.parametrize("text", HARD_TEXTS, ids=range(len(HARD_TEXTS)))
 def test_no_text_has_more_tokens_than_bytes(text: str) -> None:
-    assert tokens_of(text) <= most_input_tokens(Request(model="m", text=text))
-    assert tokens_of(text) <= most_input_tokens(asking(text)) - CALL_TOKENS
+    assert tokens_of(text) <= max_input_tokens(Request(model="m", text=text))
+    assert tokens_of(text) <= max_input_tokens(asking(text)) - CALL_TOKENS
 
 
 @given(st.text(max_size=300))
@@ -64,7 +64,7 @@ def test_a_margin_on_the_estimate_would_have_to_be_larger_than_that_of_the_bound
     every other text would be charged too.
     """
     worst = max(tokens_of(text) / (len(text) / CHARACTERS_PER_TOKEN) for text in HARD_TEXTS)
-    prose = most_input_tokens(Request(model="m", text=HARD_TEXTS[0])) / tokens_of(HARD_TEXTS[0])
+    prose = max_input_tokens(Request(model="m", text=HARD_TEXTS[0])) / tokens_of(HARD_TEXTS[0])
     assert worst > 10
     assert prose < 6
 
@@ -79,7 +79,7 @@ def test_what_a_template_puts_around_messages_is_within_the_bound(
     messages = [{"role": role, "content": text} for text in texts]
     templated = "".join(f"<|im_start|>{role}\n{text}<|im_end|>\n" for text in texts)
     apart = sum(tokens_of(f"{role}\n{text}\n") + 3 for text in texts)
-    bound = most_input_tokens(chat(*messages))
+    bound = max_input_tokens(chat(*messages))
     assert apart <= bound
     assert tokens_of(templated) <= bound
 
@@ -94,7 +94,7 @@ def test_what_a_template_puts_around_messages_is_within_the_bound(
     ],
 )
 def test_whatever_goes_into_the_prompt_counts(fields: dict[str, Any]) -> None:
-    assert most_input_tokens(asking("hello", **fields)) > 5_000 + CALL_TOKENS
+    assert max_input_tokens(asking("hello", **fields)) > 5_000 + CALL_TOKENS
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_whatever_goes_into_the_prompt_counts(fields: dict[str, Any]) -> None:
 def test_a_picture_counts_as_the_dearest_picture_wherever_it_stands(
     content: Any, images: int
 ) -> None:
-    found = most_input_tokens(asking(content))
+    found = max_input_tokens(asking(content))
     assert images * IMAGE_TOKENS < found < images * IMAGE_TOKENS + 2_000
 
 
@@ -134,7 +134,7 @@ def test_a_picture_counts_as_the_dearest_picture_wherever_it_stands(
 )
 def test_what_has_no_known_bound_is_refused_by_name(request_: Request, reason: str) -> None:
     with pytest.raises(Unbounded, match=reason):
-        most_input_tokens(request_)
+        max_input_tokens(request_)
 
 
 @pytest.mark.parametrize(
@@ -142,11 +142,11 @@ def test_what_has_no_known_bound_is_refused_by_name(request_: Request, reason: s
     [{"service_tier": "flex"}, {"modalities": ["text"]}, {"audio": None}, {"top_k": 5}],
 )
 def test_what_makes_nothing_dearer_is_let_through(extra: dict[str, Any]) -> None:
-    assert most_input_tokens(asking("x", extra=extra)) > 0
+    assert max_input_tokens(asking("x", extra=extra)) > 0
 
 
 @pytest.mark.parametrize(
-    ("request_", "most_of_model", "most"),
+    ("request_", "max_of_model", "most"),
     [
         (asking("x", max_tokens=7), None, 7),
         (asking("x", max_tokens=7), 4096, 7),
@@ -159,11 +159,11 @@ def test_what_makes_nothing_dearer_is_let_through(extra: dict[str, Any]) -> None
     ],
 )
 def test_an_answer_is_bounded_by_its_request_and_else_by_its_model(
-    request_: Request, most_of_model: int | None, most: int
+    request_: Request, max_of_model: int | None, most: int
 ) -> None:
-    assert most_output_tokens(request_, most_of_model) == most
+    assert max_output_tokens(request_, max_of_model) == most
 
 
 def test_an_answer_without_a_bound_is_refused() -> None:
     with pytest.raises(Unbounded, match="set max_tokens"):
-        most_output_tokens(asking("x"), None)
+        max_output_tokens(asking("x"), None)

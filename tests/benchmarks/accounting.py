@@ -13,13 +13,13 @@ from statistics import median
 from llmscale.accounting.stats import Stats, Waited
 from llmscale.config import Config, EndpointConfig
 from llmscale.core.records import Outcome, Reply, Request, Row, Usage
-from llmscale.engine.balance.holds import Holds
-from llmscale.engine.feed.in_order import InOrder
+from llmscale.engine.balance.wait_cause import WaitCause
+from llmscale.engine.feed.ordered_feed import OrderedFeed
+from llmscale.engine.outcome_writer import OutcomeWriter
 from llmscale.engine.pipeline import Pipeline
-from llmscale.engine.writer import Writer
-from llmscale.runtime.meter import BEAT_S, Meter
+from llmscale.runtime.bottleneck_meter import BEAT_S, BottleneckMeter
+from llmscale.runtime.layer_stack import open_all, stacked
 from llmscale.runtime.models import Models
-from llmscale.runtime.stack import open_all, stacked
 from tests.benchmarks.machine import print_machine
 from tests.benchmarks.simulated_run import Nowhere
 
@@ -40,7 +40,7 @@ def per_time_us(work: Callable[[int], object], times: int) -> float:
 
 
 @asynccontextmanager
-async def watched(stats: Stats) -> AsyncIterator[Meter]:
+async def watched(stats: Stats) -> AsyncIterator[BottleneckMeter]:
     """Yield the meter of a run in which half of the calls are in flight, and half wait."""
     capacity = CALLS // 2 // ENDPOINTS
     endpoints = tuple(
@@ -53,11 +53,11 @@ async def watched(stats: Stats) -> AsyncIterator[Meter]:
     async with stacked(config, models, opened, stats) as stack:
         requests = [request(number) for number in range(CALLS)]
         calls = asyncio.create_task(stack.answers.answer_all(requests, lambda *_: None))
-        feed, sink = InOrder(iter([])), Nowhere()
-        writer = Writer(sink, stats)
+        feed, sink = OrderedFeed(iter([])), Nowhere()
+        writer = OutcomeWriter(sink, stats)
         pipeline = Pipeline(feed, stack.answers, sink, writer, CALLS)
         await asyncio.sleep(0.1)
-        meter = Meter(stats, pipeline, feed, writer, stack, opened)
+        meter = BottleneckMeter(stats, pipeline, feed, writer, stack, opened)
         with meter._processor:
             yield meter
         calls.cancel()
@@ -98,7 +98,7 @@ def count_rows(stats: Stats, longest_ms: int = 20) -> float:
 
 def wait_us() -> float:
     """Return what it costs to tell for one call what it waited for."""
-    holds = Holds()
+    holds = WaitCause()
 
     def wait(number: int) -> Waited:
         limited_s = holds.limited_s(number)

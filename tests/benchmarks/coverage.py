@@ -10,12 +10,12 @@ from statistics import median
 
 import numpy as np
 
-from llmscale.accounting.forecast.kept import Observation, Sample
+from llmscale.accounting.forecast.saved_estimate import Observation, Sample
 from llmscale.accounting.forecast.strata import Strata, allotted, drawn
 from llmscale.accounting.tokens import characters
-from llmscale.commands.estimating.census import Census, Columns, extent
-from llmscale.commands.estimating.figures import Rates
-from llmscale.commands.estimating.from_sample import FromSample
+from llmscale.commands.estimate.figures import Rates
+from llmscale.commands.estimate.from_sample import FromSample
+from llmscale.commands.estimate.input_counts import Columns, InputCounts, extent
 from llmscale.core.records import Request, Usage
 from tests.benchmarks.estimate_jobs import JOBS, Job
 from tests.servers.chat import prompt_tokens
@@ -39,7 +39,7 @@ class Known:
     """A job of which everything is known."""
 
     job: Job
-    census: Census
+    census: InputCounts
     columns: Columns
     usages: list[Usage]
     costs_usd: np.ndarray[tuple[int], np.dtype[np.float64]]
@@ -69,7 +69,7 @@ def _known(name: str) -> Known:
     rows = job.rows(ROWS)
     messages = [[{"role": "user", "content": row["prompt"]}] for row in rows]
     numbers = {f"openai/{m.name}": number for number, m in enumerate(job.models)}
-    census = Census(lambda _: None)
+    census = InputCounts(lambda _: None)
     census.models = list(numbers)
     every, none = np.ones(ROWS, np.bool_), np.zeros(ROWS, np.bool_)
     sizes = [characters(Request(model="", messages=m)) for m in messages]
@@ -85,8 +85,8 @@ def _known(name: str) -> Known:
         users=zeros,
         sizes=np.array(sizes, np.uint32),
         text_sizes=zeros,
-        most_input=zeros,
-        most_output=zeros,
+        max_input=zeros,
+        max_answer_tokens=zeros,
     )
     usages = [
         Usage(prompt_tokens(m), answer_tokens(row["model"].partition("/")[2], m, job.max_tokens))
@@ -118,7 +118,7 @@ def _estimated(known: Known, indexes: list[int]) -> FromSample:
     def price(observation: Observation, model: str) -> float | None:
         usage = observation.usage or Usage()
         rate = rates[model]
-        return usage.input_tokens * rate.most_input + usage.output_tokens * rate.most_output
+        return usage.input_tokens * rate.max_input + usage.output_tokens * rate.max_answer_tokens
 
     sample = Sample(observations=observations, overhead={}, paces={})
     return FromSample(known.census, known.columns, sample, rates, price)

@@ -1,7 +1,7 @@
 """Texts per second of `llmscale embed`, beside the loop that one would write by hand.
 
 Both ask the same embeddings server, a process of its own on this machine, for the vectors of the
-same texts, in turn; every vector of both is checked. Then lots and calls, and with `--local` the
+same texts, in turn; every vector of both is checked. Then batches and calls, and with `--local` the
 model in this process beside its bare library.
 """
 
@@ -93,21 +93,23 @@ class Contest:
 
 
 def print_rates(pairs: Pairs[Sample], contest: Contest, rows: int) -> None:
-    """Print what the samples mean in texts, and how the lots were filled."""
+    """Print what the samples mean in texts, and how the batches were filled."""
     for name, samples in (("llmscale", pairs.first), ("handwritten", pairs.second)):
         rate = spread(samples, lambda sample: rows / sample.wall_s, 0)
         cpu = spread(samples, lambda sample: sample.cpu_s / rows * 1e6, 0)
         print(f"{name:11}  {rate} texts/s  {cpu} us CPU per text")
     speed = 1 / pairs.ratio(lambda sample: sample.wall_s)
     print(f"llmscale does {speed:.2f} times the texts of the reference in the same time")
-    fill = median(report["lots"]["mean_fill"] for report in contest.reports)
+    fill = median(report["batches"]["mean_fill"] for report in contest.reports)
     calls = median(report["calls"]["attempts"] for report in contest.reports)
     least = math.ceil(rows / LOT)
-    print(f"lots are {fill:.1%} full; {calls:.0f} calls, {calls / least:.3f} of the least possible")
+    print(
+        f"batches are {fill:.1%} full; {calls:.0f} calls, {calls / least:.3f} of the least possible"
+    )
 
 
 def bare_texts_per_s(rows: int) -> float:
-    """Return what the bare library does with all texts in lots of 50."""
+    """Return what the bare library does with all texts in batches of 50."""
     from wordllama import WordLlama
 
     folder = Path(sys.modules["wordllama"].__file__ or "").parent

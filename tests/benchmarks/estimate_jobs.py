@@ -57,10 +57,10 @@ class Job:
 
     def rows(self, count: int, seed: int = 1) -> list[Row]:
         """Return the rows."""
-        dice = Random(f"{self.name} {seed}")
-        distinct = [self._row(dice, number) for number in range(round(count * (1 - self.repeated)))]
-        rows = distinct + dice.choices(distinct, k=count - len(distinct))
-        dice.shuffle(rows)
+        rng = Random(f"{self.name} {seed}")
+        distinct = [self._row(rng, number) for number in range(round(count * (1 - self.repeated)))]
+        rows = distinct + rng.choices(distinct, k=count - len(distinct))
+        rng.shuffle(rows)
         return rows
 
     def cost_usd(self, row: Row) -> float:
@@ -77,10 +77,10 @@ class Job:
             for m in self.models
         )
 
-    def _row(self, dice: Random, number: int) -> Row:
-        (model,) = dice.choices(self.models, [m.share for m in self.models])
-        words = max(3, round(dice.lognormvariate(0, self.spread) * self.words))
-        prompt = f"Question {number}: {' '.join(dice.choices(_WORDS, k=words))}?"
+    def _row(self, rng: Random, number: int) -> Row:
+        (model,) = rng.choices(self.models, [m.share for m in self.models])
+        words = max(3, round(rng.lognormvariate(0, self.spread) * self.words))
+        prompt = f"Question {number}: {' '.join(rng.choices(_WORDS, k=words))}?"
         row: Row = {"prompt": prompt, "model": f"openai/{model.name}"}
         return row if self.max_tokens is None else row | {"max_tokens": self.max_tokens}
 

@@ -1,4 +1,4 @@
-"""The loop that someone writes by hand to embed a file of texts in lots of 50: the reference.
+"""The loop that someone writes by hand to embed a file of texts in batches of 50: the reference.
 
 aiohttp and uvloop, a fixed number of workers, vectors written as numbers as they come. It has no
 retries, no checks, no cache and no report. It stands on its own and imports nothing of ours.
@@ -28,16 +28,16 @@ async def work(
     dimensions: int,
     output: IO[bytes],
 ) -> None:
-    """Take lot after lot until there is none."""
+    """Take batch after batch until there is none."""
     headers = {"content-type": "application/json"}
-    while lot := list(islice(rows, LOT)):
-        texts = [orjson.loads(line)["text"] for _, line in lot]
+    while batch := list(islice(rows, LOT)):
+        texts = [orjson.loads(line)["text"] for _, line in batch]
         asked = {"model": model, "input": texts, "dimensions": dimensions}
         body = orjson.dumps(asked | {"encoding_format": "base64"})
         async with client.post(url, data=body, headers=headers) as response:
             response.raise_for_status()
             answer = orjson.loads(await response.read())
-        for (index, _), text, item in zip(lot, texts, answer["data"], strict=True):
+        for (index, _), text, item in zip(batch, texts, answer["data"], strict=True):
             vector = np.frombuffer(base64.b64decode(item["embedding"]), "<f4")
             line = {"index": index, "text": text, "vector": vector}
             option = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
@@ -45,7 +45,7 @@ async def work(
 
 
 async def run(options: argparse.Namespace) -> None:
-    """Share the lots among the workers."""
+    """Share the batches among the workers."""
     url = options.base_url + "/embeddings"
     connector = aiohttp.TCPConnector(limit=0)
     with options.input.open("rb") as file, options.output.open("wb") as output:

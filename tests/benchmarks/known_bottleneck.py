@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
-from llmscale.accounting.stats import Bound
+from llmscale.accounting.stats import Bottleneck
 from llmscale.config import EndpointConfig
 from llmscale.core.records import Failure
 from tests.benchmarks.simulated_run import Fate, Ran, Server, Simulation
@@ -19,13 +19,13 @@ class Job:
 
     name: str
     simulation: Simulation
-    bottleneck: Bound
+    bottleneck: Bottleneck
     share: Share | None = None  # of the time, for which it is; None: not known
     names: str = ""  # in the advice: what is to be changed
     heeded: Mapping[str, Any] = field(default_factory=dict)  # the simulation, changed as advised
     faster: float = 1.9  # times, at the least, where the advice is followed
     unheeded: Mapping[str, Any] = field(default_factory=dict)  # a change of something else
-    rest: Bound | None = None  # what holds the job back for the rest of the time
+    rest: Bottleneck | None = None  # what holds the job back for the rest of the time
 
     @property
     def changes(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -44,11 +44,11 @@ def out(from_s: float, until_s: float) -> Fate:
     return lambda at_s: failure if from_s <= at_s < until_s else None
 
 
-def refusing(per_s: int, rest_s: float) -> Server:
+def refusing(per_s: int, cooldown_s: float) -> Server:
     """Return a server that takes so many calls a second, and else asks for a rest."""
     taken_s: list[float] = []
     refusal = Failure(
-        kind="rate_limited", message="", retryable=True, status=429, retry_after_s=rest_s
+        kind="rate_limited", message="", retryable=True, status=429, retry_after_s=cooldown_s
     )
 
     def fate(at_s: float) -> Failure | None:

@@ -17,10 +17,10 @@ from random import Random
 import orjson
 
 from llmscale.accounting.stats import Progressed, Stats, Waited
-from llmscale.cli.tables.terminal import print_report
+from llmscale.cli.tables.report import print_report
 from llmscale.core.records import Failure, FailureKind, Outcome, Reply, Request, Row, Usage
 from llmscale.observe.bottleneck import Settings, verdict
-from llmscale.report.building import JobFacts, build, encode
+from llmscale.report.builder import JobFacts, build, encode
 from llmscale.report.page import page
 from tests.benchmarks.machine import print_machine
 
@@ -30,19 +30,19 @@ FAILURES: list[FailureKind] = ["timeout", "rate_limited", "bad_response", "conte
 
 def counted(rows: int, seed: int = 0) -> Stats:
     """Return the numbers of a run of so many rows of five models and 10,000 users."""
-    dice, stats = Random(seed), Stats()
+    rng, stats = Random(seed), Stats()
     for index in range(rows):
-        model = dice.choice(MODELS)
-        latency_s = dice.lognormvariate(0, 0.7)
+        model = rng.choice(MODELS)
+        latency_s = rng.lognormvariate(0, 0.7)
         request = Request(model=model)
-        row = Row(index=index, request=request, user=f"user-{dice.randrange(10_000)}")
-        waited = Waited(0.01, dice.random())
-        if dice.random() < 0.02:
-            failure = Failure(kind=dice.choice(FAILURES), message="")
+        row = Row(index=index, request=request, user=f"user-{rng.randrange(10_000)}")
+        waited = Waited(0.01, rng.random())
+        if rng.random() < 0.02:
+            failure = Failure(kind=rng.choice(FAILURES), message="")
             stats.add_attempt(f"at {model}", model, latency_s, [], failure.kind, attempt=2)
             stats.add_outcome(Outcome(row=row, failure=failure, latency_s=latency_s))
         else:
-            usage = Usage(dice.randrange(1000), dice.randrange(300))
+            usage = Usage(rng.randrange(1000), rng.randrange(300))
             reply = Reply(text="", finish_reason="stop", model=model, usage=usage, cost_usd=1e-4)
             stats.add_attempt(f"at {model}", model, latency_s, [reply], None, waited)
             stats.add_outcome(Outcome(row=row, reply=reply, latency_s=latency_s))

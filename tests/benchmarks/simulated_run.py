@@ -16,23 +16,23 @@ from unittest.mock import patch
 
 import looptime
 
-from llmscale.accounting.cost import Prices
+from llmscale.accounting.prices import Prices
 from llmscale.accounting.stats import Stats
 from llmscale.config import Config, EndpointConfig
 from llmscale.core.errors import CallFailed, JobError
 from llmscale.core.records import Failure, Outcome, Quota, Reply, Request, Row, Usage
 from llmscale.engine.balance.endpoint import Endpoint
-from llmscale.engine.cache.on_disk import DiskReplies
-from llmscale.engine.feed.passes import IsDone
+from llmscale.engine.cache.disk_backend import DiskBackend
+from llmscale.engine.feed.input_passes import IsDone
 from llmscale.observe.bottleneck import Settings, verdict
 from llmscale.observe.progress import Progress
 from llmscale.providers import Task, default_capacity, split_model
-from llmscale.runtime import meter
-from llmscale.runtime.answering import answer_rows
-from llmscale.runtime.feeding import feed_of
+from llmscale.runtime import bottleneck_meter as meter
+from llmscale.runtime.costs import budget_of
+from llmscale.runtime.event_loop import answer_rows
+from llmscale.runtime.feeds import feed_of
+from llmscale.runtime.layer_stack import Opened, open_all
 from llmscale.runtime.models import Models
-from llmscale.runtime.money import budget_of
-from llmscale.runtime.stack import Opened, open_all
 from tests.virtual_time import now_s
 
 BLOCK_ROWS = 100
@@ -85,7 +85,7 @@ class Server:
         self._fate = fate
         self._slow_row_s = slow_row_s
         self._core_s = core_s
-        self._dice = random.Random(1)
+        self._rng = random.Random(1)
 
     async def send(self, requests: Sequence[Request]) -> list[Reply]:
         failure = TOO_MANY if self._in_flight >= self._most else self._fate(now_s())
@@ -103,7 +103,7 @@ class Server:
     async def _work(self, request: Request) -> None:
         is_slow = self._slow_row_s and request.messages[0]["content"] == "row 0"
         async with self._slots:
-            usual_s = self._latency_s * self._dice.uniform(0.9, 1.1)
+            usual_s = self._latency_s * self._rng.uniform(0.9, 1.1)
             await asyncio.sleep(self._slow_row_s if is_slow else usual_s)
         if self._core_s:
             await self.core.use(self._core_s)
@@ -234,7 +234,7 @@ async def _played(job: Simulation) -> Ran:
     async with AsyncExitStack() as stack:
         opened = await _opened(job, models)
         servers = [cast("Server", e.provider) for e in opened.endpoints.values()]
-        stack.enter_context(patch.object(meter, "Processor", lambda **_: _Processor(servers)))
+        stack.enter_context(patch.object(meter, "CpuClock", lambda **_: _Processor(servers)))
         budget = budget_of(config, models)
         error: JobError | None = None
         try:
@@ -270,7 +270,7 @@ async def _opened(job: Simulation, models: Models) -> Opened:
         await one.provider.aclose()
         one.provider = job.server()
     if job.store_s:
-        return opened._replace(replies=cast("DiskReplies", _Store(job.store_s)))
+        return opened._replace(replies=cast("DiskBackend", _Store(job.store_s)))
     return opened
 
 

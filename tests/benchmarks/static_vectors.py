@@ -40,10 +40,10 @@ class Embedding:
 
 def short_texts(count: int) -> list[str]:
     """Return texts of 5 to 20 words out of the sample documents, the same ones every time."""
-    dice = random.Random(1)
+    rng = random.Random(1)
     paths = sorted((ROOT / "samples" / "docs").iterdir())
     words = sorted({word for path in paths for word in path.read_text().split()})
-    return [" ".join(dice.choices(words, k=dice.randint(5, 20))) for _ in range(count)]
+    return [" ".join(rng.choices(words, k=rng.randint(5, 20))) for _ in range(count)]
 
 
 def load_wordllama() -> Any:
@@ -56,27 +56,27 @@ def load_wordllama() -> Any:
     return model.load(cache_dir=folder, disable_download=True)
 
 
-def timed(embed: Callable[[list[str]], Any], texts: list[str], lot: int) -> Embedding:
-    """Embed all texts in lots."""
+def timed(embed: Callable[[list[str]], Any], texts: list[str], batch: int) -> Embedding:
+    """Embed all texts in batches."""
     started_s, started_cpu_s = time.perf_counter(), time.process_time()
-    for start in range(0, len(texts), lot):
-        embed(texts[start : start + lot])
+    for start in range(0, len(texts), batch):
+        embed(texts[start : start + batch])
     return Embedding(
         len(texts), time.perf_counter() - started_s, time.process_time() - started_cpu_s
     )
 
 
-def compare(ours: StaticVectors, wordllama: Any, texts: list[str], lot: int, runs: int) -> None:
-    """Print the rates of both on lots of one size."""
+def compare(ours: StaticVectors, wordllama: Any, texts: list[str], batch: int, runs: int) -> None:
+    """Print the rates of both on batches of one size."""
 
     def run_ours() -> Embedding:
-        return timed(ours.embed, texts, lot)
+        return timed(ours.embed, texts, batch)
 
     def run_wordllama() -> Embedding:
-        return timed(lambda some: wordllama.embed(some, norm=True), texts, lot)
+        return timed(lambda some: wordllama.embed(some, norm=True), texts, batch)
 
     pairs = alternate(run_ours, run_wordllama, runs)
-    print(f"in lots of {lot:,}")
+    print(f"in batches of {batch:,}")
     for name, embeddings in (("llmscale", pairs.first), ("wordllama", pairs.second)):
         rate = spread(embeddings, lambda e: e.texts_per_s, 0)
         cpu_rate = spread(embeddings, lambda e: e.texts_per_cpu_s, 0)
@@ -100,8 +100,8 @@ def main() -> None:
     tokens = sum(ours.embed(texts)[1])
     print(f"{len(texts):,} texts of {tokens / len(texts):.1f} tokens")
     print("minimum / median / maximum")
-    for lot in (50, len(texts)):
-        compare(ours, wordllama, texts, lot, options.runs)
+    for batch in (50, len(texts)):
+        compare(ours, wordllama, texts, batch, options.runs)
 
 
 if __name__ == "__main__":

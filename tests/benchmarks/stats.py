@@ -12,7 +12,7 @@ from collections.abc import Callable
 from llmscale.accounting.stats import Stats, Waited
 from llmscale.config import Config, parse_rules
 from llmscale.core.records import Outcome, Reply, Request, Row, Usage
-from llmscale.observe.alarms import Alarms
+from llmscale.observe.alerts import Alerts
 from llmscale.observe.metrics import Facts, families_of
 from llmscale.observe.metrics.exposition import text_of
 from tests.benchmarks.machine import print_machine
@@ -87,8 +87,8 @@ def main() -> None:
         sums = [one + other for one, other in zip(sums, took, strict=True)]
     show("all three", sums)
     print("a look at all of it:")
-    alarms = Alarms(stats, alarm_on=parse_rules(Config().alarm_on))
-    show("the rules, once a second", rounds_of(lambda: alarms.judge_at_end(1.0), 1, options.rounds))
+    alerts = Alerts(stats, alert_on=parse_rules(Config().alert_on))
+    show("the rules, once a second", rounds_of(lambda: alerts.judge_at_end(1.0), 1, options.rounds))
     facts = Facts(None, 0, {}, 0.0)
     metrics = rounds_of(lambda: text_of(families_of("x", stats, facts)), 1, options.rounds)
     show("the text of the metrics, every 5 s", metrics)

@@ -99,11 +99,11 @@ def test_with_64_in_flight_the_spend_never_passes_the_cap_and_nothing_is_paid_tw
         job, rows = report(tmp_path)["job"], report(tmp_path)["rows"]
         assert 0 < rows["pending"] == ROWS - rows["answered"] < ROWS
         assert job["max_cost_usd"] == max_usd
-        assert job["spend"]["cost_usd"] + job["unseen_usd"] + job["left_usd"] == pytest.approx(
+        assert job["spend"]["cost_usd"] + job["unconfirmed_usd"] + job["left_usd"] == pytest.approx(
             max_usd
         )
         assert job["left_usd"] < 0.06, "all that is left is less than a call can cost"
-        assert report(tmp_path)["paid_again_at_most"] == 0
+        assert report(tmp_path)["max_repeated_calls"] == 0
         assert f"of --max-cost {max_usd:g} is spent" in ended.stderr
         assert f"; {rows['pending']} rows are left, and the same command with" in ended.stderr
         assert "to resume" not in ended.stderr, "that command line would stop at once"
@@ -128,7 +128,7 @@ def test_calls_that_a_server_refuses_cost_nothing(tmp_path: Path) -> None:
     ledger = tmp_path / "ledger"
     with chat_process("--faults", "500:0.1,429:0.1,503:0.05", "--ledger", ledger) as url:
         run(tmp_path, url, "--max-cost", 2.0, code=4)
-    assert report(tmp_path)["job"]["unseen_usd"] == 0
+    assert report(tmp_path)["job"]["unconfirmed_usd"] == 0
     assert 1.9 < billed_usd(ledger, "ended") <= 2.0
 
 
@@ -154,8 +154,8 @@ def test_after_a_kill_what_was_in_flight_counts_and_the_cap_holds_over_all_runs(
         run(tmp_path, url, *options, code=4)
         assert billed_usd(ledger) <= max_usd, "with all that was in flight at the kills"
         job = report(tmp_path)["job"]
-        assert job["unseen_usd"] > 0
-        assert job["spend"]["cost_usd"] + job["unseen_usd"] >= billed_usd(ledger) - 1e-9
+        assert job["unconfirmed_usd"] > 0
+        assert job["spend"]["cost_usd"] + job["unconfirmed_usd"] >= billed_usd(ledger) - 1e-9
         run(tmp_path, url, "--max-cost", 100, code=0)
     assert len({e["key"] for e in read_rows(ledger)}) == ROWS
 
@@ -168,12 +168,12 @@ def test_a_stop_by_a_signal_keeps_what_failed_calls_have_cost(tmp_path: Path) ->
         process = start(*BOUNDED, "--base-url", url, "--max-cost", 50, cwd=tmp_path)
         assert ended_at(process, tmp_path, 40, signal.SIGTERM).returncode == 143
         first = report(tmp_path)["job"]
-        assert first["unseen_usd"] > 0
+        assert first["unconfirmed_usd"] > 0
         assert not (tmp_path / "out.jsonl.lock").exists(), "the manifest has it"
         run(tmp_path, url, "--max-cost", 50, code=0)
     job = report(tmp_path)["job"]
-    assert job["unseen_usd"] >= first["unseen_usd"]
-    assert job["spend"]["cost_usd"] + job["unseen_usd"] >= billed_usd(ledger) - 1e-9
+    assert job["unconfirmed_usd"] >= first["unconfirmed_usd"]
+    assert job["spend"]["cost_usd"] + job["unconfirmed_usd"] >= billed_usd(ledger) - 1e-9
 
 
 def test_rows_from_the_cache_and_rows_that_share_a_call_cost_nothing(tmp_path: Path) -> None:
@@ -220,12 +220,12 @@ def test_embeddings_are_held_to_the_cap_a_lot_at_a_time(tmp_path: Path) -> None:
         ended = llmscale(*job, "--base-url", url, "--max-cost", max_usd, cwd=tmp_path)
         assert ended.returncode == 4, ended.stderr
         a_lot_usd = 50 * sum(len(row["text"]) // 4 for row in rows[:50]) / 50 * 100 / 1e6
-        lots = sum(e["event"] == "arrived" for e in read_rows(ledger))
-        assert 0.5 * max_usd < lots * a_lot_usd <= max_usd
+        batches = sum(e["event"] == "arrived" for e in read_rows(ledger))
+        assert 0.5 * max_usd < batches * a_lot_usd <= max_usd
         assert report(tmp_path)["job"]["spend"]["cost_usd"] <= max_usd
         ended = llmscale(*job, "--base-url", url, "--max-cost", 100, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
-    assert sum(e["event"] == "arrived" for e in read_rows(ledger)) == 40, "no lot twice"
+    assert sum(e["event"] == "arrived" for e in read_rows(ledger)) == 40, "no batch twice"
 
 
 @pytest.mark.parametrize(

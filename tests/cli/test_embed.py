@@ -176,7 +176,7 @@ def test_rows_with_a_text_keep_their_id_and_their_metadata(tmp_path: Path, serve
         if n != 7:
             assert np.array(line["vector"], "<f4").tobytes() == expected_vector(f"text {n}")
             assert line["metadata"] == {"n": n}
-    assert report(tmp_path / "rows.vectors.report.json")["lots"]["rows"] == 119
+    assert report(tmp_path / "rows.vectors.report.json")["batches"]["rows"] == 119
 
 
 def test_rows_from_standard_input_go_to_standard_output(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_the_same_text_twice_is_embedded_once(tmp_path: Path) -> None:
     embed(tmp_path, "rows.jsonl", *SIM, "-o", "v.jsonl", env=cache)
     found = report(tmp_path / "v.report.json")
     assert found["rows"]["answered"] == 30
-    assert found["lots"]["rows"] == 3
+    assert found["batches"]["rows"] == 3
 
 
 def test_exports_are_made_from_the_finished_lines(folder: Path) -> None:
@@ -270,7 +270,7 @@ def test_a_run_that_was_stopped_goes_on_and_asks_for_no_vector_twice(
     assert [line["text"] for line in lines(tmp_path / "v.jsonl")] == [
         f"text {n}" for n in range(2_000)
     ]
-    assert report(tmp_path / "v.report.json")["lots"]["rows"] == 2_000 - kept
+    assert report(tmp_path / "v.report.json")["batches"]["rows"] == 2_000 - kept
 
 
 def test_an_empty_text_fails_alone(tmp_path: Path) -> None:

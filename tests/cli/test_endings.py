@@ -166,7 +166,7 @@ def test_a_killed_run_resumes_with_no_row_lost_and_counts_those_in_flight(tmp_pa
     assert ended.returncode == 0, ended.stderr
     assert report["rows"]["kept"] == kept
     assert report["calls"]["attempts"] == 40 - kept
-    assert 1 <= report["paid_again_at_most"] <= 4
+    assert 1 <= report["max_repeated_calls"] <= 4
     assert llmscale("verify", "in.jsonl", "out.jsonl", cwd=tmp_path).returncode == 0
 
 

@@ -78,8 +78,8 @@ def test_a_rule_that_has_tripped_is_exit_code_1_and_named(
     assert "hit_rate" not in ended.stderr
     report = report_of(folder)
     assert report["exit_code"] == 1
-    assert [(a["rule"], a["fails"]) for a in report["alarms"]] == [("rows_per_s<1000000", True)]
-    assert report["alarms"][0]["value"] == pytest.approx(report["rows_per_s"], rel=1e-3)
+    assert [(a["rule"], a["fails"]) for a in report["alerts"]] == [("rows_per_s<1000000", True)]
+    assert report["alerts"][0]["value"] == pytest.approx(report["rows_per_s"], rel=1e-3)
     assert len(read_rows(folder / "out.jsonl")) == 40
 
 
@@ -88,7 +88,7 @@ def test_rules_that_hold_are_exit_code_0(verb: tuple[str, ...], folder: Path) ->
     rules = "errors>1%,p95>30s,cost>5,hit_rate<20%"
     ended = llmscale(*verb, "--model", "sim/a", "--fail-on", rules, cwd=folder)
     assert ended.returncode == 0, ended.stderr
-    assert report_of(folder)["alarms"] == []
+    assert report_of(folder)["alerts"] == []
 
 
 def test_quiet_still_names_what_has_tripped(folder: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_stream_ends_with_the_code_of_its_rules_too(folder: Path) -> None:
     assert len(ended.stdout.splitlines()) == 40
 
 
-# ---- alarms ------------------------------------------------------------------------------------
+# ---- alerts ------------------------------------------------------------------------------------
 
 
 @BOTH
@@ -144,8 +144,8 @@ def test_every_target_is_told_of_each_alarm_and_nothing_of_the_rows(
     with chat_process("--ledger", ledger) as url:
         ended = llmscale(
             *(*verb, *options(verb), "--fail-on", "errors>1"),
-            *("--alarm", f"{url}/T0KEN", "--alarm", "env:HOOK"),
-            *("--alarm", "exec:sh -c 'cat > heard.$$; echo out; echo err >&2'"),
+            *("--alert", f"{url}/T0KEN", "--alert", "env:HOOK"),
+            *("--alert", "exec:sh -c 'cat > heard.$$; echo out; echo err >&2'"),
             cwd=folder,
             HOOK=f"{url}/0THER",
             OPENAI_API_KEY="sk-canary",
@@ -157,40 +157,40 @@ def test_every_target_is_told_of_each_alarm_and_nothing_of_the_rows(
     texts = [path.read_bytes() for path in folder.glob("heard.*")]
     heard = [orjson.loads(text) for text in texts]
     assert len(heard) == 2
-    assert {alarm["rule"] for alarm in heard} == {"errors>1", "errors>5%"}
-    for alarm in heard:
-        assert list(alarm) == ["job", "rule", "value", "at", "text"]
-        assert alarm["job"] == "out.jsonl"
+    assert {alert["rule"] for alert in heard} == {"errors>1", "errors>5%"}
+    for alert in heard:
+        assert list(alert) == ["job", "rule", "value", "at", "text"]
+        assert alert["job"] == "out.jsonl"
     assert b"sk-canary" not in b"".join(texts)
     assert b"squared" not in b"".join(texts)
     arrived = [e for e in read_rows(ledger) if e["event"] == "arrived"]
-    assert len(arrived) == 4, "two alarms at two webhooks"
+    assert len(arrived) == 4, "two alerts at two webhooks"
     assert not any(entry["authorization"] for entry in arrived)
 
 
 def test_a_target_that_can_not_be_told_is_said_once_and_the_run_is_as_good(folder: Path) -> None:
     ended = llmscale(
-        *(*RUN, "--model", "sim/a", "--alarm-on", "rows_per_s>0,p50>=0,call_p50>=0"),
-        *("--alarm", "exec:false"),
+        *(*RUN, "--model", "sim/a", "--alert-on", "rows_per_s>0,p50>=0,call_p50>=0"),
+        *("--alert", "exec:false"),
         cwd=folder,
     )
     assert ended.returncode == 0
     assert ended.stderr.count("the command false ended with exit code 1") == 1
-    assert ended.stderr.count("warning: alarm ") == 3
+    assert ended.stderr.count("warning: alert ") == 3
 
 
 def test_alarms_can_be_switched_off(folder: Path) -> None:
-    ended = llmscale(*RUN, *FAILING, "--alarm-on", "", cwd=folder)
-    assert "alarm" not in ended.stderr
-    assert report_of(folder)["alarms"] == []
+    ended = llmscale(*RUN, *FAILING, "--alert-on", "", cwd=folder)
+    assert "alert" not in ended.stderr
+    assert report_of(folder)["alerts"] == []
 
 
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (("--alarm", "ftp://x"), "--alarm: write http(s)://HOST"),
-        (("--alarm", "env:NO_SUCH"), "variable NO_SUCH holds no address"),
-        (("--alarm", "exec:no-such-program"), "no program 'no-such-program'"),
+        (("--alert", "ftp://x"), "--alert: write http(s)://HOST"),
+        (("--alert", "env:NO_SUCH"), "variable NO_SUCH holds no address"),
+        (("--alert", "exec:no-such-program"), "no program 'no-such-program'"),
         (("--junit", "in.jsonl"), "--junit in.jsonl is an input too"),
         (("--junit", "texts.jsonl"), "--junit texts.jsonl is an input too"),
         (("--metrics", "./out.jsonl"), "--metrics out.jsonl is the output too"),

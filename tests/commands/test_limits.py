@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llmscale.commands.limits import MOST_USERS, limits
+from llmscale.commands.limits import MAX_USERS, limits
 from llmscale.config import Config, EndpointConfig, UserLimit
 from llmscale.core.errors import ConfigError
 from tests.cli.tool import write_rows
@@ -101,7 +101,7 @@ def test_each_user_has_rows_tokens_limits_and_the_time_that_they_take(tmp_path: 
 def test_users_who_need_longest_are_told_and_the_rest_is_counted(tmp_path: Path) -> None:
     rows = [row(f"u{number}") for number in range(120) for _ in range(1 + number // 100)]
     seen = found(tmp_path, rows, limits_user=UserLimit(rpm=1))
-    assert len(seen["users"]) == MOST_USERS
+    assert len(seen["users"]) == MAX_USERS
     assert seen["more_users"] == 70
     assert {u["user"] for u in seen["users"][:20]} == {f"u{number}" for number in range(100, 120)}
 

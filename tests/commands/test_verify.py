@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from llmscale.commands.verify import MAX_EXAMPLES, Verdict, verify
 from llmscale.core.errors import ConfigError, StorageError
-from llmscale.core.formats import OutputFormat, encode
+from llmscale.core.output_line import OutputFormat, encode
 from llmscale.rows.sources import Source
 
 IDS = ["a", None, 7, "c", "c"]  # the last two rows are the same: one id, one content

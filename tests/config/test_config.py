@@ -67,8 +67,8 @@ MAY_CHANGE_BETWEEN_RUNS = frozenset(
         "overwrite",
         # who hears of it
         "fail_on",
-        "alarm_on",
-        "alarm",
+        "alert_on",
+        "alert",
         "metrics",
         "junit",
         "json_summary",

@@ -98,7 +98,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     assert all(rule.metric in METRICS for rule in rules)
 
 
-@pytest.mark.parametrize("name", ["fail_on", "alarm_on"])
+@pytest.mark.parametrize("name", ["fail_on", "alert_on"])
 def test_a_wrong_rule_is_laid_at_the_door_of_its_origin(name: str, tmp_path: Path) -> None:
     file = tmp_path / "llmscale.toml"
     file.write_text(f'{name} = "x>1"')
@@ -113,11 +113,11 @@ def test_a_wrong_rule_is_laid_at_the_door_of_its_origin(name: str, tmp_path: Pat
 
 
 def test_the_default_alarms_are_rules() -> None:
-    rules = parse_rules(Config().alarm_on)
+    rules = parse_rules(Config().alert_on)
     assert [rule.metric for rule in rules] == ["errors", "call_p99", "stalled", "spend", "spend"]
 
 
-@pytest.mark.parametrize("name", ["alarm", "metrics", "junit", "json_summary"])
+@pytest.mark.parametrize("name", ["alert", "metrics", "junit", "json_summary"])
 def test_who_is_told_and_what_is_written_is_not_for_a_file_or_a_variable_to_say(
     name: str, tmp_path: Path
 ) -> None:

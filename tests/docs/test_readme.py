@@ -24,14 +24,14 @@ import pytest
 
 from llmscale import config
 from llmscale import vector_files as exports
-from llmscale.accounting.forecast.drift import LEAST_ROWS, LEAST_S, LEAST_SHARE, DriftWatch
-from llmscale.accounting.forecast.kept import KeptEstimate
-from llmscale.accounting.forecast.strata import LEAST_DRAWN
-from llmscale.accounting.stats import BOUNDS, Spend, Stats
+from llmscale.accounting.forecast.drift import MIN_ROWS, MIN_S, MIN_SHARE, DriftWatch
+from llmscale.accounting.forecast.saved_estimate import SavedEstimate
+from llmscale.accounting.forecast.strata import MIN_DRAWN
+from llmscale.accounting.stats import BOTTLENECKS, Spend, Stats
 from llmscale.accounting.tokens import CHARACTERS_PER_TOKEN
-from llmscale.cli.ending import EXIT_INTERNAL
-from llmscale.commands.estimating.from_counts import MOST_CHARACTERS_PER_TOKEN
-from llmscale.commands.planning.scaling import STAGES
+from llmscale.cli.exit_codes import EXIT_INTERNAL
+from llmscale.commands.estimate.from_counts import MAX_CHARACTERS_PER_TOKEN
+from llmscale.commands.plan.scaling import STAGES
 from llmscale.config import (
     DEFAULT_EMBEDDING_MODEL,
     FLAG_ONLY,
@@ -43,15 +43,17 @@ from llmscale.config import (
 from llmscale.core import errors
 from llmscale.core.records import FailureKind, FinishReason, Usage
 from llmscale.engine import limits
-from llmscale.engine.balance import health, retry_budget, window
+from llmscale.engine.balance import adaptive_window as window
+from llmscale.engine.balance import circuit_breaker as health
+from llmscale.engine.balance import retry_budget
 from llmscale.engine.cache.keys import KEY_FIELDS
 from llmscale.engine.feed.fair_queue import LOOKAHEAD
 from llmscale.providers import EMBEDDING_PROVIDERS, PROVIDERS, anthropic, local, static_vectors
 from llmscale.providers.http.failures import _STOPS_JOB
 from llmscale.providers.sim import SimSettings
-from llmscale.report.building import SCHEMA_VERSION
+from llmscale.report.builder import SCHEMA_VERSION
+from llmscale.rows.chat_rows import PASSED_FIELDS, REQUEST_FIELDS
 from llmscale.rows.documents import MAX_FILE_BYTES, SkipReason
-from llmscale.rows.rows import PASSED_FIELDS, REQUEST_FIELDS
 from llmscale.runtime import models
 from llmscale.runtime.models import Models
 from tests.cli.forked import next_server
@@ -513,7 +515,7 @@ def test_the_settings_of_endpoints_and_users_are_all_there() -> None:
     assert f" {models.DEFAULT_CONCURRENCY};" in defaults["capacity"]
     in_flight = {c: row[-1] for c, *row in FLAGS if code(row[0])[-1] == "--concurrency"}
     assert in_flight["run"].startswith(f"{models.DEFAULT_CONCURRENCY};")
-    assert in_flight["embed"].startswith(f"{models.DEFAULT_LOTS};")
+    assert in_flight["embed"].startswith(f"{models.DEFAULT_BATCHES};")
     assert defaults["burst"].startswith(f"{limits.BURST_SHARE:.0%} ".replace("%", " %"))
     shown = tomllib.loads(fences("toml")[0])["limits"]
     used = {name for user in (shown["user"], *shown["users"].values()) for name in user}
@@ -531,7 +533,7 @@ def test_the_figures_in_the_text_are_those_of_the_code() -> None:
     assert f"fails {health.FAILURES_IN_A_ROW} times in a row" in retries
     assert f"half of its last {health.RECENT_CALLS} calls" in retries
     assert health.FAILING_SHARE == 0.5
-    assert f"up to {health.LONGEST_REST_S:g}, with one probe" in retries
+    assert f"up to {health.MAX_COOLDOWN_S:g}, with one probe" in retries
     assert f"{retry_budget.FLOOR:g}, and {retry_budget.SHARE * 100:g} % of its calls" in retries
     assert retry_budget.FLOOR_PER_S == 1
     several = flat("Several endpoints")
@@ -548,9 +550,9 @@ def test_the_figures_in_the_text_are_those_of_the_code() -> None:
     assert "of four characters each" in embed
     assert CHARACTERS_PER_TOKEN == 4
     before = flat("Before a run")
-    assert f"prompts of {MOST_CHARACTERS_PER_TOKEN:g} characters a token" in before
-    assert (LEAST_DRAWN, LEAST_SHARE, LEAST_S) == (2, 0.1, 60)
-    assert f"after {LEAST_ROWS} rows or a tenth of them" in before
+    assert f"prompts of {MAX_CHARACTERS_PER_TOKEN:g} characters a token" in before
+    assert (MIN_DRAWN, MIN_SHARE, MIN_S) == (2, 0.1, 60)
+    assert f"after {MIN_ROWS} rows or a tenth of them" in before
     *stages, whole = (f"{stage * 100:g}" for stage in STAGES)
     assert f"stages of {', '.join(stages)} and {whole} %" in before
 
@@ -642,7 +644,7 @@ def test_the_fields_of_a_batch_line_are_those_of_the_text(example: Path) -> None
 
 
 NO_JOB: dict[str, Any] = {"inputs": [], "settings": {}, "limit": None, "made": "", "asked": 0}
-PARTS = {"rows", "calls", "cache", "lots", "users", "verdict", "timeline", "job"}
+PARTS = {"rows", "calls", "cache", "batches", "users", "bottleneck", "timeline", "job"}
 
 
 def paths_of(report: dict[str, Any]) -> list[str]:
@@ -677,7 +679,7 @@ def test_the_fields_of_the_report_are_those_of_the_table(example: Path) -> None:
         ("tokens", report["calls"]["tokens"]),
         ("spend", report["job"]["spend"]),
         ("limits", endpoint["limits"]),
-        ("estimate", DriftWatch(KeptEstimate(**NO_JOB), Stats()).summary()),
+        ("estimate", DriftWatch(SavedEstimate(**NO_JOB), Stats()).summary()),
     ):
         line = re.search(rf"^`{name}` holds ([^;.\n]+)", text, flags=re.MULTILINE)
         assert line
@@ -686,7 +688,7 @@ def test_the_fields_of_the_report_are_those_of_the_table(example: Path) -> None:
 
 
 def test_what_can_hold_a_run_back_is_told_in_its_order() -> None:
-    assert [code(row[0])[0] for row in table(section("The verdict"))] == list(BOUNDS)
+    assert [code(row[0])[0] for row in table(section("The verdict"))] == list(BOTTLENECKS)
 
 
 def test_the_files_beside_an_output_are_those_of_the_table(example: Path) -> None:

@@ -5,14 +5,15 @@ import orjson
 from llmscale.accounting.stats import Stats
 from llmscale.config import Config
 from llmscale.config.rules import METRICS
-from llmscale.observe.alarms import targets, telling
-from llmscale.observe.alarms.numbers import FEWEST_ROWS
+from llmscale.observe.alerts import delivery as telling
+from llmscale.observe.alerts import targets
+from llmscale.observe.alerts.metrics import FEWEST_ROWS
+from llmscale.observe.json_summary import Told, summary_line
 from llmscale.observe.junit import examples
 from llmscale.observe.metrics import Facts, families_of, metrics_file
-from llmscale.observe.summary import Told, summary_line
-from llmscale.observe.tracing import FLUSH_S
+from llmscale.observe.otel import FLUSH_S
 from tests.docs.test_readme import FLAGS, code, flat, section, table
-from tests.observe.alarms import add_rows, alarms
+from tests.observe.alerts import add_rows, alerts
 
 
 def test_the_numbers_of_rules_are_all_there() -> None:
@@ -22,18 +23,18 @@ def test_the_numbers_of_rules_are_all_there() -> None:
 
 
 def test_the_default_alarms_are_told_where_the_flag_is() -> None:
-    (told,) = (row[-1] for _, *row in FLAGS if "`--alarm-on`" in row[0])
-    assert code(told) == [Config().alarm_on]
+    (told,) = (row[-1] for _, *row in FLAGS if "`--alert-on`" in row[0])
+    assert code(told) == [Config().alert_on]
 
 
 def test_the_alarms_have_the_fields_that_are_told() -> None:
     stats, told = Stats(), list[bytes]()
     add_rows(stats, failed=FEWEST_ROWS)
-    watching = alarms(stats, alarm_on="errors>5%", told=told)
+    watching = alerts(stats, alert_on="errors>5%", told=told)
     watching.judge_at_end(1.0)
     sentence = flat("Alarms and machines").partition("The JSON holds ")[2].partition(";")[0]
     assert code(sentence) == list(orjson.loads(told[0]))
-    entry = flat("The report").partition("An entry of `alarms` holds ")[2].partition(". ")[0]
+    entry = flat("The report").partition("An entry of `alerts` holds ")[2].partition(". ")[0]
     assert code(entry) == list(watching.summary()[0])
 
 

@@ -4,8 +4,8 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from llmscale.core.contracts import Answers, Settle
 from llmscale.core.errors import CallFailed, CallStopped, first_error
+from llmscale.core.protocols import Answers, Settle
 from llmscale.core.records import Reply, Request
 
 

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmscale.accounting.stats import Stats
-from llmscale.core.contracts import Answers, Settle
 from llmscale.core.errors import (
     CallFailed,
     CallStopped,
@@ -23,12 +22,13 @@ from llmscale.core.errors import (
     ProviderRefused,
     StorageError,
 )
+from llmscale.core.protocols import Answers, Settle
 from llmscale.core.records import Failure, Outcome, Reply, Request, Row, Usage
-from llmscale.engine.feed.in_order import InOrder
+from llmscale.engine.feed.ordered_feed import OrderedFeed
 from llmscale.engine.layers.batcher import Batcher
-from llmscale.engine.layers.lots import LotCaps
+from llmscale.engine.layers.batches import BatchCaps
+from llmscale.engine.outcome_writer import MAX_UNSTORED, OutcomeWriter, WhenSafe
 from llmscale.engine.pipeline import Pipeline
-from llmscale.engine.writer import MAX_UNSTORED, WhenSafe, Writer
 from tests.engine.answering import RowByRow
 from tests.virtual_time import Inline, now_s, virtually
 
@@ -131,8 +131,8 @@ class Case:
         self.asked = Asked(does)
         self.sink = Sink(room)
         self.stats = Stats()
-        self.writer = Writer(self.sink, self.stats, when_safe, max_unstored)
-        feed = InOrder(iter(blocks))
+        self.writer = OutcomeWriter(self.sink, self.stats, when_safe, max_unstored)
+        feed = OrderedFeed(iter(blocks))
         answers = answers or self.asked
         self.pipeline = Pipeline(feed, answers, self.sink, self.writer, width, together=together)
 
@@ -641,14 +641,14 @@ async def test_a_stop_while_all_places_are_taken_ends_the_run_with_the_last_of_t
 async def test_the_end_of_the_input_is_told_once_when_the_last_rows_are_asked(
     rows: int, together: int
 ) -> None:
-    """Or what gathers rows would send a lot away that they would have filled."""
+    """Or what gathers rows would send a batch away that they would have filled."""
     case = Case([])
     told: list[int] = []
 
     def input_ended() -> None:
         told.append(sum(map(len, case.asked.groups)))
 
-    feed = InOrder(iter(blocks_of(rows)))
+    feed = OrderedFeed(iter(blocks_of(rows)))
     case.pipeline = Pipeline(
         feed, case.asked, case.sink, case.writer, 8, together=together, input_ended=input_ended
     )
@@ -681,9 +681,9 @@ class Sent:
 @pytest.mark.looptime
 @pytest.mark.parametrize("together", [1, 2, 3, 5, 7])
 async def test_rows_in_lots_that_are_given_up_are_not_said_to_be_unasked(together: int) -> None:
-    """Whoever leads a lot: they may have to be paid for again, and the report counts them."""
+    """Whoever leads a batch: they may have to be paid for again, and the report counts them."""
     sent = Sent()
-    batcher = Batcher(sent, LotCaps(items=3), ByLength(), Stats())
+    batcher = Batcher(sent, BatchCaps(items=3), ByLength(), Stats())
     case = Case(blocks_of(60, 60), width=30, together=together, room=0, answers=batcher)
     with pytest.raises(StorageError):
         await case.run()
@@ -817,13 +817,13 @@ async def test_where_all_places_are_taken_nothing_is_waited_for_up_to_the_end() 
 async def test_a_place_without_a_row_waits_for_rows() -> None:
     go_on = asyncio.Event()
 
-    class Slow(InOrder):
+    class Slow(OrderedFeed):
         async def take(self, most: int) -> Sequence[Row]:
             await go_on.wait()
             return await super().take(most)
 
     case = Case([])
-    writer = Writer(case.sink, case.stats)
+    writer = OutcomeWriter(case.sink, case.stats)
     case.pipeline = Pipeline(Slow(iter(blocks_of(2))), case.asked, case.sink, writer, 4)
     running = asyncio.create_task(case.run())
     await asyncio.sleep(0.5)

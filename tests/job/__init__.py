@@ -11,10 +11,10 @@ import orjson
 import pytest
 
 from llmscale.accounting.stats import Spend
-from llmscale.core.formats import OutputFormat
+from llmscale.core.output_line import OutputFormat
 from llmscale.core.records import Failure, Outcome, Reply, Request, Row, Usage
-from llmscale.job.files import JobFiles
 from llmscale.job.job import Identity, Job
+from llmscale.job.job_paths import JobPaths
 from llmscale.job.journal import Journal
 from llmscale.job.manifest import InputFile
 
@@ -50,7 +50,7 @@ def opened(
     folder: Path, rows: int = ROWS, output_format: OutputFormat = "llmscale"
 ) -> Iterator[Journal]:
     """Yield the journal as a run finds it."""
-    files = JobFiles(folder / "out.jsonl")
+    files = JobPaths(folder / "out.jsonl")
     journal = Journal(files, rows, output_format)
     try:
         if files.output.exists():
@@ -80,7 +80,7 @@ class Run:
         self._format: OutputFormat = output_format
         self._overwrite = overwrite
         self._identity = is_same or identity()
-        self._files = JobFiles(folder / "out.jsonl")
+        self._files = JobPaths(folder / "out.jsonl")
 
     def to_the_end(self) -> "Run":
         """Run, finish, close."""

@@ -14,10 +14,10 @@ import pytest
 
 from llmscale.accounting.stats import Spend
 from llmscale.core.errors import ConfigError, LockedError, StorageError
-from llmscale.core.formats import OutputFormat, encode, line_of, to_batch
+from llmscale.core.output_line import OutputFormat, encode, line_of, to_batch
 from llmscale.job import manifest as manifests
-from llmscale.job.files import JobFiles
 from llmscale.job.job import Job
+from llmscale.job.job_paths import JobPaths
 from llmscale.job.manifest import Manifest
 from tests.job import (
     ONE_CALL,
@@ -80,7 +80,7 @@ def test_a_job_that_nothing_interrupts(output_format: OutputFormat, folder: Path
     assert content_of(folder).keys() == FINISHED
     found = manifest_in(folder)
     assert (found.state, found.answered, found.failed, found.runs) == ("finished", ROWS, 0, 1)
-    assert (found.spend, found.paid_again_at_most) == (calls(ROWS), 0)
+    assert (found.spend, found.max_repeated_calls) == (calls(ROWS), 0)
     assert (found.next_output_sha256, found.replaced_sha256) == (None, None)
 
 
@@ -104,7 +104,7 @@ def test_a_job_that_stops_goes_on_where_it_was(folder: Path) -> None:
     assert Run(folder).to_the_end().asked == [2, 1, 0]
     assert output_in(folder) == expected()
     found = manifest_in(folder)
-    assert (found.runs, found.spend, found.paid_again_at_most) == (2, calls(ROWS), 0)
+    assert (found.runs, found.spend, found.max_repeated_calls) == (2, calls(ROWS), 0)
 
 
 def test_while_it_runs_the_spend_of_all_runs_is_known(folder: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_kill_at_any_moment_leaves_a_job_that_ends_as_if_there_had_been_none(
         found = manifest_in(place)
         assert (found.state, found.answered, found.spend) == ("finished", ROWS, calls(ROWS)), when
         twice = set(dead.asked) & set(again.asked)
-        assert len(twice) <= found.paid_again_at_most <= 1, when
+        assert len(twice) <= found.max_repeated_calls <= 1, when
         assert len(dead.asked) + len(again.asked) == ROWS + len(twice), when
 
 
@@ -222,12 +222,12 @@ def test_a_kill_while_an_output_is_replaced_leaves_the_old_or_the_new_one(
 def test_kills_five_deep_ask_no_finished_row_again(
     seed: int, folder: Path, operations: FileOperations
 ) -> None:
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     asked: list[int] = []
     deaths = 0
     for _ in range(5):
         run = Run(folder)
-        operations.kill_before(dice.randrange(25), tears=dice.random() < 0.5)
+        operations.kill_before(rng.randrange(25), tears=rng.random() < 0.5)
         try:
             run.to_the_end()
         except Killed:
@@ -238,7 +238,7 @@ def test_kills_five_deep_ask_no_finished_row_again(
     assert output_in(folder) == expected()
     assert content_of(folder).keys() == FINISHED
     found = manifest_in(folder)
-    assert len(asked) - ROWS <= found.paid_again_at_most <= deaths
+    assert len(asked) - ROWS <= found.max_repeated_calls <= deaths
     assert found.spend == calls(ROWS)
 
 
@@ -261,7 +261,7 @@ def test_rows_in_flight_at_a_kill_are_counted_once_over_all_runs(folder: Path) -
     with Run(folder).up_to_the_end(most=1):
         pass
     Run(folder).to_the_end()
-    assert manifest_in(folder).paid_again_at_most == 5
+    assert manifest_in(folder).max_repeated_calls == 5
 
 
 def test_rows_in_flight_at_a_kill_are_not_forgotten_by_a_run_that_is_refused(folder: Path) -> None:
@@ -271,13 +271,13 @@ def test_rows_in_flight_at_a_kill_are_not_forgotten_by_a_run_that_is_refused(fol
     with pytest.raises(ConfigError):
         Run(folder, rows=ROWS - 1).to_the_end()
     Run(folder).to_the_end()
-    assert manifest_in(folder).paid_again_at_most == 1
+    assert manifest_in(folder).max_repeated_calls == 1
 
 
 def test_a_row_that_is_put_back_was_not_in_flight(folder: Path) -> None:
     killed(folder, in_flight=2, put_back=1)
     Run(folder).to_the_end()
-    assert manifest_in(folder).paid_again_at_most == 1
+    assert manifest_in(folder).max_repeated_calls == 1
 
 
 def test_an_output_cut_at_each_of_its_last_300_bytes_is_resumed_right(folder: Path) -> None:
@@ -506,7 +506,7 @@ def test_a_second_run_is_refused_while_the_first_goes_on(folder: Path) -> None:
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_folder_that_is_not_there_is_a_sentence(overwrite: bool, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"there is no folder .*none for the output"):
-        Job(JobFiles(tmp_path / "none" / "out.jsonl"), identity(), overwrite=overwrite)
+        Job(JobPaths(tmp_path / "none" / "out.jsonl"), identity(), overwrite=overwrite)
 
 
 def test_an_input_that_shrank_while_it_was_read_is_not_finished_over(folder: Path) -> None:
@@ -548,7 +548,7 @@ def test_a_disk_that_fills_at_any_moment_stops_the_job_and_the_same_command_resu
         again = Run(place).to_the_end()
         assert output_in(place) == expected()
         assert content_of(place).keys() == FINISHED
-        assert len(set(run.asked) & set(again.asked)) <= manifest_in(place).paid_again_at_most <= 1
+        assert len(set(run.asked) & set(again.asked)) <= manifest_in(place).max_repeated_calls <= 1
         assert manifest_in(place).spend == calls(ROWS)
 
 
@@ -575,7 +575,7 @@ def test_of_a_group_that_the_disk_takes_in_part_no_whole_row_is_asked_again(
     assert output_in(folder) == expected()
     found = manifest_in(folder)
     assert found.spend == calls(ROWS)
-    assert 2 <= found.paid_again_at_most <= 4
+    assert 2 <= found.max_repeated_calls <= 4
 
 
 def test_rows_of_a_group_are_not_in_flight_any_more(folder: Path) -> None:
@@ -583,7 +583,7 @@ def test_rows_of_a_group_are_not_in_flight_any_more(folder: Path) -> None:
         job.take_up(4)
         job.put([outcome(index) for index in range(3)])
     Run(folder).to_the_end()
-    assert manifest_in(folder).paid_again_at_most == 1
+    assert manifest_in(folder).max_repeated_calls == 1
 
 
 def test_nothing_of_a_job_holds_a_row_of_the_input_or_a_key(

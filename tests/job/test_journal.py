@@ -14,10 +14,10 @@ from msgspec import structs
 
 from llmscale.accounting.stats import Spend
 from llmscale.core.errors import StorageError
-from llmscale.core.formats import OutputFormat, encode, line_of, to_batch
-from llmscale.job.files import JobFiles
+from llmscale.core.output_line import OutputFormat, encode, line_of, to_batch
+from llmscale.job.job_paths import JobPaths
 from llmscale.job.journal import Journal
-from llmscale.job.staging import Staging
+from llmscale.job.output_staging import Staging
 from tests.job import ONE_CALL, ROWS, lines_of, opened, outcome
 
 
@@ -114,11 +114,11 @@ def test_the_output_has_the_last_word_on_every_row_in_input_order(
 def test_many_large_rows_in_any_order_are_put_in_order(tmp_path: Path) -> None:
     """More than is read or written at once, here and there in runs that follow one another."""
     lines = [line_of(outcome(index)) | {"metadata": "x" * 9_000} for index in range(400)]
-    lots = [lines[at : at + 7] for at in range(0, 400, 7)]
-    random.Random(1).shuffle(lots)
+    batches = [lines[at : at + 7] for at in range(0, 400, 7)]
+    random.Random(1).shuffle(batches)
     with opened(tmp_path, rows=400) as journal:
-        for lot in lots:
-            journal.append(lot)
+        for batch in batches:
+            journal.append(batch)
         staged, sha256 = staged_of(tmp_path, journal)
     assert lines_of(staged) == lines
     assert sha256 == hashlib.sha256(staged.read_bytes()).hexdigest()
@@ -334,7 +334,7 @@ def test_any_other_refusal_of_the_disk_is_a_sentence_too(
 def test_a_journal_that_can_not_be_opened_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "out.jsonl.partial").mkdir()
     with pytest.raises(StorageError, match="Is a directory"):
-        Journal(JobFiles(tmp_path / "out.jsonl"), ROWS, "llmscale")
+        Journal(JobPaths(tmp_path / "out.jsonl"), ROWS, "llmscale")
 
 
 def test_the_memory_of_a_row_is_thirteen_bytes(tmp_path: Path) -> None:

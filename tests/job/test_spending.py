@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 def costs(job: Job) -> tuple[float, float]:
     """Return what the job has cost until now, and what of its cost nobody saw."""
-    return job.spend(Spend()).cost_usd, job.spending.unseen_usd
+    return job.spend(Spend()).cost_usd, job.spending.unconfirmed_usd
 
 
 @contextmanager
@@ -34,10 +34,10 @@ def killed() -> Iterator[None]:
         yield
 
 
-def die_after(folder: Path, committed_usd: float, unseen_usd: float = 0.0) -> None:
+def die_after(folder: Path, committed_usd: float, unconfirmed_usd: float = 0.0) -> None:
     """Ask two rows, and be killed when so much was spent and set aside."""
     with killed(), Run(folder).up_to_the_end(most=2) as job:
-        job.spending.note(committed_usd, unseen_usd)
+        job.spending.note(committed_usd, unconfirmed_usd)
         raise Killed
 
 
@@ -53,7 +53,7 @@ def test_after_a_kill_what_was_set_aside_counts_as_unseen(folder: Path) -> None:
 def test_after_kill_on_kill_it_adds_up(folder: Path) -> None:
     die_after(folder, 3.25)
     with killed(), Run(folder).up_to_the_end(most=1) as job:
-        assert job.spending.unseen_usd == pytest.approx(2.25)
+        assert job.spending.unconfirmed_usd == pytest.approx(2.25)
         job.spending.note(1.5 + 2.25 + 0.75, 2.25)  # the rows, what was unseen, and in flight
         raise Killed
     with Run(folder).up_to_the_end(most=0) as job:
@@ -109,8 +109,8 @@ def test_on_a_full_disk_the_lock_keeps_it_for_the_next_run(
         job.pause(ONE_CALL + ONE_CALL + Spend(cost_usd=0.25))
     assert (folder / "out.jsonl.lock").exists()
     with Run(folder).up_to_the_end(most=0) as job:
-        spent_usd, unseen_usd = costs(job)
-        assert spent_usd + unseen_usd == pytest.approx(1.75)
+        spent_usd, unconfirmed_usd = costs(job)
+        assert spent_usd + unconfirmed_usd == pytest.approx(1.75)
 
 
 def test_a_finished_job_knows_what_nobody_saw(folder: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from llmscale.mock.ledger import Ledger, Tally
-from llmscale.mock.loading import scenario_of
+from llmscale.mock.scenario_file import scenario_of
 from llmscale.mock.server import MockServer
 
 CHAT = "/v1/chat/completions"

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from llmscale.mock.answers import answer_to, vector_of
-from llmscale.mock.questions import MOST_TEXTS, NoQuestion, read_question, text_tokens
+from llmscale.mock.requests import MAX_TEXTS, InvalidRequest, read_request, text_tokens
 from tests.mock.client import EMBEDDINGS, HELLO, serving
 from tests.servers.chat import expected_answer
 
@@ -16,7 +16,7 @@ USER = [{"role": "user", "content": "What is 2 squared?"}]
 
 
 def answered(kind: Any, body: object) -> Any:
-    return orjson.loads(answer_to(read_question(kind, orjson.dumps(body))))
+    return orjson.loads(answer_to(read_request(kind, orjson.dumps(body))))
 
 
 def test_an_answer_is_the_hash_of_model_and_messages() -> None:
@@ -95,7 +95,7 @@ def test_tokens_can_be_embedded_and_are_counted() -> None:
         ("embeddings", {"model": "a", "input": ""}, "input"),
         ("embeddings", {"model": "a", "input": ["x", None]}, "input"),
         ("embeddings", {"model": "a", "input": [[]]}, "input"),
-        ("embeddings", {"model": "a", "input": ["x"] * (MOST_TEXTS + 1)}, "input"),
+        ("embeddings", {"model": "a", "input": ["x"] * (MAX_TEXTS + 1)}, "input"),
         ("embeddings", {"model": "a", "input": "x", "dimensions": 0}, "dimensions"),
         ("embeddings", {"model": "a", "input": "x", "dimensions": 5000}, "dimensions"),
         ("embeddings", {"model": "a", "input": "x", "encoding_format": "hex"}, "encoding_format"),
@@ -104,16 +104,16 @@ def test_tokens_can_be_embedded_and_are_counted() -> None:
 def test_what_is_no_question_is_refused_naming_the_field(
     kind: Any, body: object, param: str | None
 ) -> None:
-    with pytest.raises(NoQuestion) as refused:
-        read_question(kind, orjson.dumps(body))
+    with pytest.raises(InvalidRequest) as refused:
+        read_request(kind, orjson.dumps(body))
     assert refused.value.param == param
 
 
 def test_messages_that_are_nested_too_deeply_are_no_question() -> None:
     deep = b"[" * 400 + b"]" * 400
     raw = b'{"model":"a","messages":[{"role":"user","content":' + deep + b"}]}"
-    with pytest.raises(NoQuestion, match="nested"):
-        read_question("chat", raw)
+    with pytest.raises(InvalidRequest, match="nested"):
+        read_request("chat", raw)
 
 
 async def test_all_three_paths_are_served() -> None:

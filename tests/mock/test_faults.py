@@ -6,12 +6,12 @@ import orjson
 import pytest
 
 from llmscale.mock.behaviour import Behaviour, changed
-from llmscale.mock.plans import Plan, Planner
-from llmscale.mock.questions import read_question
+from llmscale.mock.faults import Plan, Planner
+from llmscale.mock.requests import read_request
 from llmscale.mock.scenario import Scenario
 from tests.mock.client import HELLO, Client, serving
 
-QUESTION = read_question("chat", orjson.dumps(HELLO))
+QUESTION = read_request("chat", orjson.dumps(HELLO))
 MANY = 20_000
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from llmscale.core.errors import StorageError
 from llmscale.mock.ledger import Ledger, Started, Tally
-from llmscale.mock.loading import scenario_of
+from llmscale.mock.scenario_file import scenario_of
 from llmscale.mock.server import MockServer
 from tests.cli.tool import read_rows
 from tests.mock.client import HELLO, request, serving

@@ -44,9 +44,9 @@ def test_no_60_s_hold_more_than_the_limits_and_no_call_is_refused_without_need(
         if not refused:
             window.add(tokens, now_s)
             through.append((now_s, tokens))
-    most_calls, most_tokens = most_in_a_minute(through)
+    most_calls, max_call_tokens = most_in_a_minute(through)
     assert most_calls <= rpm
-    assert most_tokens <= tpm
+    assert max_call_tokens <= tpm
 
 
 @given(calls=CALLS, tokens=st.integers(1, 200), rpm=st.integers(1, 20), tpm=st.integers(1, 200))

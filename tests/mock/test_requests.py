@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from llmscale.mock.wire import MOST_BODY_BYTES, MOST_HEAD_BYTES
+from llmscale.mock.wire import MAX_BODY_BYTES, MAX_HEAD_BYTES
 from tests.mock.client import CHAT, HELLO, request, serving
 
 
@@ -44,7 +44,7 @@ async def test_bad_json_is_400_and_the_connection_goes_on(raw: bytes) -> None:
 async def test_a_body_that_is_too_large_is_413_before_it_is_read() -> None:
     async with serving() as served:
         client = await served.connect()
-        length = f"content-length: {MOST_BODY_BYTES + 1}"
+        length = f"content-length: {MAX_BODY_BYTES + 1}"
         client.writer.write(f"POST {CHAT} HTTP/1.1\r\n{length}\r\n\r\n".encode())
         client.writer.write(b"x" * 3_000_000)  # on its way already
         response = await client.response()
@@ -57,15 +57,15 @@ async def test_a_body_that_is_too_large_is_413_before_it_is_read() -> None:
 async def test_a_body_of_just_the_limit_is_read() -> None:
     async with serving() as served:
         client = await served.connect()
-        response = await client.ask(b" " * MOST_BODY_BYTES)
+        response = await client.ask(b" " * MAX_BODY_BYTES)
     assert response.status == 400  # for it is no JSON
 
 
 @pytest.mark.parametrize(
     ("head", "status"),
     [
-        (b"x" * MOST_HEAD_BYTES, 431),
-        (b"POST / HTTP/1.1\r\nx: " + b"y" * MOST_HEAD_BYTES + b"\r\n\r\n", 431),
+        (b"x" * MAX_HEAD_BYTES, 431),
+        (b"POST / HTTP/1.1\r\nx: " + b"y" * MAX_HEAD_BYTES + b"\r\n\r\n", 431),
         (b"hello\r\n\r\n", 400),
         (b"POST / HTTP/2\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\ncontent-length: -1\r\n\r\n", 400),

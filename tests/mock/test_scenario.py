@@ -8,8 +8,8 @@ import pytest
 
 from llmscale.core.errors import ConfigError
 from llmscale.mock.behaviour import OPTIONS, Behaviour
-from llmscale.mock.loading import scenario_of
 from llmscale.mock.scenario import Scenario
+from llmscale.mock.scenario_file import scenario_of
 from tests.mock.client import HELLO, serving
 
 

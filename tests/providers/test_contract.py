@@ -1,4 +1,4 @@
-"""What every provider promises, held against all of them: `Provider` in `llmscale.core.contracts`.
+"""What every provider promises, held against all of them: `Provider` in `llmscale.core.protocols`.
 
 openai and anthropic talk to a scripted server on loopback, local to real weights, loaded once.
 """
@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmscale.config import EndpointConfig
-from llmscale.core.contracts import Provider
 from llmscale.core.errors import CallFailed, ConfigError
-from llmscale.core.formats import OutputFormat, encode, line_of
+from llmscale.core.output_line import OutputFormat, encode, line_of
+from llmscale.core.protocols import Provider
 from llmscale.core.records import FailureKind, FinishReason, Outcome, Reply, Request, Row
 from llmscale.providers import PROVIDERS, anthropic, open_provider, openai, split_model
 from tests.servers.chat import ROOT, ChatServer, Step, expected_answer

@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 
 from llmscale.config import EndpointConfig
-from llmscale.core.contracts import Provider
 from llmscale.core.errors import CallFailed, ConfigError
+from llmscale.core.protocols import Provider
 from llmscale.core.records import Failure, Request
 from llmscale.providers import default_capacity, open_provider
 from llmscale.providers.local import DEFAULT_MAX_TOKENS, _find_weights

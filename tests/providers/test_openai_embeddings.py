@@ -12,8 +12,8 @@ from llmscale.accounting.stats import Stats
 from llmscale.core.errors import CallFailed
 from llmscale.core.records import Request, Usage
 from llmscale.engine.layers.batcher import Batcher
-from llmscale.engine.layers.lots import LotCaps
-from llmscale.engine.layers.weights import Weights
+from llmscale.engine.layers.batches import BatchCaps
+from llmscale.engine.layers.text_weights import TextWeights
 from llmscale.providers.openai_embeddings import (
     Embedding,
     EmbeddingsAnswer,
@@ -191,7 +191,7 @@ async def test_one_bad_text_in_fifty_is_found_in_thirteen_calls_and_the_others_a
     server: EmbeddingServer, provider: OpenAIEmbeddings
 ) -> None:
     server.refused = {TEXTS[17]: "invalid_input"}
-    bridge = Batcher(provider, LotCaps(wait_s=0.05), Weights(), Stats())
+    bridge = Batcher(provider, BatchCaps(wait_s=0.05), TextWeights(), Stats())
 
     async def ask(text: str) -> bytes | None:
         try:

@@ -60,9 +60,9 @@ CORNERS = [
 
 def many_texts() -> list[str]:
     """Return texts of every kind: sentences, corners, and characters thrown together."""
-    dice = random.Random(5)
+    rng = random.Random(5)
     alphabet = "".join(LANGUAGES) + " \n\tabcdefghij"
-    thrown = ["".join(dice.choices(alphabet, k=dice.randint(1, 300))) for _ in range(1_000)]
+    thrown = ["".join(rng.choices(alphabet, k=rng.randint(1, 300))) for _ in range(1_000)]
     documents = sorted((ROOT / "samples" / "docs").rglob("*.*"))
     lines = [line for path in documents for line in path.read_text().splitlines() if line]
     return [*LANGUAGES, *CORNERS, *lines, *thrown]
@@ -80,7 +80,7 @@ def vectors() -> StaticVectors:
 
 @pytest.fixture(scope="module")
 def expected(vectors: StaticVectors) -> Embedded:
-    """What all texts in one lot give; the first test compares it with wordllama."""
+    """What all texts in one batch give; the first test compares it with wordllama."""
     return vectors.embed(TEXTS)
 
 
@@ -141,7 +141,7 @@ def test_rows_are_in_the_order_of_the_texts(vectors: StaticVectors, expected: Em
 def test_a_vector_is_the_same_to_the_last_bit_whatever_is_beside_it(
     vectors: StaticVectors, expected: Embedded
 ) -> None:
-    """Bits, not digits: a cached vector equals the one that another lot would have given."""
+    """Bits, not digits: a cached vector equals the one that another batch would have given."""
     alone = [vectors.embed([text])[0] for text in TEXTS]
     assert np.array_equal(np.concatenate(alone), expected[0])
 
@@ -266,7 +266,7 @@ print(status["VmHWM"].removesuffix("kB"))  # ru_maxrss would begin at the peak o
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is told by /proc")
 def test_memory_is_bounded_however_many_long_texts_come(vectors: StaticVectors) -> None:
-    """Padded as wordllama does it, this lot needs 6.8 GB."""
+    """Padded as wordllama does it, this batch needs 6.8 GB."""
     peak_kib = int(run_python(TEN_MEGABYTES).stdout)
     assert peak_kib < 600 * 1024
 

@@ -44,23 +44,23 @@ class Prices:
 
 def p14(caps: int = 25, rows: int = 400, *, faults: str = "") -> Figure:
     """Random caps and prices; each job is held to its cap, and then gets what it still lacks."""
-    dice = Random(caps)
-    shares = [_spent(dice, rows, faults) for _ in range(caps)]
+    rng = Random(caps)
+    shares = [_spent(rng, rows, faults) for _ in range(caps)]
     bad = sum(not 0 < share <= 1 for share in shares)
     value = f"spent {min(shares):.1%} to {max(shares):.2%} of the cap"
     what = f"caps with 64 in flight{', and faults' if faults else ''}"
     return Figure("P14", what, caps, bad, value, "<= 100 %, never 0", bad == 0)
 
 
-def _spent(dice: Random, rows: int, faults: str) -> float:
+def _spent(rng: Random, rows: int, faults: str) -> float:
     """Return the share of a cap that was billed; above 1 also where the job can't be finished."""
-    prices = Prices(dice.uniform(1, 100), dice.uniform(100, 2_000))
+    prices = Prices(rng.uniform(1, 100), rng.uniform(100, 2_000))
     costs_usd = prices.costs_usd(rows)
-    cap_usd = dice.uniform(0.05, 0.9) * sum(costs_usd.values())
+    cap_usd = rng.uniform(0.05, 0.9) * sum(costs_usd.values())
     with new_folder() as folder:
         write_prompts(folder / "prompts.jsonl", rows)
         (folder / "llmscale.toml").write_text(prices.table())
-        pace = ("--latency", 0.01, "--jitter", 0.03, "--seed", dice.randrange(1_000))
+        pace = ("--latency", 0.01, "--jitter", 0.03, "--seed", rng.randrange(1_000))
         ledger = ("--ledger", folder / "ledger")
         with chat_process(*pace, *ledger, "--faults", faults) as base_url:
             _ask(folder, base_url, cap_usd)

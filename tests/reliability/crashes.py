@@ -21,7 +21,7 @@ import orjson
 from tests.reliability.failpoints import POINTS
 from tests.reliability.figures import Figure, run_cases
 from tests.reliability.kills import Campaign
-from tests.reliability.ledger import Bill, arrivals, in_flight, key_of_row
+from tests.reliability.ledger import Reservation, arrivals, in_flight, key_of_row
 from tests.reliability.watched import WatchedJob, jobs_at_a_server
 
 CACHE = ("--cache", "on", "--cache-dir", "cache")
@@ -47,7 +47,7 @@ class Tally:
         in_flight_now = _killed_at(job, point, nth)
         safe = safe_in(job)
         asked, own_count = _resumed(job)
-        again = Bill.of(job.entries).asked_again
+        again = Reservation.of(job.entries).asked_again
         safe_again = len(safe & asked)
         self.bad += job.wrong() + max(0, again - min(in_flight_now, own_count)) + safe_again
         self.again += again
@@ -58,12 +58,12 @@ class Tally:
 
 def c02(point: str, kills: int, rows: int = 32, seed: int = 1) -> Figure:
     """Kill a new job each time, at a random one of the times that it gets to `point`."""
-    dice = Random(f"{seed} {point}")
+    rng = Random(f"{seed} {point}")
     tally = Tally()
     with jobs_at_a_server("--latency", LATENCY_S) as make:
         for _ in range(kills):
             job = make(rows, *CACHE, "--concurrency", WIDTH)
-            tally.add(job, point, dice.randint(1, _passes(point, rows)))
+            tally.add(job, point, rng.randint(1, _passes(point, rows)))
     value = f"{tally.again} again, {tally.in_flight} in flight; "
     value += f"{tally.safe_again} of {tally.safe} safe"
     return Figure("C02", point, kills, tally.bad, value, "<= in flight, 0 safe", tally.bad == 0)
@@ -90,12 +90,12 @@ def _resumed(job: WatchedJob) -> tuple[set[str], int]:
     asked = set(arrivals(job.news()))
     if code:
         job.complaints.append(f"resumed with exit code {code}: {said}")
-    return asked, 0 if code else job.paid_again_at_most()
+    return asked, 0 if code else job.max_repeated_calls()
 
 
 def c03(jobs: int = 10, depth: int = 5, rows: int = 200, seed: int = 1) -> Figure:
     """Kill a run and so many resumes; what is safe by then is never asked again."""
-    dice = Random(seed)
+    rng = Random(seed)
     latency_s = LATENCY_S / 5
     kills = again = wrong = safe = 0
     with jobs_at_a_server("--latency", latency_s) as make:
@@ -103,8 +103,8 @@ def c03(jobs: int = 10, depth: int = 5, rows: int = 200, seed: int = 1) -> Figur
             job = make(rows, *CACHE, "--concurrency", WIDTH)
             campaign = Campaign(job)
             for _ in range(depth + 1):
-                calls = dice.randint(WIDTH, rows // (depth + 2))
-                pause_s = dice.random() * latency_s
+                calls = rng.randint(WIDTH, rows // (depth + 2))
+                pause_s = rng.random() * latency_s
                 again += _safe_again(campaign, job, partial(campaign.kill_after, calls, pause_s))
             safe += len(safe_in(job))
             again += _safe_again(campaign, job, campaign.finish)

@@ -32,10 +32,10 @@ Damage = Callable[[Path, Random], int | None]
 def in_rows(change: Callable[[bytes, bytes], bytes], columns: str = "") -> Damage:
     """Return what changes a fifth of the values, each given its neighbour's."""
 
-    def damage(cache: Path, dice: Random) -> int:
+    def damage(cache: Path, rng: Random) -> int:
         with closing(sqlite3.connect(cache / DATABASE)) as database, database:
             found = database.execute("SELECT rowid, value FROM Cache").fetchall()
-            chosen = dice.sample(found, len(found) // SHARE)
+            chosen = rng.sample(found, len(found) // SHARE)
             for (row, value), (_, other) in zip(chosen, chosen[1:] + chosen[:1], strict=True):
                 statement = f"UPDATE Cache SET value = ? {columns} WHERE rowid = ?"
                 database.execute(statement, (change(value, other), row))
@@ -47,7 +47,7 @@ def in_rows(change: Callable[[bytes, bytes], bytes], columns: str = "") -> Damag
 def by_sql(*statements: str) -> Damage:
     """Return what does something to the database."""
 
-    def damage(cache: Path, dice: Random) -> None:
+    def damage(cache: Path, rng: Random) -> None:
         with closing(sqlite3.connect(cache / DATABASE)) as database, database:
             for statement in statements:
                 database.execute(statement)
@@ -58,11 +58,11 @@ def by_sql(*statements: str) -> Damage:
 def in_bytes(change: Callable[[bytearray, Random], bytes]) -> Damage:
     """Return what changes the bytes of the file."""
 
-    def damage(cache: Path, dice: Random) -> None:
+    def damage(cache: Path, rng: Random) -> None:
         for name in ("-wal", "-shm"):
             (cache / (DATABASE + name)).unlink(missing_ok=True)
         file = cache / DATABASE
-        file.write_bytes(change(bytearray(file.read_bytes()), dice))
+        file.write_bytes(change(bytearray(file.read_bytes()), rng))
 
     return damage
 
@@ -72,16 +72,16 @@ def _one_byte(value: bytes, other: bytes) -> bytes:
     return value[:middle] + bytes([value[middle] ^ 1]) + value[middle + 1 :]
 
 
-def _scattered(content: bytearray, dice: Random) -> bytes:
+def _scattered(content: bytearray, rng: Random) -> bytes:
     for _ in range(200):
-        content[dice.randrange(len(content))] = dice.randrange(256)
+        content[rng.randrange(len(content))] = rng.randrange(256)
     return bytes(content)
 
 
-def _pages_swapped(content: bytearray, dice: Random) -> bytes:
+def _pages_swapped(content: bytearray, rng: Random) -> bytes:
     pages = [bytes(content[at : at + 4096]) for at in range(0, len(content), 4096)]
     first, *rest = pages
-    dice.shuffle(rest)
+    rng.shuffle(rest)
     return b"".join([first, *rest])
 
 
@@ -105,9 +105,9 @@ VALUES = [
 FILES = [
     Case("bytes scattered", in_bytes(_scattered)),
     Case("pages shuffled", in_bytes(_pages_swapped)),
-    Case("cut in half", in_bytes(lambda content, dice: bytes(content[: len(content) // 2]))),
-    Case("random bytes", in_bytes(lambda content, dice: dice.randbytes(len(content)))),
-    Case("empty", in_bytes(lambda content, dice: b"")),
+    Case("cut in half", in_bytes(lambda content, rng: bytes(content[: len(content) // 2]))),
+    Case("random bytes", in_bytes(lambda content, rng: rng.randbytes(len(content)))),
+    Case("empty", in_bytes(lambda content, rng: b"")),
     Case("no table", by_sql("DROP TABLE Cache")),
     Case("no settings", by_sql("DELETE FROM Settings")),
     Case("another schema", by_sql("ALTER TABLE Cache RENAME COLUMN value TO content")),

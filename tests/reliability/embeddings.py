@@ -1,4 +1,4 @@
-"""Vectors: each to its own text whatever the server sends (P12), and lots, and what is found.
+"""Vectors: each to its own text whatever the server sends (P12), and batches, and what is found.
 
 `python -m tests.reliability.embeddings [CASE ...]` prints a table. P12 runs the tool itself against
 a server on loopback whose vectors are a function of the text, and which tells what it was asked.
@@ -19,13 +19,13 @@ import numpy as np
 
 from tests.benchmarks.jobs import read_lines
 from tests.cli.tool import llmscale, write_rows
+from tests.reliability.batches import fill, in_time
 from tests.reliability.figures import Figure, run_cases
-from tests.reliability.lots import fill, in_time
 from tests.servers.chat import ROOT, Step
 from tests.servers.embeddings import EmbeddingServer, Item, expected_vector
 
 LOT = 50
-MOST_CALLS_FOR_A_BAD_TEXT = 13  # to halve 50 until one stands alone
+MAX_CALLS_FOR_A_BAD_TEXT = 13  # to halve 50 until one stands alone
 
 Distort = Callable[[list[Item]], list[Item]]
 
@@ -61,7 +61,7 @@ class OnceDistorted(EmbeddingServer):
         super().__init__()
         self._distort_first = distort_first
         self._seen: set[str] = set()
-        self._dice = random.Random(1)
+        self._rng = random.Random(1)
 
     def response_body(self, step: Step, key: str, question: Item | None) -> bytes:
         """Return the vectors, in no order."""
@@ -70,7 +70,7 @@ class OnceDistorted(EmbeddingServer):
 
         def distort(items: list[Item]) -> list[Item]:
             items = self._distort_first(items) if is_first else items
-            return self._dice.sample(items, len(items))
+            return self._rng.sample(items, len(items))
 
         self.distort = distort
         return super().response_body(step, key, question)
@@ -107,28 +107,28 @@ def _judged(lines: Sequence[dict[str, Any]], rows: int, failing: set[int]) -> Co
     return verdict
 
 
-def p12_distorted(what: str, lots: int = 10) -> Figure:
-    """Each answer comes shuffled; each lot gets a distorted one first, and then a right one."""
-    rows, server = lots * LOT, OnceDistorted(DISTORTED[what])
+def p12_distorted(what: str, batches: int = 10) -> Figure:
+    """Each answer comes shuffled; each batch gets a distorted one first, and then a right one."""
+    rows, server = batches * LOT, OnceDistorted(DISTORTED[what])
     verdict = _judged(_embed(server, rows), rows, set())
     calls, calls_a_lot = len(server.requests), 1 if what == SHUFFLED else 2
-    value = f"{_said(verdict)}; {calls} calls for {lots} lots"
-    met = not verdict.total() and calls == calls_a_lot * lots
-    return Figure("P12", what, rows, verdict.total(), value, f"0; {calls_a_lot} a lot", met)
+    value = f"{_said(verdict)}; {calls} calls for {batches} batches"
+    met = not verdict.total() and calls == calls_a_lot * batches
+    return Figure("P12", what, rows, verdict.total(), value, f"0; {calls_a_lot} a batch", met)
 
 
-def p12_one_bad(lots: int = 20) -> Figure:
-    """One text in each lot makes the server refuse the call."""
-    rows, dice = lots * LOT, random.Random(1)
-    bad = {lot * LOT + dice.randrange(LOT) for lot in range(lots)}
+def p12_one_bad(batches: int = 20) -> Figure:
+    """One text in each batch makes the server refuse the call."""
+    rows, rng = batches * LOT, random.Random(1)
+    bad = {batch * LOT + rng.randrange(LOT) for batch in range(batches)}
     server = EmbeddingServer()
     server.refused = {text(n): "invalid_input" for n in bad}
     verdict = _judged(_embed(server, rows), rows, bad)
     calls = Counter(_lots_of(request.body["input"] for request in server.requests))
     most = max(calls.values())
-    value = f"{_said(verdict)}; {most} calls for a lot at most"
-    met = not verdict.total() and most <= MOST_CALLS_FOR_A_BAD_TEXT and len(calls) == lots
-    goal = f"0; <= {MOST_CALLS_FOR_A_BAD_TEXT} a lot"
+    value = f"{_said(verdict)}; {most} calls for a batch at most"
+    met = not verdict.total() and most <= MAX_CALLS_FOR_A_BAD_TEXT and len(calls) == batches
+    goal = f"0; <= {MAX_CALLS_FOR_A_BAD_TEXT} a batch"
     return Figure("P12", "one bad text in 50", rows, verdict.total(), value, goal, met)
 
 
@@ -138,7 +138,7 @@ def _said(verdict: Counter[str]) -> str:
 
 
 def _lots_of(inputs: Iterator[list[str]]) -> Iterator[int]:
-    """Yield the lot of each call; the first call of a lot has all of its texts."""
+    """Yield the batch of each call; the first call of a batch has all of its texts."""
     lot_of: dict[str, int] = {}
     for number, texts in enumerate(inputs):
         if texts[0] not in lot_of:
@@ -183,7 +183,7 @@ def found() -> Figure:
 
 CASES: dict[str, list[Callable[[], Figure]]] = {
     "P12": [*(partial(p12_distorted, what) for what in DISTORTED), p12_one_bad],
-    "lots": [in_time, fill],
+    "batches": [in_time, fill],
     "search": [found],
 }
 

@@ -43,7 +43,7 @@ def die() -> None:
 
 def before_the_send(count: Countdown) -> None:
     """A row was taken up, and nothing of it has left the process."""
-    from llmscale.providers.http.http import HttpEndpoint
+    from llmscale.providers.http.provider import HttpEndpoint
 
     HttpEndpoint.post = _before(count, HttpEndpoint.post)  # type: ignore[method-assign]
 
@@ -64,9 +64,9 @@ def sent_without_an_answer(count: Countdown) -> None:
 
 def answered_and_not_stored(count: Countdown) -> None:
     """The answer was read, and the cache has yet to hear of it."""
-    from llmscale.engine.cache.on_disk import DiskReplies
+    from llmscale.engine.cache.disk_backend import DiskBackend
 
-    DiskReplies.put = _before(count, DiskReplies.put)  # type: ignore[method-assign]
+    DiskBackend.put = _before(count, DiskBackend.put)  # type: ignore[method-assign]
 
 
 def stored_and_not_written(count: Countdown) -> None:

@@ -16,7 +16,7 @@ from random import Random
 
 from tests.reliability.crashes import finished_in, safe_in
 from tests.reliability.figures import Figure, run_cases
-from tests.reliability.ledger import Bill, arrivals
+from tests.reliability.ledger import Reservation, arrivals
 from tests.reliability.watched import WatchedJob, jobs_at_a_server
 
 WIDTH = 16
@@ -28,12 +28,12 @@ READ_ONLY = Path("/sys/kernel")  # where not even root makes a file
 
 def limited_file(stops: int = 20, rows: int = 300, seed: int = 1) -> Figure:
     """No file may grow beyond a random size, then all may."""
-    dice = Random(seed)
+    rng = Random(seed)
     bad = 0
     with jobs_at_a_server("--latency", 0.02, "--jitter", 0.02) as make:
         for _ in range(stops):
             job = make(rows, "--cache", "off", "--concurrency", WIDTH)
-            blocks = dice.randint(8, rows * LINE_BYTES * 9 // 10 // BLOCK_BYTES)
+            blocks = rng.randint(8, rows * LINE_BYTES * 9 // 10 // BLOCK_BYTES)
             code, said = job.run(limits=f"ulimit -f {blocks}")
             bad += _stopped_badly(job, code, said) + _resumed_badly(job)
     return _figure("a file that may not grow", stops, bad)
@@ -41,14 +41,14 @@ def limited_file(stops: int = 20, rows: int = 300, seed: int = 1) -> Figure:
 
 def full_tmpfs(stops: int = 20, rows: int = 300, seed: int = 1) -> Figure:
     """A disk of its own is filled up while the job runs, and then there is space again."""
-    dice = Random(seed)
+    rng = Random(seed)
     bad = 0
     with jobs_at_a_server("--latency", 0.02, "--jitter", 0.02) as make:
         for _ in range(stops):
             job = make(rows, "--cache", "on", "--cache-dir", "cache", "--concurrency", WIDTH)
             with tmpfs_over(job.folder):
                 running = job.start()
-                running.until(partial(job.has_asked, dice.randint(1, rows * 9 // 10)))
+                running.until(partial(job.has_asked, rng.randint(1, rows * 9 // 10)))
                 ballast = job.folder / "llmscale.toml"  # of a name that a job may have beside it
                 fill(ballast)
                 code = job.end(running)
@@ -128,7 +128,7 @@ def _resumed_badly(job: WatchedJob) -> int:
     again = safe.intersection(arrivals(job.news()))
     if code:
         print(f"{job.folder.name}: exit code {code}, it said {said}")
-    lost = Bill.of(job.entries).asked_again > unwritten
+    lost = Reservation.of(job.entries).asked_again > unwritten
     return (code != 0) + lost + len(again) + job.wrong()
 
 

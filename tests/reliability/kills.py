@@ -17,7 +17,7 @@ from random import Random
 
 from tests.benchmarks.machine import print_machine
 from tests.reliability.figures import Figure, print_table
-from tests.reliability.ledger import Bill, Entry, InFlight, arrivals, in_flight, serving
+from tests.reliability.ledger import Entry, InFlight, Reservation, arrivals, in_flight, serving
 from tests.reliability.watched import WatchedJob
 
 LAST_KILL = 0.9  # of all calls; what is left gives every kill a job to hit
@@ -91,16 +91,16 @@ def c01(
                     break
             campaign.finish()
         wrong = job.wrong()
-        own_count = 0 if job.complaints else job.paid_again_at_most()
+        own_count = 0 if job.complaints else job.max_repeated_calls()
     what = f"{rows:,} rows, {width} in flight, cache {cache}"
     if line_bytes:
         what += f", {rows * line_bytes / 1e6:.0f} MB out"
     most = 2 * width  # in a turn all that are in flight may be answered and others taken up
-    return judged(what, campaign.kills, Bill.of(job.entries), wrong, own_count, most)
+    return judged(what, campaign.kills, Reservation.of(job.entries), wrong, own_count, most)
 
 
 def judged(
-    what: str, kills: Sequence[InFlight], bill: Bill, wrong: int, own_count: int, most: int
+    what: str, kills: Sequence[InFlight], bill: Reservation, wrong: int, own_count: int, most: int
 ) -> Figure:
     """Hold what was asked again against what was in flight, by the ledger and by the tool."""
     flying = sum(kill.calls for kill in kills)

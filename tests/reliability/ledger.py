@@ -98,7 +98,7 @@ def in_flight(run: Sequence[Entry]) -> InFlight:
 
 
 @dataclass(frozen=True, slots=True)
-class Bill:
+class Reservation:
     """What the ledger says was asked for and answered, over all runs."""
 
     calls: int
@@ -106,7 +106,7 @@ class Bill:
     answered_again: int  # right answers beyond the first of a row
 
     @classmethod
-    def of(cls, entries: Sequence[Entry]) -> "Bill":
+    def of(cls, entries: Sequence[Entry]) -> "Reservation":
         """Count the entries of a job in which no prompt comes twice."""
         asked = Counter(arrivals(entries))
         answered = Counter(entry.key for entry in entries if entry.answered)

@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmscale.commands.preview import preview
+from llmscale.commands.dry_run import preview
 from llmscale.config import Config, EndpointConfig, UserLimit, load
 from llmscale.config.settings import PriceConfig
 from llmscale.core.errors import JobError

@@ -98,10 +98,10 @@ def p08(rows: int = 2_000, *, flapping: bool = False, out_s: float = 6.0) -> Fig
     late_s = _first_answer_s(calls, outage.back_s) - outage.back_s
     bound = 120 if flapping else 40
     value = f"{missing} lost, {outage.failed_calls} failed, back after {late_s:.1f} s"
-    rest_s = 2.0 ** (math.ceil(math.log2(out_s + 1)) - 1)
-    met = missing == 0 and outage.failed_calls <= bound and late_s <= rest_s + GRACE_S
+    cooldown_s = 2.0 ** (math.ceil(math.log2(out_s + 1)) - 1)
+    met = missing == 0 and outage.failed_calls <= bound and late_s <= cooldown_s + GRACE_S
     what = f"the tool, flapping for {out_s:g} s" if flapping else f"the tool, {out_s:g} s out"
-    return Figure("P08", what, rows, missing, value, f"0, <= {bound}, <= {rest_s:g} s", met)
+    return Figure("P08", what, rows, missing, value, f"0, <= {bound}, <= {cooldown_s:g} s", met)
 
 
 def _first_answer_s(calls: Sequence[LedgerCall], since_s: float) -> float:

@@ -34,7 +34,7 @@ def p02_of_mock(rpm: int = 300, minutes: float = 2.0) -> Figure:
     return _p02(f"llmscale mock, {rpm} RPM", calls, missing, rpm / 60)
 
 
-class Bucket:
+class TokenBucket:
     """Lets so many calls a second in, one second's worth at once; names the wait otherwise."""
 
     def __init__(self, per_s: float) -> None:
@@ -59,7 +59,7 @@ def p02(limit_per_s: float = 20.0, seconds: float = 60.0) -> Figure:
     rows = int(limit_per_s * seconds)
     with new_folder() as folder:
         write_prompts(folder / "prompts.jsonl", rows)
-        bucket = Bucket(limit_per_s)
+        bucket = TokenBucket(limit_per_s)
         server = DecidingServer(bucket.decide, latency_s=0.2, ledger=folder / "ledger")
 
         def ask() -> None:

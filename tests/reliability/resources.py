@@ -16,13 +16,13 @@ from tests.benchmarks.jobs import MODEL, judge, write_prompts
 from tests.benchmarks.paired import Sample, run_command
 from tests.cli.tool import command, environment
 from tests.reliability.figures import Figure, run_cases
-from tests.reliability.ledger import Bill, Entry
+from tests.reliability.ledger import Entry, Reservation
 from tests.reliability.watched import jobs_at_a_server
 from tests.servers.chat import ROOT, chat_process
 
 SLOW_MODEL = "slow"  # as the server sees it
 LATENCY_S = 0.02
-MOST_MB = 50.0
+MAX_MB = 50.0
 
 
 def r01(rows: int = 2_000, width: int = 500, files: int = 64, *, hard: bool = True) -> Figure:
@@ -34,7 +34,7 @@ def r01(rows: int = 2_000, width: int = 500, files: int = 64, *, hard: bool = Tr
         job.news()
         bad = job.wrong() + (code != 0)
     says_so = f"of {width} calls at once only" in said
-    again = Bill.of(job.entries).asked_again
+    again = Reservation.of(job.entries).asked_again
     most = most_at_once(job.entries)
     bad += again + (says_so != hard) + (hard and most >= files)
     value = f"{most} at once, {again} asked again, {'said' if says_so else 'not said'}"
@@ -103,8 +103,8 @@ def _memory(case: str, what: str, measured: Sequence[Measured]) -> Figure:
     value = (
         f"peak {peak_mb:.0f} MB, {more_mb:+.0f} MB, {many.rows / many.sample.wall_s:,.0f} rows/s"
     )
-    met = more_mb <= MOST_MB and wrong == 0
-    return Figure(case, what, many.rows, wrong, value, f"<= +{MOST_MB:g} MB, 0", met)
+    met = more_mb <= MAX_MB and wrong == 0
+    return Figure(case, what, many.rows, wrong, value, f"<= +{MAX_MB:g} MB, 0", met)
 
 
 @contextmanager

@@ -6,16 +6,16 @@ import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from llmscale.accounting.cost import Prices
+from llmscale.accounting.prices import Prices
 from llmscale.accounting.stats import Stats
 from llmscale.core.errors import CallFailed
 from llmscale.core.records import Failure, FailureKind, Reply, Request, Usage
+from llmscale.engine.balance.adaptive_window import AdaptiveWindow
 from llmscale.engine.balance.endpoint import Endpoint
 from llmscale.engine.balance.pool import Pool
-from llmscale.engine.balance.retrying import Balanced, RetryPolicy
+from llmscale.engine.balance.retry import Balancer, RetryPolicy
 from llmscale.engine.balance.strategies import strategy
-from llmscale.engine.balance.window import Window
-from llmscale.engine.limits import Limits
+from llmscale.engine.limits import RateLimits
 from tests.virtual_time import now_s
 
 REQUEST = Request(model="sim/m", messages=[{"role": "user", "content": "x" * 400}])
@@ -105,17 +105,20 @@ class Bench:
     """Real endpoints, pool and balance over scripted providers."""
 
     def __init__(
-        self, providers: Sequence[Scripted], capacities: Sequence[int], limits: Limits | None = None
+        self,
+        providers: Sequence[Scripted],
+        capacities: Sequence[int],
+        limits: RateLimits | None = None,
     ) -> None:
         free = Prices(is_listed=False)
         pairs = zip(providers, capacities, strict=True)
         endpoints = [
-            Endpoint(f"e{i}", p, c, free, limits, window=Window(c))
+            Endpoint(f"e{i}", p, c, free, limits, window=AdaptiveWindow(c))
             for i, (p, c) in enumerate(pairs)
         ]
         pool = Pool(endpoints, strategy("least-loaded", "sim/m", random.Random(1)))
         policy = RetryPolicy(timeout_s=60)
-        self.balanced = Balanced(lambda _: pool, policy, Stats(), random.Random(1))
+        self.balanced = Balancer(lambda _: pool, policy, Stats(), random.Random(1))
         self.failed = 0
 
     async def work(self, width: int, rows: int = sys.maxsize, until_s: float = 1e9) -> None:

@@ -64,7 +64,7 @@ class Worker:
     def __init__(self, store: Store, seed: int) -> None:
         self.findings = Findings()
         self._store = store
-        self._dice = Random(seed)
+        self._rng = Random(seed)
         self._own: set[int] = set()
 
     def work(self, operations: int) -> None:
@@ -72,16 +72,16 @@ class Worker:
         for _ in range(operations):
             self.findings.operations += 1
             try:
-                if self._dice.random() < ADDS:
+                if self._rng.random() < ADDS:
                     self._add()
                 else:
-                    self._look_up(self._dice.randrange(QUESTIONS))
+                    self._look_up(self._rng.randrange(QUESTIONS))
             except Exception as error:
                 name = f"{type(error).__name__}: {error}"
                 self.findings.errors[name] = self.findings.errors.get(name, 0) + 1
 
     def _add(self) -> None:
-        numbers = self._dice.choices(range(QUESTIONS), k=self._dice.randint(1, GROUP))
+        numbers = self._rng.choices(range(QUESTIONS), k=self._rng.randint(1, GROUP))
         group = []
         for number in numbers:
             key, asked = question(number)
@@ -89,7 +89,7 @@ class Worker:
                 ToStore(key, Entry(right_answer(key), time.time(), fingerprint(asked)), "m")
             )
         began_s = time.perf_counter()
-        self._store.add(group, replace=self._dice.random() < 0.5)
+        self._store.add(group, replace=self._rng.random() < 0.5)
         took_s = time.perf_counter() - began_s
         self.findings.slowest_add_s = max(self.findings.slowest_add_s, took_s)
         self.findings.added += numbers

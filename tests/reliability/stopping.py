@@ -17,7 +17,7 @@ import orjson
 
 from tests.benchmarks.jobs import right_answer
 from tests.reliability.figures import Figure, run_cases
-from tests.reliability.ledger import Bill, Entry
+from tests.reliability.ledger import Entry, Reservation
 from tests.reliability.watched import Running, WatchedJob, jobs_at_a_server
 
 WIDTH = 16
@@ -68,7 +68,7 @@ def signalled(
             found.add(job, stopped_s, patience_s)
             found.bad += len(_answered(job.entries) ^ _written(job)) + (job.run()[0] != 0)
             job.news()
-            again = Bill.of(job.entries).asked_again
+            again = Reservation.of(job.entries).asked_again
             found.again += again
             found.bad += job.wrong() + again
     return found.figure(number.name, stops, patience_s)

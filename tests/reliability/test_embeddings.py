@@ -1,4 +1,4 @@
-"""Vectors that a server shifts, drops or spoils (P12), lots in time and full, and what is found."""
+"""Vectors that a server shifts, drops or spoils (P12), full batches in time, and search."""
 
 from collections.abc import Callable
 

@@ -15,7 +15,7 @@ import orjson
 
 from llmscale.config import UserLimit
 from llmscale.core.records import Outcome, Row
-from llmscale.engine.feed.by_user import ByUser
+from llmscale.engine.feed.user_feed import UserFeed
 from tests.benchmarks.jobs import environment, program, read_lines
 from tests.benchmarks.paired import Sample, run_command
 from tests.engine.feed import Input, Workers, answered, limits_of, rows_of_users
@@ -55,7 +55,7 @@ def share_of_the_width(rows: int = 10_000, width: int = 10) -> Figure:
 def _worked(rows: int, limit: UserLimit, width: int) -> Workers:
     """Work the rows on a virtual clock, a second each, to the last of those who are not greedy."""
     file = Input(rows_of_users(users_of(rows)), block_rows=2_000)
-    feed = ByUser(file.read, limits_of(limit), rows)
+    feed = UserFeed(file.read, limits_of(limit), rows)
     left = iter(range(rows - rows * 9 // 10 - 1))
 
     def ended(row: Row) -> Outcome:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from llmscale.core.records import Failure, Reply, Request, Usage
-from llmscale.engine.limits import Limits
+from llmscale.engine.limits import RateLimits
 from tests.reliability.calls import most_within
 from tests.reliability.figures import Figure
 from tests.reliability.scripted import REQUEST, Bench, RateLimited, Scripted, WindowLimited, failure
@@ -20,13 +20,13 @@ from tests.virtual_time import now_s, virtually
 
 def accuracy(rpm: int, tpm: int, width: int = 64) -> Figure:
     """An always hungry client set to exactly the server's limits, for three minutes."""
-    dice = random.Random(1)
+    rng = random.Random(1)
     binds = "RPM" if rpm * 200 < tpm else "TPM"
 
     async def play() -> Figure:
-        server = WindowLimited(2.0, output_tokens=lambda: dice.randint(50, 150))
+        server = WindowLimited(2.0, output_tokens=lambda: rng.randint(50, 150))
         server.rpm, server.tpm = rpm, tpm
-        await Bench([server], [width], Limits(rpm, tpm)).work(width, until_s=180)
+        await Bench([server], [width], RateLimits(rpm, tpm)).work(width, until_s=180)
         refused = len(server.failed_s)
         answered = len(server.arrived_s) - refused
         share = max(answered / (3 * rpm), server.tokens_let_in / (3 * tpm))
@@ -43,7 +43,7 @@ def p02(limit_per_s: float = 10.0, factor: float = 4.0) -> Figure:
 
     async def play() -> Figure:
         server = RateLimited(0.5)
-        bench = Bench([server], [64], Limits(factor * limit_per_s * 60, None))
+        bench = Bench([server], [64], RateLimits(factor * limit_per_s * 60, None))
         await bench.work(64, until_s=120)
         arrived = sum(at > 20 for at in server.arrived_s)
         refused = sum(at > 20 for at in server.failed_s)
@@ -67,9 +67,9 @@ def p03(width: int = 64, latency_s: float = 1.0) -> Figure:
     async def play() -> Figure:
         server = Scripted(latency_s, fault)
         await Bench([server], [64]).work(width, until_s=40)
-        rest_s = (5.5, 5.5 + retry_s)
-        early = sum(rest_s[0] < at < rest_s[1] - 1e-6 for at in server.arrived_s)
-        most = most_within([at for at in server.arrived_s if at >= rest_s[1] - 1e-6], 0.05)
+        cooldown_s = (5.5, 5.5 + retry_s)
+        early = sum(cooldown_s[0] < at < cooldown_s[1] - 1e-6 for at in server.arrived_s)
+        most = most_within([at for at in server.arrived_s if at >= cooldown_s[1] - 1e-6], 0.05)
         fair = 64 / latency_s * 0.05
         value = f"{early} early, {most / fair:.1f}x the fair share in 50 ms"
         met = early == 0 and most <= 2 * fair
@@ -166,7 +166,7 @@ def cost(rows: int = 20_000) -> Figure:
     async def play() -> Figure:
         bare_us = min([await spent_us(_Instant().send) for _ in range(3)])
         added_us = []
-        for limits in (None, Limits(1e9, 1e12)):
+        for limits in (None, RateLimits(1e9, 1e12)):
             bench = Bench([_Instant() for _ in range(3)], [64] * 3, limits)
             best_us = min([await spent_us(bench.balanced.send) for _ in range(3)])
             added_us.append(best_us - bare_us)

@@ -176,10 +176,10 @@ class WatchedJob:
             self.complaints.append(f"no output: {error}")
             return Verdict(self.rows, self.rows, 0, 0)
 
-    def paid_again_at_most(self) -> int:
+    def max_repeated_calls(self) -> int:
         """Return the tool's own count."""
         report = orjson.loads((self.folder / "out.report.json").read_bytes())
-        count: int = report["paid_again_at_most"]
+        count: int = report["max_repeated_calls"]
         return count
 
     def wrong(self) -> int:

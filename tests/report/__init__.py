@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from llmscale.accounting.stats import Bound, Spend, Stats
+from llmscale.accounting.stats import Bottleneck, Spend, Stats
 from llmscale.core.records import Failure, FailureKind, Outcome, Reply, Request, Row, Usage
 from llmscale.observe.bottleneck import Settings, verdict
-from llmscale.report.building import JobFacts, build
+from llmscale.report.builder import JobFacts, build
 
 STORE = {"stored": 1, "dropped": 2, "evicted": 3, "refused": 4, "errors": 5}
-AT_ENDPOINT = {"ejections": 0, "limits": {"learned_rpm": None}}
+AT_ENDPOINT = {"ejections": 0, "limits": {"adaptive_rpm": None}}
 
 
 def add_row(
@@ -67,7 +67,7 @@ def built(
     total: int,
     wall_s: float = 2.0,
     store: dict[str, int] | None = None,
-    held_s: Mapping[Bound, float] | None = None,
+    held_s: Mapping[Bottleneck, float] | None = None,
     **facts: Any,
 ) -> dict[str, Any]:
     facts_ = JobFacts(**{"total": total, "spend": Spend(1, 2, 3, 4.0, 5), **facts})

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llmscale.accounting.stats import BOUNDS, Stats
+from llmscale.accounting.stats import BOTTLENECKS, Stats
 from llmscale.report.page import page
 from tests.report import add_row, built, mixed_stats
 
@@ -44,7 +44,7 @@ def hostile() -> dict[str, Any]:
     report["output"] = HOSTILE
     report["inputs"] = [HOSTILE]
     report["rows"]["failures"] = {HOSTILE: 1}
-    report["verdict"] |= {"says": HOSTILE, "advice": HOSTILE}
+    report["bottleneck"] |= {"says": HOSTILE, "advice": HOSTILE}
     report["users"]["top"] = [
         {"user": HOSTILE, "rows": 1, "failed": 0, "tokens": 0, "cost_usd": None}
     ]
@@ -86,7 +86,7 @@ def test_what_a_person_looks_for_is_there() -> None:
 
 
 def test_everything_that_can_hold_a_run_back_has_a_colour_that_the_style_sheet_knows() -> None:
-    report = built(mixed_stats(), 5, wall_s=11.0, held_s=dict.fromkeys(BOUNDS, 1.0))
+    report = built(mixed_stats(), 5, wall_s=11.0, held_s=dict.fromkeys(BOTTLENECKS, 1.0))
     text = page(report).decode()
     for number in range(10):
         assert f".f{number}" in text

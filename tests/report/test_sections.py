@@ -33,7 +33,7 @@ def test_each_model_and_each_endpoint_has_a_line() -> None:
 
 def test_a_column_that_says_nothing_is_left_out() -> None:
     endpoints = titled(sections(built(mixed_stats(), 5)), "Endpoints")
-    assert not {"ejections", "rpm", "tpm", "learned rpm"} & set(endpoints.columns)
+    assert not {"ejections", "rpm", "tpm", "adaptive rpm"} & set(endpoints.columns)
     assert all(len(row) == len(endpoints.columns) for row in endpoints.rows)
 
 
@@ -43,13 +43,13 @@ def test_of_two_limits_the_lower_is_shown() -> None:
     report = built(stats, 1)
     report["endpoints"]["at sim/a"]["limits"] = {
         "rpm": 600.0,
-        "reported_rpm": 500.0,
+        "provider_rpm": 500.0,
         "tpm": None,
-        "reported_tpm": 9000.0,
-        "learned_rpm": 480.4,
+        "provider_tpm": 9000.0,
+        "adaptive_rpm": 480.4,
     }
     endpoints = titled(sections(report), "Endpoints")
-    limits = [cells(endpoints, name) for name in ("rpm", "tpm", "learned rpm")]
+    limits = [cells(endpoints, name) for name in ("rpm", "tpm", "adaptive rpm")]
     assert limits == [["500"], ["9,000"], ["480"]]
 
 
@@ -116,8 +116,8 @@ def test_the_estimate_stands_beside_what_the_run_comes_to() -> None:
 def test_rules_that_have_tripped_are_told_with_their_numbers() -> None:
     report = built(mixed_stats(), 5)
     known = {"decides": True, "fails": True, "value": 0.05, "value_at_end": 0.25}
-    report["alarms"] = [{"rule": "errors>1%", "tripped_at_s": 2.0, **known}]
-    assert titled(sections(report), "Alarms").rows == [
+    report["alerts"] = [{"rule": "errors>1%", "tripped_at_s": 2.0, **known}]
+    assert titled(sections(report), "Alerts").rows == [
         ["errors>1%", "fails", "2.000", "0.05", "0.25"]
     ]
 

@@ -97,7 +97,7 @@ def test_below_the_table_stands_what_it_does_not_say(
 ) -> None:
     add_row_for_nothing(mixed, "sim/a", cached=True)
     add_row_for_nothing(mixed, "sim/a", cached=False)
-    shown = table(mixed, 14, monkeypatch, kept=4, paid_again_at_most=2)
+    shown = table(mixed, 14, monkeypatch, kept=4, max_repeated_calls=2)
     assert shown[5:] == [
         "4 rows answered by earlier runs",
         "1 row from the cache, 1 by the call of another row: 60 tokens and $1.0000 saved",

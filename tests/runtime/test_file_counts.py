@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from llmscale.core.records import Failure, Outcome, Row
 from llmscale.rows.documents import CompleteFiles
-from llmscale.runtime.chunks import Found
+from llmscale.runtime.document_rows import Found
 from llmscale.runtime.file_counts import FileCounts
 
 

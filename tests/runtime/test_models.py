@@ -59,24 +59,24 @@ def test_an_endpoint_is_called_by_its_model_and_its_address_where_there_are_seve
 
 
 def test_without_a_fallback_nobody_stands_in() -> None:
-    assert models(A, B).stand_ins() == {}
+    assert models(A, B).fallbacks() == {}
 
 
 def test_a_fallback_is_by_full_names_and_in_its_order() -> None:
-    assert models(A, B, SIM, a=("b",)).stand_ins() == {"openai/a": ["openai/b"]}
+    assert models(A, B, SIM, a=("b",)).fallbacks() == {"openai/a": ["openai/b"]}
     bare = Config(endpoint=(A, B, SIM), fallback={"a": ("sim/x", "b")})
-    assert Models(bare).stand_ins() == {"openai/a": ["sim/x", "openai/b"]}
+    assert Models(bare).fallbacks() == {"openai/a": ["sim/x", "openai/b"]}
 
 
 def test_a_fallback_that_names_a_model_without_endpoint_is_refused_by_its_name() -> None:
     named = Models(Config(endpoint=(A, B), fallback={"openai/a": ("local/c",)}))
     with pytest.raises(ConfigError, match="of openai/a: no endpoint answers for model local/c"):
-        named.stand_ins()
+        named.fallbacks()
 
 
 def test_a_fallback_of_a_model_that_is_not_of_this_run_is_passed_over() -> None:
     other = Config(endpoint=(A, B), fallback={"local/c": ("local/d",), "openai/a": ("openai/b",)})
-    assert Models(other).stand_ins() == {"openai/a": ["openai/b"]}
+    assert Models(other).fallbacks() == {"openai/a": ["openai/b"]}
 
 
 def test_an_endpoint_of_no_known_provider_is_refused() -> None:

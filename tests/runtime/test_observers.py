@@ -11,10 +11,10 @@ from llmscale.accounting.stats import Stats
 from llmscale.config import Config
 from llmscale.core.errors import ConfigError, ProviderRefused
 from llmscale.job.manifest import InputFile, Manifest
-from llmscale.job.stream import StdoutSink
-from llmscale.observe.summary import Told
+from llmscale.job.stdout import StdoutSink
+from llmscale.observe.json_summary import Told
 from llmscale.runtime.observers import Observers
-from tests.observe.alarms import add_rows
+from tests.observe.alerts import add_rows
 from tests.observe.junit import report_of
 from tests.observe.junit.test_xml import cases_of
 
@@ -41,23 +41,23 @@ def test_a_rule_that_has_tripped_makes_1_of_0_and_nothing_of_what_is_worse(
     if has_run:
         watching.watching(stats, 2, 0, {}, None)
     assert watching.judge(before, stats, 1.0) == after
-    assert [alarm["rule"] for alarm in watching.alarms()] == [FAILS]
+    assert [alert["rule"] for alert in watching.alerts()] == [FAILS]
 
 
 def test_without_rules_the_exit_code_is_as_it_was(tmp_path: Path) -> None:
-    watching = observers(tmp_path, alarm_on="")
+    watching = observers(tmp_path, alert_on="")
     assert watching.judge(0, failing(), 1.0) == 0
-    assert watching.alarms() == []
+    assert watching.alerts() == []
 
 
 def test_what_is_used_of_a_budget_is_what_is_spent_or_may_be(tmp_path: Path) -> None:
     budget = CostBudget(
-        10.0, CallBounds(lambda _: (), lambda _: None), spent_usd=6.0, unseen_usd=2.0
+        10.0, CallBounds(lambda _: (), lambda _: None), spent_usd=6.0, unconfirmed_usd=2.0
     )
     watching = observers(tmp_path, fail_on="spend>=80%,spend>80%")
     watching.watching(Stats(), 2, 0, {}, budget)
     assert watching.judge(0, Stats(), 1.0) == 1
-    assert [a["rule"] for a in watching.alarms() if a["fails"]] == ["spend>=80%"]
+    assert [a["rule"] for a in watching.alerts() if a["fails"]] == ["spend>=80%"]
 
 
 def test_only_a_junit_file_needs_to_see_the_outcomes(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_only_a_junit_file_needs_to_see_the_outcomes(tmp_path: Path) -> None:
 
 def test_only_who_is_asked_for_watches(tmp_path: Path) -> None:
     nothing = observers(tmp_path)
-    assert len(nothing.watching(Stats(), 2, 0, {}, None)) == 1, "the alarms"
+    assert len(nothing.watching(Stats(), 2, 0, {}, None)) == 1, "the alerts"
     metrics = observers(tmp_path, metrics=str(tmp_path / "m.prom"))
     assert len(metrics.watching(Stats(), 2, 0, {}, None)) == 2
 

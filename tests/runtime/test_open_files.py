@@ -12,7 +12,7 @@ from llmscale.runtime.open_files import SPARE_FILES, room_for
 OPEN = 10
 
 
-class Limits:
+class RateLimits:
     """Stands for the kernel's limits."""
 
     def __init__(self, soft: int, hard: int) -> None:
@@ -30,9 +30,9 @@ class Limits:
 
 
 @pytest.fixture
-def limited(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], Limits]:
-    def limit(soft: int, hard: int) -> Limits:
-        limits = Limits(soft, hard)
+def limited(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], RateLimits]:
+    def limit(soft: int, hard: int) -> RateLimits:
+        limits = RateLimits(soft, hard)
         monkeypatch.setattr(resource, "getrlimit", limits.get)
         monkeypatch.setattr(resource, "setrlimit", limits.set)
         monkeypatch.setattr(open_files, "_open_now", lambda: OPEN)
@@ -41,43 +41,49 @@ def limited(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], Limits]:
     return limit
 
 
-def test_where_there_is_room_nothing_is_touched(limited: Callable[[int, int], Limits]) -> None:
+def test_where_there_is_room_nothing_is_touched(limited: Callable[[int, int], RateLimits]) -> None:
     limits = limited(1_024, 4_096)
     assert room_for(500).connections == 500
     assert limits.soft == 1_024
 
 
-def test_the_soft_limit_is_raised_by_what_is_needed(limited: Callable[[int, int], Limits]) -> None:
+def test_the_soft_limit_is_raised_by_what_is_needed(
+    limited: Callable[[int, int], RateLimits],
+) -> None:
     limits = limited(256, 4_096)
     assert room_for(500) == (500, OPEN + SPARE_FILES + 500)
     assert limits.soft == OPEN + SPARE_FILES + 500
 
 
-def test_above_the_hard_limit_there_are_fewer(limited: Callable[[int, int], Limits]) -> None:
+def test_above_the_hard_limit_there_are_fewer(limited: Callable[[int, int], RateLimits]) -> None:
     limits = limited(64, 128)
     assert room_for(500) == (128 - OPEN - SPARE_FILES, 128)
     assert limits.soft == 128
 
 
-def test_no_limit_is_no_bound(limited: Callable[[int, int], Limits]) -> None:
+def test_no_limit_is_no_bound(limited: Callable[[int, int], RateLimits]) -> None:
     limited(resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     assert room_for(10_000).connections == 10_000
 
 
-def test_a_soft_limit_below_no_hard_one_is_raised(limited: Callable[[int, int], Limits]) -> None:
+def test_a_soft_limit_below_no_hard_one_is_raised(
+    limited: Callable[[int, int], RateLimits],
+) -> None:
     limits = limited(256, resource.RLIM_INFINITY)
     assert room_for(1_000).connections == 1_000
     assert limits.hard == resource.RLIM_INFINITY
 
 
-def test_where_there_is_no_room_at_all_one_is_tried(limited: Callable[[int, int], Limits]) -> None:
+def test_where_there_is_no_room_at_all_one_is_tried(
+    limited: Callable[[int, int], RateLimits],
+) -> None:
     limited(20, 20)
     assert room_for(500).connections == 1
 
 
 @pytest.mark.parametrize("error", [ValueError("not allowed"), OSError("not allowed")])
 def test_a_limit_that_may_not_be_raised_stays(
-    error: Exception, limited: Callable[[int, int], Limits], monkeypatch: pytest.MonkeyPatch
+    error: Exception, limited: Callable[[int, int], RateLimits], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(which: int, limits: tuple[int, int]) -> None:
         raise error

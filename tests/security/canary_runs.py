@@ -169,7 +169,10 @@ main()
 async def _faults_of_our_own(place: Place) -> None:
     place.rows(1)
     async with ChatServer() as server:
-        for module, name in (("providers.http.http", "quota_of"), ("runtime.job_run", "survey")):
+        for module, name in (
+            ("providers.http.provider", "quota_of"),
+            ("runtime.job_run", "precheck"),
+        ):
             code = FAULT.format(module=module, name=name)
             args = ("run", "in.jsonl", "-o", f"{name}.jsonl", *to(server.base_url), "--verbose")
             ended = await asyncio.to_thread(

@@ -8,9 +8,9 @@ import numpy as np
 import orjson
 from diskcache.core import MODE_PICKLE, MODE_TEXT
 
-from llmscale.core.nesting import MAX_LEVELS
+from llmscale.core.json_depth import MAX_LEVELS
 from llmscale.providers.http.connection import MAX_RESPONSE_BYTES
-from llmscale.providers.http.redaction import LEAST_CHARACTERS
+from llmscale.providers.http.redaction import MIN_CHARACTERS
 from llmscale.rows.sources import MAX_LINE_BYTES
 from tests.cli.tool import read_rows, write_rows
 from tests.engine.cache import pickle_that_touches, sql
@@ -162,7 +162,7 @@ def test_the_readme_tells_the_real_caps() -> None:
     row_mb, answer_mb = MAX_LINE_BYTES // MB, MAX_RESPONSE_BYTES // MB
     bounds = f"{row_mb} MB, an answer {answer_mb} MB when it is unpacked, JSON {MAX_LEVELS} levels."
     assert f"A row may have {bounds}" in told
-    assert f"In answers that is so from {LEAST_CHARACTERS} characters on" in told
+    assert f"In answers that is so from {MIN_CHARACTERS} characters on" in told
 
 
 def test_nothing_is_written_as_csv() -> None:

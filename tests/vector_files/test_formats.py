@@ -210,7 +210,7 @@ def test_a_database_gives_all_where_more_are_equal_than_it_was_asked_for(tmp_pat
 
 
 def test_a_database_gives_all_where_more_is_wanted_than_sqlite_vec_returns(tmp_path: Path) -> None:
-    count = sqlite._MOST_NEAREST + 4
+    count = sqlite._MAX_NEAREST + 4
     path = exported(tmp_path, ".db", [line(at, v.tolist()) for at, v in enumerate(spread(count))])
     assert len(positions_near(path, spread(1)[0], count)) == count
 

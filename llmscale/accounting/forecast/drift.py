@@ -9,23 +9,23 @@ import logging
 import math
 from typing import Any
 
-from llmscale.accounting.forecast.kept import KeptEstimate
-from llmscale.accounting.forecast.span import Span
+from llmscale.accounting.forecast.interval import Interval
+from llmscale.accounting.forecast.saved_estimate import SavedEstimate
 from llmscale.accounting.stats import Stats
 
 log = logging.getLogger(__name__)
 
 BEAT_S = 5.0
-LEAST_ROWS = 100  # asked, or
-LEAST_SHARE = 0.1  # of those that will be, before anything is said
-LEAST_S = 60.0  # before anything is said about hours: the start is slow
+MIN_ROWS = 100  # asked, or
+MIN_SHARE = 0.1  # of those that will be, before anything is said
+MIN_S = 60.0  # before anything is said about hours: the start is slow
 _SURE = 3.0  # standard errors: one looks often
 
 
 class DriftWatch:
     """Holds the numbers of one run against what was estimated of it."""
 
-    def __init__(self, expected: KeptEstimate, stats: Stats) -> None:
+    def __init__(self, expected: SavedEstimate, stats: Stats) -> None:
         self._expected = expected
         self._stats = stats
         self._began_s: float | None = None
@@ -82,12 +82,12 @@ class DriftWatch:
 
     def _drift(self) -> list[str]:
         asked = self._asked
-        if not asked or asked < min(LEAST_ROWS, LEAST_SHARE * self._expected.asked):
+        if not asked or asked < min(MIN_ROWS, MIN_SHARE * self._expected.asked):
             return []
         found = []
         if _is_outside(self._expected.usd, self._projected_usd(), self._noise_usd(asked)):
             found.append("usd")
-        if self._elapsed_s >= LEAST_S and _is_outside(
+        if self._elapsed_s >= MIN_S and _is_outside(
             self._expected.hours, self._projected_hours(), 0.0
         ):
             found.append("hours")
@@ -114,14 +114,14 @@ class DriftWatch:
         )
 
 
-def _is_outside(span: Span, value: float | None, noise: float) -> bool:
+def _is_outside(span: Interval, value: float | None, noise: float) -> bool:
     if value is None:
         return False
     below = span.low is not None and value + noise < span.low
     return below or (span.high is not None and value - noise > span.high)
 
 
-def _flat(name: str, span: Span) -> dict[str, float | None]:
+def _flat(name: str, span: Interval) -> dict[str, float | None]:
     values = {name: span.estimate, f"{name}_low": span.low, f"{name}_high": span.high}
     return {key: _rounded(value) for key, value in values.items()}
 

@@ -21,13 +21,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from llmscale.accounting.forecast.span import NOTHING, UNKNOWN, Span
+from llmscale.accounting.forecast.interval import NOTHING, UNKNOWN, Interval
 
 CONFIDENCE = 0.95
 _Z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
 _TAILS = (0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2)
 _RESAMPLES = 1_000
-_LEAST_RESAMPLED = 5  # rows of a stratum; fewer tell nothing of a skew
+_MIN_RESAMPLED = 5  # rows of a stratum; fewer tell nothing of a skew
 _SEED = 20_260_102
 
 Floats = NDArray[np.float64]
@@ -53,7 +53,7 @@ class Part(NamedTuple):
         return self.rest**2 / len(self.seen) + self.rest
 
 
-def predicted(parts: Sequence[Part]) -> Span:
+def predicted(parts: Sequence[Part]) -> Interval:
     """Return the total over the rows that are to be told of, none of which is below 0.
 
     Unknown where a stratum has such rows and none was seen.
@@ -67,7 +67,7 @@ def predicted(parts: Sequence[Part]) -> Span:
     variances = [p.weight * _variance(p.residuals) for p in parts]
     deviation = math.sqrt(sum(variances))
     if not deviation:
-        return Span(total, total, total)
+        return Interval(total, total, total)
     freedom = deviation**4 / sum(
         v**2 / max(len(p.seen) - 1, 1) for v, p in zip(variances, parts, strict=True)
     )
@@ -75,16 +75,16 @@ def predicted(parts: Sequence[Part]) -> Span:
     lower, upper = _resampled(parts)
     low = total - max(student, upper) * deviation
     high = total + max(student, -lower) * deviation
-    return Span(total, max(0.0, low), high)
+    return Interval(total, max(0.0, low), high)
 
 
-def share(count: int, of: int) -> Span:
+def share(count: int, of: int) -> Interval:
     """Return a share with Wilson's bounds (1927), unknown where there is nothing to share."""
     if not of:
         return UNKNOWN
     middle = (count + _Z**2 / 2) / (of + _Z**2)
     half = _Z / (of + _Z**2) * math.sqrt(count * (of - count) / of + _Z**2 / 4)
-    return Span(count / of, max(0.0, middle - half), min(1.0, middle + half))
+    return Interval(count / of, max(0.0, middle - half), min(1.0, middle + half))
 
 
 def _variance(values: Floats) -> float:
@@ -98,7 +98,7 @@ def _resampled(parts: Sequence[Part]) -> tuple[float, float]:
     errors, variances = np.zeros(_RESAMPLES), np.zeros(_RESAMPLES)
     for part in parts:
         values = part.residuals
-        if len(values) < _LEAST_RESAMPLED:
+        if len(values) < _MIN_RESAMPLED:
             continue
         again = values[numbers.integers(0, len(values), (_RESAMPLES, len(values)))]
         errors += part.rest * (again.mean(axis=1) - values.mean())

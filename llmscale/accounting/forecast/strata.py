@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_STRATA = 5  # of a model
+MAX_STRATA = 5  # of a model
 SEEN_IN_STRATUM = 10  # rows, before a model is cut into two strata or more
-LEAST_DRAWN = 2  # of a stratum: from one row nobody learns how much they differ
+MIN_DRAWN = 2  # of a stratum: from one row nobody learns how much they differ
 _SEED = 20_260_101
 
 Ints = NDArray[np.int64]
@@ -30,7 +30,7 @@ class Strata:
         self._first = [0]
         for model, count in enumerate(seen):
             own = sizes[models == model]
-            wanted = min(max(int(count) // SEEN_IN_STRATUM, 1), MOST_STRATA)
+            wanted = min(max(int(count) // SEEN_IN_STRATUM, 1), MAX_STRATA)
             shares = np.arange(1, wanted) / wanted
             cuts = np.unique(np.quantile(own, shares)) if own.size else np.empty(0)
             self._cuts.append(cuts)
@@ -57,7 +57,7 @@ class Strata:
 def allotted(counts: Ints, wanted: int) -> Ints:
     """Return how many rows each group of so many gets of `wanted`: by largest remainders.
 
-    At least `LEAST_DRAWN` each, or all that it has; so they may be more than `wanted` together.
+    At least `MIN_DRAWN` each, or all that it has; so they may be more than `wanted` together.
     """
     total = int(counts.sum())
     if not total:
@@ -66,7 +66,7 @@ def allotted(counts: Ints, wanted: int) -> Ints:
     found = np.floor(exact).astype(np.int64)
     left = max(0, min(wanted, total) - int(found.sum()))
     found[np.argsort(found - exact, kind="stable")[:left]] += 1
-    at_least: Ints = np.minimum(np.maximum(found, LEAST_DRAWN), counts)
+    at_least: Ints = np.minimum(np.maximum(found, MIN_DRAWN), counts)
     return at_least
 
 
@@ -75,8 +75,8 @@ def drawn(strata: Ints, indexes: Ints, counts: Ints, rows: int) -> Ints:
 
     `strata` of the rows with these `indexes`, of an input of `rows`; `counts`: how many of each.
     """
-    lots = np.random.default_rng(_SEED).random(rows)[indexes]
-    order = np.lexsort((lots, strata))
+    batches = np.random.default_rng(_SEED).random(rows)[indexes]
+    order = np.lexsort((batches, strata))
     sizes = np.bincount(strata, minlength=len(counts))
     begins = np.concatenate(([0], np.cumsum(sizes)[:-1]))
     chosen = [order[b : b + n] for b, n in zip(begins, counts, strict=True)]

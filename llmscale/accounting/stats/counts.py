@@ -119,7 +119,7 @@ class Lookups:
         self.misses += other.misses
 
 
-class Lots:
+class Batches:
     """Rows that went out together."""
 
     def __init__(self) -> None:
@@ -133,14 +133,14 @@ class Lots:
         self.rows += rows
         self.fill += fill
 
-    def merge(self, other: "Lots") -> None:
+    def merge(self, other: "Batches") -> None:
         """Take in another count."""
         self.count += other.count
         self.rows += other.rows
         self.fill += other.fill
 
     def summary(self) -> dict[str, Any]:
-        """Return the numbers as JSON; means are null where there was no lot."""
+        """Return the numbers as JSON; means are null where there was no batch."""
         count = self.count
         return {
             "count": count,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ddsketch import DDSketch
 
 RELATIVE_ACCURACY = 0.01
-MOST_BINS = 40
+MAX_BINS = 40
 _GATHERED = 1_000  # durations: the clock ticks in ms, and equal ones are counted together
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
@@ -68,7 +68,7 @@ class Latency:
     def histogram(self) -> dict[str, list[float]]:
         """Return how many were up to so many seconds and above those before, in equal ratios.
 
-        Both lists are empty where nothing was counted; they have `MOST_BINS` entries at most.
+        Both lists are empty where nothing was counted; they have `MAX_BINS` entries at most.
         """
         sketch = self._sketch
         store, mapping = sketch._store, sketch._mapping
@@ -77,7 +77,7 @@ class Latency:
         uppers, found = ([0.0], [zeros]) if zeros else ([], [])
         if counts:
             first, last = min(counts), max(counts)
-            width = -(-(last - first + 1) // (MOST_BINS - 1))
+            width = -(-(last - first + 1) // (MAX_BINS - 1))
             for low in range(first, last + 1, width):
                 in_bin = sum(counts.get(key, 0) for key in range(low, low + width))
                 upper_s = mapping.value(min(low + width - 1, last)) / (1 - RELATIVE_ACCURACY)

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 FIRST_STEP_S = 0.1
-MOST_STEPS = 240
+MAX_STEPS = 240
 _HAIR_S = 1e-6  # what sums of floats are off makes no step
 
 
@@ -107,7 +107,7 @@ class Series:
         }
 
     def _at(self, at_s: float) -> _Step:
-        while (number := int(at_s / self.step_s + 1e-9)) >= MOST_STEPS:
+        while (number := int(at_s / self.step_s + 1e-9)) >= MAX_STEPS:
             self._halve()
         while number >= len(self._steps):
             self._steps.append(_Step())

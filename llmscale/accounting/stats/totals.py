@@ -3,8 +3,16 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from llmscale.accounting.stats.bounds import BOUND_OF, Bound, Cause
-from llmscale.accounting.stats.counts import NOT_WAITED, Calls, Lookups, Lots, Rows, Spend, Waited
+from llmscale.accounting.stats.bottlenecks import BOTTLENECK_OF, Bottleneck, Cause
+from llmscale.accounting.stats.counts import (
+    NOT_WAITED,
+    Batches,
+    Calls,
+    Lookups,
+    Rows,
+    Spend,
+    Waited,
+)
 from llmscale.accounting.stats.series import Progressed, Series
 from llmscale.accounting.stats.users import Users
 from llmscale.core.records import FailureKind, Outcome, Reply
@@ -18,7 +26,7 @@ class Stats:
         self._calls: dict[tuple[str, str], Calls] = {}  # by endpoint and model
         self._lookups: dict[str, Lookups] = {}  # by model
         self.done = 0  # rows that have an outcome
-        self.lots = Lots()
+        self.batches = Batches()
         self.users = Users()
         self.series = Series()
         self.causes_s: defaultdict[Cause, float] = defaultdict(float)  # of what held the run back
@@ -61,14 +69,14 @@ class Stats:
         else:
             lookups.misses += 1
 
-    def add_lot(self, rows: int, fill: float) -> None:
+    def add_batch(self, rows: int, fill: float) -> None:
         """Count a call for several rows; `fill`: the share of the cap that closed it."""
-        self.lots.add(rows, fill)
+        self.batches.add(rows, fill)
 
     def merge(self, other: "Stats") -> None:
         """Take in the numbers of another shard."""
         self.done += other.done
-        self.lots.merge(other.lots)
+        self.batches.merge(other.batches)
         self.users.merge(other.users)
         self.series.merge(other.series)
         for cause, seconds in other.causes_s.items():
@@ -90,11 +98,11 @@ class Stats:
             sum(c.cost_usd for c in calls),
         )
 
-    def held_s(self) -> dict[Bound, float]:
+    def held_s(self) -> dict[Bottleneck, float]:
         """Return for how many seconds the run was held back by what."""
-        held_s: defaultdict[Bound, float] = defaultdict(float)
+        held_s: defaultdict[Bottleneck, float] = defaultdict(float)
         for cause, seconds in self.causes_s.items():
-            held_s[BOUND_OF[cause]] += seconds
+            held_s[BOTTLENECK_OF[cause]] += seconds
         return dict(held_s)
 
     def rows(self) -> Rows:

@@ -5,7 +5,7 @@ from typing import Any
 
 from llmscale.core.records import Outcome
 
-MOST_USERS = 10_000  # counted each for himself
+MAX_USERS = 10_000  # counted each for himself
 TOP = 20  # of them are reported
 
 
@@ -80,7 +80,7 @@ class Users:
     def _of(self, user: str) -> UserRows:
         rows = self._known.get(user)
         if rows is None:
-            if len(self._known) >= MOST_USERS:
+            if len(self._known) >= MAX_USERS:
                 return self._others
             rows = self._known[user] = UserRows()
         return rows

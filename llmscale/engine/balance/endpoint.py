@@ -6,14 +6,14 @@ and told, and never waits.
 
 from typing import TYPE_CHECKING, Any
 
-from llmscale.accounting.cost import Prices
+from llmscale.accounting.prices import Prices
 from llmscale.accounting.stats import Cause
-from llmscale.core.contracts import Allowance, Provider
+from llmscale.core.protocols import Provider, RateLimiter
 from llmscale.core.records import Failure, FailureKind, Quota
-from llmscale.engine.balance.health import Health
-from llmscale.engine.balance.learned_rate import LearnedRate
-from llmscale.engine.balance.pace import Pace
-from llmscale.engine.balance.window import Window
+from llmscale.engine.balance.adaptive_rate import AdaptiveRate
+from llmscale.engine.balance.adaptive_window import AdaptiveWindow
+from llmscale.engine.balance.circuit_breaker import CircuitBreaker
+from llmscale.engine.balance.recovery_pace import RecoveryPace
 
 if TYPE_CHECKING:
     from llmscale.engine.balance.pool import Pool
@@ -32,33 +32,33 @@ class Endpoint:
         provider: Provider,
         capacity: int,
         prices: Prices,
-        allowance: Allowance | None = None,
+        limiter: RateLimiter | None = None,
         *,
         weight: float = 1.0,
-        window: Window | None = None,
+        window: AdaptiveWindow | None = None,
         full_at: int | None = None,
-        follows_width: bool = False,
+        follows_concurrency: bool = False,
     ) -> None:
         """`window` None: always `capacity`. `full_at`: calls from which on more are of no use.
 
-        `follows_width`: the capacity is what the rows in flight are.
+        `follows_concurrency`: the capacity is what the rows in flight are.
         """
         self.name = name
         self.provider = provider
         self.capacity = capacity
         self.prices = prices
-        self.allowance = allowance  # None: no limit
+        self.limiter = limiter  # None: no limit
         self.weight = weight
         self.window = window
         self._full_at = full_at  # None: not known
-        self._full_by: Cause = "width" if follows_width else "capacity"
-        self.health = Health()
-        self.pace = Pace(capacity)
-        self.rate = LearnedRate()
+        self._full_by: Cause = "width" if follows_concurrency else "capacity"
+        self.health = CircuitBreaker()
+        self.pace = RecoveryPace(capacity)
+        self.rate = AdaptiveRate()
         self.in_flight = 0
-        self.in_flight_when_ill = 0  # of those: what does not stand in a probe's way
-        self.rests_until_s = 0.0  # on the event loop's clock
-        self.rests_by: Cause = "failing"  # or "refused"
+        self.in_flight_when_tripped = 0  # of those: what does not stand in a probe's way
+        self.cooldown_until_s = 0.0  # on the event loop's clock
+        self.cooldown_cause: Cause = "failing"  # or "refused"
         self._quota: Quota | None = None  # as last seen
         self.latency_s = 0.0  # exponentially weighted mean, failures counted as slow
         self._answer_s = 0.0  # the same of answers alone
@@ -86,26 +86,26 @@ class Endpoint:
 
     def has_place(self) -> bool:
         """Tell whether one more call may be in flight; after an illness, one at all."""
-        if self.health.is_probed and self.in_flight > self.in_flight_when_ill:
+        if self.health.is_probed and self.in_flight > self.in_flight_when_tripped:
             return False
         return self.in_flight < self.capacity and self.in_flight + 1 <= self.room
 
     def opens_in_s(self, now_s: float, tokens: int) -> float:
         """Return the seconds until rest and limits let a call of `tokens` out, 0 for now."""
         wait_s = max(
-            self.rests_until_s - now_s, self.pace.wait_s(now_s), self.rate.wait_s(now_s), 0.0
+            self.cooldown_until_s - now_s, self.pace.wait_s(now_s), self.rate.wait_s(now_s), 0.0
         )
-        return wait_s if self.allowance is None else max(wait_s, self.allowance.wait_s(tokens))
+        return wait_s if self.limiter is None else max(wait_s, self.limiter.wait_s(tokens))
 
     def held_by(self, now_s: float, tokens: int) -> Cause:
         """Tell what keeps a call of `tokens` from going out longest."""
-        rest_s = max(self.rests_until_s - now_s, self.pace.wait_s(now_s))
+        cooldown_s = max(self.cooldown_until_s - now_s, self.pace.wait_s(now_s))
         learned_s = self.rate.wait_s(now_s)
-        if self.allowance is not None:
-            limit, limit_s = self.allowance.held_by(tokens)
-            if limit_s >= max(rest_s, learned_s):
+        if self.limiter is not None:
+            limit, limit_s = self.limiter.held_by(tokens)
+            if limit_s >= max(cooldown_s, learned_s):
                 return limit
-        return self.rests_by if rest_s >= learned_s else "learned_rpm"
+        return self.cooldown_cause if cooldown_s >= learned_s else "adaptive_rpm"
 
     def no_place_by(self) -> Cause:
         """Tell why no further call may be in flight: a probe, what is set, or what it bears."""
@@ -126,8 +126,8 @@ class Endpoint:
         self.in_flight += 1
         self.pace.start(now_s)
         self.rate.start(now_s)
-        if self.allowance is not None:
-            self.allowance.take(tokens)
+        if self.limiter is not None:
+            self.limiter.take(tokens)
 
     def answered(self, began_s: float, now_s: float, tokens: int) -> None:
         """Note an answer: the endpoint is well, and after an illness the calls come back."""
@@ -152,36 +152,36 @@ class Endpoint:
             self.window.busy(began_s, now_s)
         return False
 
-    def fell_ill(
+    def trips(
         self, kind: FailureKind, began_s: float, now_s: float, *, has_alternatives: bool
     ) -> float | None:
         """Note a failure; return for how many seconds to rest the endpoint, None for not at all."""
-        rest_s = self.health.failed(kind, began_s, now_s, by_rate=has_alternatives)
-        if rest_s is not None:
-            self.in_flight_when_ill = self.in_flight
-        return rest_s
+        cooldown_s = self.health.failed(kind, began_s, now_s, by_rate=has_alternatives)
+        if cooldown_s is not None:
+            self.in_flight_when_tripped = self.in_flight
+        return cooldown_s
 
     def learn_limits(self) -> list[str]:
         """Take up what the provider has said about its limits; return what was set differently."""
         quota = self.provider.quota
-        if quota is None or quota == self._quota or self.allowance is None:
+        if quota is None or quota == self._quota or self.limiter is None:
             return []
         self._quota = quota
-        return self.allowance.learn(quota)
+        return self.limiter.learn(quota)
 
     def summary(self) -> dict[str, Any]:
         """Return its illnesses, and its limits as set, as reported and as learned, as JSON."""
-        limits = {} if self.allowance is None else self.allowance.summary()
-        learned_rpm = round(self.rate.peak_per_s * 60, 1) if self.rate.is_known else None
+        limits = {} if self.limiter is None else self.limiter.summary()
+        adaptive_rpm = round(self.rate.peak_per_s * 60, 1) if self.rate.is_known else None
         return {
             "ejections": self.health.ejections,
-            "limits": {**limits, "learned_rpm": learned_rpm},
+            "limits": {**limits, "adaptive_rpm": adaptive_rpm},
         }
 
     def end(self) -> None:
         """Count a call that is over; of those in flight, the oldest are taken to end first."""
         self.in_flight -= 1
-        self.in_flight_when_ill = max(0, self.in_flight_when_ill - 1)
+        self.in_flight_when_tripped = max(0, self.in_flight_when_tripped - 1)
 
 
 def _mean(mean_s: float, seconds: float) -> float:

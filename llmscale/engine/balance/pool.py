@@ -15,9 +15,9 @@ from llmscale.accounting.stats import Cause
 from llmscale.core.errors import CallFailed, CallStopped
 from llmscale.core.records import Failure
 from llmscale.engine.balance.endpoint import Endpoint
-from llmscale.engine.balance.holds import Holds
 from llmscale.engine.balance.retry_budget import RetryBudget
 from llmscale.engine.balance.strategies import Strategy
+from llmscale.engine.balance.wait_cause import WaitCause
 
 
 class _Turn(NamedTuple):
@@ -47,7 +47,7 @@ class Pool:
         self._strategy = strategy
         self.patience_s = patience_s
         self.retries = RetryBudget()
-        self.holds = Holds()
+        self.holds = WaitCause()
         self._waiting: deque[_Turn] = deque()
         self._alarm: asyncio.TimerHandle | None = None
         self._stopped = False
@@ -60,14 +60,14 @@ class Pool:
     def counts_tokens(self) -> bool:
         """Tell whether an endpoint has a limit of tokens; one may be learned on the way."""
         for endpoint in self._endpoints:
-            if endpoint.allowance is not None and endpoint.allowance.most_tokens is not None:
+            if endpoint.limiter is not None and endpoint.limiter.max_call_tokens is not None:
                 return True
         return False
 
     @property
-    def most_tokens(self) -> float | None:
+    def max_call_tokens(self) -> float | None:
         """The most tokens that a call can have; None: any number."""
-        limits = [e.allowance.most_tokens if e.allowance else None for e in self._endpoints]
+        limits = [e.limiter.max_call_tokens if e.limiter else None for e in self._endpoints]
         known = [limit for limit in limits if limit is not None]
         return max(known) if known and len(known) == len(limits) else None
 
@@ -109,21 +109,23 @@ class Pool:
     def rest(self, endpoint: Endpoint, seconds: float, by: Cause = "failing") -> None:
         """Send an endpoint nothing for a while, for any row; `by`: what makes it rest."""
         until_s = asyncio.get_running_loop().time() + seconds
-        if until_s > endpoint.rests_until_s:
-            endpoint.rests_until_s, endpoint.rests_by = until_s, by
-        endpoint.pace.begin(endpoint.rests_until_s)
+        if until_s > endpoint.cooldown_until_s:
+            endpoint.cooldown_until_s, endpoint.cooldown_cause = until_s, by
+        endpoint.pace.begin(endpoint.cooldown_until_s)
         for pool in endpoint.pools:
             if pool._waiting and pool._is_exhausted():
                 pool._send_away(pool._exhausted)
 
     def is_too_large(self, tokens: int) -> bool:
         """Tell whether no limit will ever let a call of `tokens` out."""
-        most = self.most_tokens
+        most = self.max_call_tokens
         return most is not None and tokens > most
 
     def too_large(self, tokens: int) -> CallFailed:
         """Say so."""
-        message = f"needs about {tokens} tokens, and the limit is {self.most_tokens:.0f} a minute"
+        message = (
+            f"needs about {tokens} tokens, and the limit is {self.max_call_tokens:.0f} a minute"
+        )
         return CallFailed(Failure(kind="invalid_request", message=message), 0)
 
     @property
@@ -139,12 +141,12 @@ class Pool:
     def untried(self, tried: set[Endpoint]) -> bool:
         """Tell whether an endpoint that does not rest is left to try."""
         now_s = asyncio.get_running_loop().time()
-        return any(e.rests_until_s <= now_s and e not in tried for e in self._endpoints)
+        return any(e.cooldown_until_s <= now_s and e not in tried for e in self._endpoints)
 
-    def rest_left_s(self) -> float:
+    def cooldown_left_s(self) -> float:
         """Return the seconds until the first endpoint is rested; 0 where one is already."""
         now_s = asyncio.get_running_loop().time()
-        return max(0.0, min(e.rests_until_s for e in self._endpoints) - now_s)
+        return max(0.0, min(e.cooldown_until_s for e in self._endpoints) - now_s)
 
     def stop(self) -> None:
         """Begin no further call; who waits is sent away."""
@@ -156,11 +158,11 @@ class Pool:
         if self.patience_s == float("inf"):
             return False
         now_s = asyncio.get_running_loop().time()
-        ill_s = min(e.health.ill_for_s(now_s) for e in self._endpoints)
-        return max(ill_s, self.rest_left_s()) > self.patience_s
+        ill_s = min(e.health.open_for_s(now_s) for e in self._endpoints)
+        return max(ill_s, self.cooldown_left_s()) > self.patience_s
 
     def _exhausted(self) -> CallFailed:
-        message = f"no endpoint answers; the next try is in {self.rest_left_s():.0f} s"
+        message = f"no endpoint answers; the next try is in {self.cooldown_left_s():.0f} s"
         return CallFailed(Failure(kind="overloaded", message=message, retryable=True), 0)
 
     def _send_away(self, error: Callable[[], Exception]) -> None:

@@ -1,6 +1,6 @@
 """Which of several endpoints takes a call: the one small seam between a pool and its choice.
 
-A strategy sees the endpoints that could begin the call now, and names one. Ties are broken by lot:
+A strategy sees the endpoints that could begin the call now, and names one. Ties are random:
 whoever comes first in a list must not get all calls. It never waits and never counts.
 """
 
@@ -16,25 +16,25 @@ Strategy = Callable[[Sequence[Endpoint]], Endpoint]
 _TYPICAL = Usage(1000, 250)  # of a call, to compare prices by
 
 
-def strategy(name: StrategyName, model: str, dice: random.Random) -> Strategy:
+def strategy(name: StrategyName, model: str, rng: random.Random) -> Strategy:
     """Return the strategy of a pool that answers for `model`."""
     if name == "round-robin":
         return RoundRobin()
     if name == "latency":
-        return Lowest(lambda e: e.expected_s, dice)
+        return Lowest(lambda e: e.expected_s, rng)
     if name == "cost":
-        return Lowest(lambda e: (_price(e, model), e.utilisation), dice)
-    return Lowest(lambda e: e.utilisation, dice)
+        return Lowest(lambda e: (_price(e, model), e.utilisation), rng)
+    return Lowest(lambda e: e.utilisation, rng)
 
 
 class Lowest:
     """Names the endpoint whose score is the lowest."""
 
     def __init__(
-        self, score: Callable[[Endpoint], float | tuple[float, float]], dice: random.Random
+        self, score: Callable[[Endpoint], float | tuple[float, float]], rng: random.Random
     ) -> None:
         self._score = score
-        self._dice = dice
+        self._rng = rng
 
     def __call__(self, candidates: Sequence[Endpoint]) -> Endpoint:
         """Choose one of at least one."""
@@ -42,7 +42,7 @@ class Lowest:
             return candidates[0]
         scores = [self._score(e) for e in candidates]
         least = min(scores)
-        return self._dice.choice(
+        return self._rng.choice(
             [e for e, score in zip(candidates, scores, strict=True) if score == least]
         )
 

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple, TypeVar
 import diskcache
 from diskcache.core import DBNAME, EVICTION_POLICY, MODE_BINARY
 
-from llmscale.engine.cache.disk import ClosedCache
+from llmscale.engine.cache.bytes_disk import ClosedCache
 from llmscale.engine.cache.entry import Entry, RefusedValue, seal, unseal
-from llmscale.engine.cache.privacy import make_private
+from llmscale.engine.cache.private_files import make_private
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ _HAIR_S = 1e-6  # a timer may end that much early, and the clock stand still unt
 USER_SHARE = 10  # the part of the free room that one user may fill is 1 / 10
 
 
-class Allowances(Protocol):
+class RateLimiters(Protocol):
     """What says when a row may go."""
 
     def wait_s(self, row: Row) -> float:
@@ -41,11 +41,11 @@ class _Line:
 
 
 class FairQueue:
-    """At most `most_rows` rows. Times are seconds on the event loop's clock."""
+    """At most `max_rows` rows. Times are seconds on the event loop's clock."""
 
-    def __init__(self, allowances: Allowances, most_rows: int = LOOKAHEAD) -> None:
+    def __init__(self, allowances: RateLimiters, max_rows: int = LOOKAHEAD) -> None:
         self._allowances = allowances
-        self._most_rows = most_rows
+        self._most_rows = max_rows
         self._lines: dict[str | None, _Line] = {}
         self._ready: deque[str | None] = deque()  # whose turn is next; may have to wait after all
         # when, a number for ties, who; out of date where the line says another time

@@ -1,8 +1,8 @@
-"""Many rows a call: rows gather in lots until one is full, or until its first row has waited.
+"""Many rows a call: rows gather in batches until one is full, or until its first row has waited.
 
-Who asks for the first row of a lot sends it for all of them, so as many lots are in flight as the
-layers below let out. A lot that is refused for what is in it is halved until the bad row stands
-alone. Every row is settled, whatever becomes of its lot.
+Who asks for the first row of a batch sends it for all of them, so as many batches are in flight as
+the layers below let out. A batch that is refused for its content is halved until the bad row stands
+alone. Every row is settled, whatever becomes of its batch.
 """
 
 import asyncio
@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from llmscale.accounting.stats import Stats
-from llmscale.core.contracts import Sends, Settle
 from llmscale.core.errors import CallFailed, CallStopped, JobError
+from llmscale.core.protocols import Sends, Settle
 from llmscale.core.records import Failure, FailureKind, Reply, Request
-from llmscale.engine.layers.lots import Asking, Item, Lot, LotCaps, OpenLots
+from llmscale.engine.layers.batches import Asking, Batch, BatchCaps, Item, OpenBatches
 
 LAST_WAIT_S = 0.02  # once the input has ended, for rows that are on their way here
 
@@ -35,64 +35,64 @@ class Weighs(Protocol):
 
 
 class Batcher:
-    """Answers rows by lots of one model each."""
+    """Answers rows by batches of one model each."""
 
-    def __init__(self, sends: Sends, caps: LotCaps, weights: Weighs, stats: Stats) -> None:
+    def __init__(self, sends: Sends, caps: BatchCaps, weights: Weighs, stats: Stats) -> None:
         self._sends = sends
         self._caps = caps
         self._weights = weights
         self._stats = stats
-        self._open: dict[str, OpenLots] = {}  # by model
+        self._open: dict[str, OpenBatches] = {}  # by model
         self._wait_s = caps.wait_s
 
     def end(self) -> None:
         """Note that the input has ended: what is there goes out, and nothing waits long."""
         self._wait_s = LAST_WAIT_S
-        for lots in self._open.values():
-            lots.close_all()
+        for batches in self._open.values():
+            batches.close_all()
 
     async def answer_all(self, requests: Sequence[Request], settle: Settle) -> None:
-        """Settle each request with what its lot comes to. Raises `JobError`."""
+        """Settle each request with what its batch comes to. Raises `JobError`."""
         asking = Asking(len(requests), settle)
-        led: list[tuple[Lot, OpenLots]] = []
+        led: list[tuple[Batch, OpenBatches]] = []
         for position, request in enumerate(requests):
-            lots = self._open.get(request.model)
-            if lots is None:
-                lots = self._open[request.model] = OpenLots(self._caps)
-            lot = lots.put(Item(request, *self._weights.of(request), asking, position))
-            if len(lot.items) == 1:
-                led.append((lot, lots))
+            batches = self._open.get(request.model)
+            if batches is None:
+                batches = self._open[request.model] = OpenBatches(self._caps)
+            batch = batches.put(Item(request, *self._weights.of(request), asking, position))
+            if len(batch.items) == 1:
+                led.append((batch, batches))
         try:
             if len(led) > 1:
                 async with asyncio.TaskGroup() as group:
-                    for lot, lots in led:
-                        group.create_task(self._lead(lot, lots))
+                    for batch, batches in led:
+                        group.create_task(self._lead(batch, batches))
                     await asking.end()
             else:
-                for lot, lots in led:
-                    await self._lead(lot, lots)
+                for batch, batches in led:
+                    await self._lead(batch, batches)
                 await asking.end()
         finally:
             asking.give_up()
 
-    async def _lead(self, lot: Lot, lots: OpenLots) -> None:
-        """Wait until the lot is closed and send it."""
+    async def _lead(self, batch: Batch, batches: OpenBatches) -> None:
+        """Wait until the batch is closed and send it."""
         was_sent = False
         try:
-            if not lot.closed.is_set():
+            if not batch.closed.is_set():
                 try:
                     async with asyncio.timeout(self._wait_s):
-                        await lot.closed.wait()
+                        await batch.closed.wait()
                 except TimeoutError:
-                    lots.close(lot)
-            self._stats.add_lot(len(lot.items), lot.fill)
+                    batches.close(batch)
+            self._stats.add_batch(len(batch.items), batch.fill)
             was_sent = True
-            await self._send(lot.items)
+            await self._send(batch.items)
         except BaseException as error:
-            lots.close(lot)
+            batches.close(batch)
             stopped = CallStopped(may_be_paid=was_sent and not isinstance(error, JobError))
             # those who are given up together with this one take no note any more
-            asyncio.get_running_loop().call_soon(_settle, lot.items, stopped)
+            asyncio.get_running_loop().call_soon(_settle, batch.items, stopped)
             raise
 
     async def _send(self, items: Sequence[Item]) -> None:
@@ -109,7 +109,7 @@ class Batcher:
             _settle(items, error)
         except JobError:
             raise
-        except Exception as error:  # a fault of ours too: the other lots go on
+        except Exception as error:  # a fault of ours too: the other batches go on
             _settle(items, error)
         else:
             if len(replies) != len(items):

@@ -9,21 +9,21 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from llmscale.core.contracts import Answers, Settle
 from llmscale.core.errors import CallFailed
+from llmscale.core.protocols import Answers, Settle
 from llmscale.core.records import Request
-from llmscale.engine.layers.asking_again import answer_or_again
+from llmscale.engine.layers.replacement import answer_or_replace
 
 log = logging.getLogger(__name__)
 
 
-class Fallback:
+class FallbackLayer:
     """Asks the models that stand in for another one, in their order."""
 
-    def __init__(self, inner: Answers, stand_ins: Mapping[str, Sequence[str]]) -> None:
-        """`stand_ins`: for a model, those that answer when it can't."""
+    def __init__(self, inner: Answers, fallbacks: Mapping[str, Sequence[str]]) -> None:
+        """`fallbacks`: for a model, those that answer when it can't."""
         self._inner = inner
-        self._stand_ins = stand_ins
+        self._fallbacks = fallbacks
 
     async def answer_all(self, requests: Sequence[Request], settle: Settle) -> None:
         """Settle each request with the first answer, or with what the last model has met.
@@ -34,11 +34,11 @@ class Fallback:
         def elsewhere(
             position: int, request: Request, failed: int, error: CallFailed
         ) -> Request | None:
-            stand_ins = self._stand_ins.get(requests[position].model, ())
-            if not error.failure.retryable or failed == len(stand_ins):
+            fallbacks = self._fallbacks.get(requests[position].model, ())
+            if not error.failure.retryable or failed == len(fallbacks):
                 return None
-            model = stand_ins[failed]
+            model = fallbacks[failed]
             log.debug("%s can't answer (%s); %s is asked", request.model, error, model)
             return replace(request, model=model)
 
-        await answer_or_again(self._inner, requests, settle, elsewhere)
+        await answer_or_replace(self._inner, requests, settle, elsewhere)

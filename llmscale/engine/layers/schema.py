@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from llmscale.core.contracts import Answers, Settle
 from llmscale.core.errors import CallFailed, ConfigError
-from llmscale.core.nesting import MAX_LEVELS, is_too_deep
+from llmscale.core.json_depth import MAX_LEVELS, is_too_deep
+from llmscale.core.protocols import Answers, Settle
 from llmscale.core.records import Failure, Reply, Request
 
 if TYPE_CHECKING:  # 0.1 s at run time, so not before a schema is wanted
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # 0.1 s at run time, so not before a schema is wanted
 MAX_VALIDATORS = 64
 
 
-class SchemaChecked:
+class SchemaLayer:
     """Lets an answer pass when it is JSON and fits the schema that its request asks for."""
 
     def __init__(self, inner: Answers) -> None:

@@ -3,8 +3,8 @@
 `bucket` is one rate a minute, `day_cap` one count a day, `limits` what holds for one endpoint.
 """
 
-from llmscale.engine.limits.bucket import BURST_SHARE, PERIOD_S, Bucket
 from llmscale.engine.limits.day_cap import DAY_S, DayCap
-from llmscale.engine.limits.limits import Limits
+from llmscale.engine.limits.rate_limits import RateLimits
+from llmscale.engine.limits.token_bucket import BURST_SHARE, PERIOD_S, TokenBucket
 
-__all__ = ["BURST_SHARE", "DAY_S", "PERIOD_S", "Bucket", "DayCap", "Limits"]
+__all__ = ["BURST_SHARE", "DAY_S", "PERIOD_S", "DayCap", "RateLimits", "TokenBucket"]

@@ -5,7 +5,7 @@ busy with that do not. A resource that is always busy is what binds (Goldratt, "
 utilisation law of queueing theory). The seconds of all bounds add up to the time of the run.
 """
 
-from llmscale.observe.bottleneck.moment import Moment, shares
-from llmscale.observe.bottleneck.verdict import Settings, verdict
+from llmscale.observe.bottleneck.analysis import Settings, verdict
+from llmscale.observe.bottleneck.snapshot import Snapshot, shares
 
-__all__ = ["Moment", "Settings", "shares", "verdict"]
+__all__ = ["Settings", "Snapshot", "shares", "verdict"]

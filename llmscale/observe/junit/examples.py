@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from llmscale.core.contracts import OutcomeSink
+from llmscale.core.protocols import OutcomeSink
 from llmscale.core.records import Outcome
 
 MOST = 5  # of each type

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 from llmscale.core.printable import printable
 from llmscale.observe.junit.examples import Example
 
-MOST_CHARACTERS = 500  # of a message
+MAX_CHARACTERS = 500  # of a message
 
 # https://www.w3.org/TR/xml/#charsets: what is left of the forbidden after `printable`
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -94,4 +94,4 @@ def _line(example: Example) -> str:
 def _clean(text: str) -> str:
     """Return a text of the outside as one bounded line that XML and terminals bear."""
     line = _FORBIDDEN.sub("\ufffd", printable(text))
-    return line if len(line) <= MOST_CHARACTERS else f"{line[:MOST_CHARACTERS]}..."
+    return line if len(line) <= MAX_CHARACTERS else f"{line[:MAX_CHARACTERS]}..."

@@ -13,7 +13,7 @@ from llmscale.core.records import Quota
 from llmscale.providers.http.retry_after import number, reset_s
 
 _MINUTE_S = (50.0, 75.0)  # what is taken for a minute
-_LEAST_ISO_S = 5.0  # a moment is named to the second, which says little of a short time
+_MIN_ISO_S = 5.0  # a moment is named to the second, which says little of a short time
 
 
 def quota_of(headers: Mapping[str, str], now: datetime | None = None) -> Quota | None:
@@ -44,7 +44,7 @@ def _per_minute(headers: Mapping[str, str], order: str, of: str, now: datetime) 
         return None
     if limit < 1 or not 0 <= left < limit:
         return None
-    if ":" in reset and whole_in_s < _LEAST_ISO_S:
+    if ":" in reset and whole_in_s < _MIN_ISO_S:
         return None
     period_s = whole_in_s * limit / (limit - left)
     return limit if _MINUTE_S[0] <= period_s <= _MINUTE_S[1] else None

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import orjson
 
 MARK = "***"
-LEAST_CHARACTERS = 16
+MIN_CHARACTERS = 16
 """Of a key that is taken out of answers: a shorter one may be a word, as servers that need no key
 are given `ollama` or `EMPTY`. Out of errors every key is taken."""
 
@@ -21,7 +21,7 @@ class Redaction:
 
     def __init__(self, secret: str | None) -> None:
         self._of_errors = _forms_of(secret) if secret else ()
-        is_word = secret is None or len(secret) < LEAST_CHARACTERS
+        is_word = secret is None or len(secret) < MIN_CHARACTERS
         self._of_answers = () if is_word else self._of_errors
 
     def of_text(self, text: str) -> str:
@@ -40,7 +40,7 @@ class Redaction:
 def _forms_of(secret: str) -> tuple[bytes, ...]:
     """Return the ways in which a key may be written, each of them once."""
     forms = [orjson.dumps(secret)[1:-1], secret.encode(), quote(secret, safe="").encode()]
-    if len(secret) >= LEAST_CHARACTERS:
+    if len(secret) >= MIN_CHARACTERS:
         forms += _in_base64(secret.encode())
     forms += [form.replace(b"/", b"\\/") for form in forms]  # as some write JSON
     return tuple(dict.fromkeys(forms))

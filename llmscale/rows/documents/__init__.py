@@ -7,18 +7,18 @@ Sends nothing and writes nothing.
 """
 
 from llmscale.rows.documents.blocks import Block, blocks_of_chunks
-from llmscale.rows.documents.chunking import (
+from llmscale.rows.documents.chunker import (
     DEFAULT_CHUNK_TOKENS,
     Chunk,
     Chunker,
     CountTokens,
     estimated_tokens,
 )
-from llmscale.rows.documents.complete import CompleteFiles
-from llmscale.rows.documents.failures import FailureReason, FileFailure
-from llmscale.rows.documents.kinds import FileKind, TextKind
-from llmscale.rows.documents.texts import MAX_FILE_BYTES, Document, read_document
-from llmscale.rows.documents.walking import FoundFile, SkipReason, Walk
+from llmscale.rows.documents.complete_files import CompleteFiles
+from llmscale.rows.documents.document import MAX_FILE_BYTES, Document, read_document
+from llmscale.rows.documents.file_errors import FailureReason, FileFailure
+from llmscale.rows.documents.file_kinds import FileKind, TextKind
+from llmscale.rows.documents.walk import FoundFile, SkipReason, Walk
 
 __all__ = [
     "DEFAULT_CHUNK_TOKENS",

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import msgspec
 
-from llmscale.rows.documents.chunking import Chunk, Chunker
-from llmscale.rows.documents.failures import FileFailure
-from llmscale.rows.documents.texts import read_document
-from llmscale.rows.documents.walking import Walk
+from llmscale.rows.documents.chunker import Chunk, Chunker
+from llmscale.rows.documents.document import read_document
+from llmscale.rows.documents.file_errors import FileFailure
+from llmscale.rows.documents.walk import Walk
 
 BLOCK_CHUNKS = 256
 

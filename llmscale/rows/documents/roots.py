@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from llmscale.core.errors import ConfigError
-from llmscale.rows.documents.failures import is_unicode
-from llmscale.rows.documents.ignoring import check_patterns
+from llmscale.rows.documents.file_errors import is_unicode
+from llmscale.rows.documents.gitignore import check_patterns
 
 _ANY_DEPTH = "**"
 

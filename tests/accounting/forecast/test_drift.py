@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from llmscale.accounting.forecast.drift import BEAT_S, LEAST_S, DriftWatch
-from llmscale.accounting.forecast.kept import KeptEstimate
-from llmscale.accounting.forecast.span import UNKNOWN, Span
+from llmscale.accounting.forecast.drift import BEAT_S, MIN_S, DriftWatch
+from llmscale.accounting.forecast.interval import UNKNOWN, Interval
+from llmscale.accounting.forecast.saved_estimate import SavedEstimate
 from llmscale.accounting.stats import Stats
 from llmscale.core.records import Failure, Outcome, Reply, Request, Row, Usage
 
@@ -22,14 +22,14 @@ def warned(caplog: pytest.LogCaptureFixture) -> Warned:
     return lambda: [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
 
 
-def expected(**fields: Any) -> KeptEstimate:
+def expected(**fields: Any) -> SavedEstimate:
     """Return the estimate of 1,000 rows that cost $10, between $8 and $12, in an hour or so."""
     settings: dict[str, Any] = {
         "asked": 1_000.0,
-        "usd": Span(10.0, 8.0, 12.0),
-        "hours": Span(1.0, 0.5, 2.0),
+        "usd": Interval(10.0, 8.0, 12.0),
+        "hours": Interval(1.0, 0.5, 2.0),
     }
-    return KeptEstimate(inputs=[], settings={}, limit=None, made="", **(settings | fields))
+    return SavedEstimate(inputs=[], settings={}, limit=None, made="", **(settings | fields))
 
 
 def answer(stats: Stats, rows: int, usd: float | None = 0.01, **fields: Any) -> None:
@@ -131,7 +131,7 @@ async def test_the_first_minute_says_nothing_of_hours(warned: Warned) -> None:
     stats = Stats()
     watch = DriftWatch(expected(), stats)
     answer(stats, 100)
-    await after(watch, LEAST_S - 1)
+    await after(watch, MIN_S - 1)
     assert warned() == []
 
 
@@ -173,7 +173,9 @@ async def test_where_the_price_is_not_known_nothing_is_projected(warned: Warned)
 @pytest.mark.looptime
 async def test_bounds_that_are_not_known_are_not_left(warned: Warned) -> None:
     stats = Stats()
-    watch = DriftWatch(expected(usd=Span(None, 8.0, None), hours=Span(None, 0.1, None)), stats)
+    watch = DriftWatch(
+        expected(usd=Interval(None, 8.0, None), hours=Interval(None, 0.1, None)), stats
+    )
     answer(stats, 100, usd=5.0)
     await after(watch, 36_000)
     assert warned() == []

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from llmscale.accounting.forecast.interval import NOTHING, UNKNOWN, Interval
 from llmscale.accounting.forecast.prediction import CONFIDENCE, Part, predicted, share
-from llmscale.accounting.forecast.span import NOTHING, UNKNOWN, Span
 from tests.benchmarks.coverage import coverage
 from tests.benchmarks.estimate_jobs import JOBS
 
@@ -17,7 +17,7 @@ def part(*seen: float, rest: float = 10.0) -> Part:
 
 
 def test_rows_that_are_all_alike_are_told_exactly() -> None:
-    assert predicted([part(2.0, 2.0, 2.0), part(5.0, 5.0, rest=1)]) == Span(25.0, 25.0, 25.0)
+    assert predicted([part(2.0, 2.0, 2.0), part(5.0, 5.0, rest=1)]) == Interval(25.0, 25.0, 25.0)
 
 
 def test_of_no_rows_there_is_nothing_to_tell() -> None:
@@ -79,7 +79,7 @@ def test_one_call_that_took_longer_than_equal_ones_is_bounded_by_students_widest
 
 def test_what_goes_with_size_is_told_by_the_size_of_the_rest() -> None:
     sizes = np.array([1.0, 2.0, 3.0])
-    assert predicted([Part(10 * sizes, sizes, 2, 100.0, slope=10)]) == Span(1000, 1000, 1000)
+    assert predicted([Part(10 * sizes, sizes, 2, 100.0, slope=10)]) == Interval(1000, 1000, 1000)
 
 
 def test_a_wrong_slope_moves_no_estimate_where_the_rest_is_like_the_sample() -> None:

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmscale.accounting.forecast.strata import (
-    LEAST_DRAWN,
-    MOST_STRATA,
+    MAX_STRATA,
+    MIN_DRAWN,
     Ints,
     Strata,
     allotted,
@@ -38,7 +38,7 @@ def test_a_model_of_which_few_rows_are_asked_is_one_stratum() -> None:
 
 def test_there_are_never_more_strata_than_tell_something() -> None:
     sizes = np.arange(5_000)
-    assert Strata(np.zeros(5_000, np.int64), sizes, ints(5_000)).count == MOST_STRATA
+    assert Strata(np.zeros(5_000, np.int64), sizes, ints(5_000)).count == MAX_STRATA
 
 
 def test_rows_of_one_size_are_one_stratum_that_has_rows() -> None:
@@ -59,7 +59,7 @@ def test_rows_are_allotted_in_proportion_by_largest_remainders() -> None:
 
 
 def test_each_group_gets_enough_to_tell_how_much_its_rows_differ() -> None:
-    assert allotted(ints(9_000, 10, 1), 20).tolist() == [20, LEAST_DRAWN, 1]
+    assert allotted(ints(9_000, 10, 1), 20).tolist() == [20, MIN_DRAWN, 1]
 
 
 def test_nothing_is_allotted_to_nothing() -> None:
@@ -74,7 +74,7 @@ def test_nobody_is_allotted_more_than_there_is_and_together_it_is_what_was_wante
     found = allotted(ints(*counts), wanted)
     assert (found <= ints(*counts)).all()
     assert found.sum() >= min(wanted, sum(counts)) or not counts
-    assert found.sum() <= wanted + LEAST_DRAWN * len(counts)
+    assert found.sum() <= wanted + MIN_DRAWN * len(counts)
 
 
 def test_so_many_of_each_stratum_are_drawn_and_no_row_twice() -> None:

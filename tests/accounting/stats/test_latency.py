@@ -22,7 +22,7 @@ def test_the_bins_of_a_histogram_are_few_and_rising_and_hold_every_duration(
 ) -> None:
     found = counted(seconds).histogram()
     uppers, rows = found["upper_s"], found["rows"]
-    assert len(uppers) == len(rows) <= latency.MOST_BINS
+    assert len(uppers) == len(rows) <= latency.MAX_BINS
     assert uppers == sorted(set(uppers))
     assert sum(rows) == len(seconds)
     assert all(isinstance(count, int) for count in rows)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmscale.accounting.stats import Progressed, Series
-from llmscale.accounting.stats.series import FIRST_STEP_S, MOST_STEPS
+from llmscale.accounting.stats.series import FIRST_STEP_S, MAX_STEPS
 
 LOOKS = st.lists(
     st.tuples(
@@ -45,7 +45,7 @@ def test_all_that_ended_is_in_one_of_a_bounded_number_of_steps(looks: Any) -> No
     series = series_of(looks)
     found = series.summary()
     assert {len(found[name]) for name in Progressed._fields} == {len(series._steps)}
-    assert len(series._steps) <= MOST_STEPS
+    assert len(series._steps) <= MAX_STEPS
     for name in Progressed._fields:
         assert sum(found[name]) == pytest.approx(
             sum(getattr(ended, name) for _, ended, _, _ in looks), abs=1e-6
@@ -68,8 +68,8 @@ def test_the_calls_in_flight_and_those_that_wait_are_means_over_the_time(looks: 
 def test_steps_are_as_long_as_they_have_to_be_and_no_longer(seconds: float) -> None:
     series = Series()
     series.add(seconds, seconds, Progressed(rows=1), 1, 0)
-    assert MOST_STEPS / 2 * series.step_s <= max(seconds, MOST_STEPS / 2 * FIRST_STEP_S) * 1.01
-    assert seconds <= MOST_STEPS * series.step_s * 1.01
+    assert MAX_STEPS / 2 * series.step_s <= max(seconds, MAX_STEPS / 2 * FIRST_STEP_S) * 1.01
+    assert seconds <= MAX_STEPS * series.step_s * 1.01
 
 
 def test_what_ends_is_in_the_step_in_which_it_was_looked_for() -> None:
@@ -104,7 +104,7 @@ def test_series_of_shards_that_ran_together_add_up_and_stay_as_they_are(
     one.merge(other)
     assert other.summary() == before
     assert one.step_s == steps
-    assert len(one._steps) <= MOST_STEPS
+    assert len(one._steps) <= MAX_STEPS
     half = len(Progressed._fields)
     for name, a, b in zip(Progressed._fields, sums[:half], sums[half:], strict=True):
         assert sum(one.summary()[name]) == pytest.approx(a + b, abs=1e-6)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmscale.accounting.stats import (
-    BOUND_OF,
-    BOUNDS,
+    BOTTLENECK_OF,
+    BOTTLENECKS,
     QUANTILES,
     Calls,
     Cause,
@@ -283,15 +283,15 @@ def test_spends_add_field_by_field() -> None:
 
 def test_what_held_shards_back_adds_up_by_cause_and_by_bound() -> None:
     one, other = Stats(), Stats()
-    one.causes_s.update({"rpm": 1.0, "told_rpm": 2.0, "width": 4.0})
+    one.causes_s.update({"rpm": 1.0, "provider_rpm": 2.0, "width": 4.0})
     other.causes_s.update({"rpm": 8.0, "writing": 16.0})
     one.merge(other)
-    assert one.causes_s == {"rpm": 9.0, "told_rpm": 2.0, "width": 4.0, "writing": 16.0}
+    assert one.causes_s == {"rpm": 9.0, "provider_rpm": 2.0, "width": 4.0, "writing": 16.0}
     assert one.held_s() == {"requests": 11.0, "concurrency": 4.0, "disk": 16.0}
     assert other.held_s() == {"requests": 8.0, "disk": 16.0}
     assert Stats().held_s() == {}
 
 
 def test_every_cause_has_its_bound_and_every_bound_a_cause() -> None:
-    assert set(BOUND_OF) == set(get_args(Cause))
-    assert set(BOUND_OF.values()) == set(BOUNDS)
+    assert set(BOTTLENECK_OF) == set(get_args(Cause))
+    assert set(BOTTLENECK_OF.values()) == set(BOTTLENECKS)

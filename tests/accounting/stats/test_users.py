@@ -71,7 +71,7 @@ def test_however_many_users_there_are_few_are_kept_and_none_of_their_rows_is_los
     rows: list[tuple[int, bool]], most: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(users, "MOST_USERS", most)
+        patch.setattr(users, "MAX_USERS", most)
         shards = [Users(), Users()]
         for user, second in rows:
             shards[second].add(str(user), answered())

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from llmscale.accounting.cost import Prices
+from llmscale.accounting.prices import Prices
 from llmscale.accounting.stats import Cause
 from llmscale.core.records import Failure, FailureKind, Quota
+from llmscale.engine.balance.adaptive_window import AdaptiveWindow
 from llmscale.engine.balance.endpoint import Endpoint
-from llmscale.engine.balance.window import Window
-from llmscale.engine.limits import Limits
+from llmscale.engine.limits import RateLimits
 from tests.engine.balance import Unasked
 
 pytestmark = pytest.mark.looptime
@@ -19,9 +19,9 @@ pytestmark = pytest.mark.looptime
 def endpoint(
     capacity: int = 10,
     *,
-    limits: Limits | None = None,
+    limits: RateLimits | None = None,
     weight: float = 1.0,
-    window: Window | None = None,
+    window: AdaptiveWindow | None = None,
     quota: Quota | None = None,
     **more: Any,
 ) -> Endpoint:
@@ -54,7 +54,7 @@ async def test_utilisation_is_of_the_room_and_for_the_weight() -> None:
 
 
 async def test_the_room_is_that_of_the_window_and_at_most_the_capacity() -> None:
-    window = Window(10)
+    window = AdaptiveWindow(10)
     one = endpoint(10, window=window)
     assert one.room == 10
     window.busy(0, 1)
@@ -66,7 +66,7 @@ async def test_the_room_is_that_of_the_window_and_at_most_the_capacity() -> None
 
 
 async def test_part_of_a_place_is_none() -> None:
-    window = Window(3)
+    window = AdaptiveWindow(3)
     one = endpoint(3, window=window)
     window.busy(0, 1)
     assert one.room == pytest.approx(2.1)
@@ -75,11 +75,11 @@ async def test_part_of_a_place_is_none() -> None:
 
 
 async def test_it_opens_when_rest_limit_and_learned_pace_all_allow() -> None:
-    one = endpoint(100, limits=Limits(60, None))  # whose clock stands at 0
+    one = endpoint(100, limits=RateLimits(60, None))  # whose clock stands at 0
     assert one.opens_in_s(0, 0) == 0
     one.start(0, 0)
     assert one.opens_in_s(0, 0) == pytest.approx(1, abs=1e-3)
-    one.rests_until_s = 5
+    one.cooldown_until_s = 5
     assert one.opens_in_s(0, 0) == 5
     for second in range(0, 60, 5):
         one.rate.start(second)
@@ -88,7 +88,7 @@ async def test_it_opens_when_rest_limit_and_learned_pace_all_allow() -> None:
 
 
 async def test_a_quota_refusal_teaches_a_pace_and_cuts_no_window() -> None:
-    window = Window(10)
+    window = AdaptiveWindow(10)
     one = endpoint(10, window=window)
     one.start(0, 0)
     one.start(1, 0)
@@ -98,7 +98,7 @@ async def test_a_quota_refusal_teaches_a_pace_and_cuts_no_window() -> None:
 
 
 async def test_a_refusal_without_a_time_cuts_the_window_and_teaches_no_pace() -> None:
-    window = Window(10)
+    window = AdaptiveWindow(10)
     one = endpoint(10, window=window)
     assert not one.failed(failed("rate_limited"), 0, 0.1)
     assert not one.rate.is_known
@@ -107,7 +107,7 @@ async def test_a_refusal_without_a_time_cuts_the_window_and_teaches_no_pace() ->
 
 @pytest.mark.parametrize("kind", ["server_error", "overloaded", "timeout", "connection"])
 async def test_a_plain_failure_changes_neither_window_nor_pace(kind: FailureKind) -> None:
-    window = Window(10)
+    window = AdaptiveWindow(10)
     one = endpoint(10, window=window)
     for _ in range(100):
         assert not one.failed(failed(kind, retry_after_s=1), 0, 1)
@@ -164,13 +164,13 @@ async def test_beside_others_half_of_its_calls_failing_makes_it_rest() -> None:
         rests = []
         for _ in range(10):
             one.answered(0, 1, 10)
-            rests.append(one.fell_ill("timeout", 0, 1, has_alternatives=has_alternatives))
+            rests.append(one.trips("timeout", 0, 1, has_alternatives=has_alternatives))
         assert rests[-1] == expected
 
 
 async def test_a_limit_that_is_told_is_learned_once_and_again_where_it_changes() -> None:
     provider = Unasked(Quota(requests_per_min=100.0))
-    one = Endpoint("a", provider, 10, Prices(is_listed=False), Limits(500, None))
+    one = Endpoint("a", provider, 10, Prices(is_listed=False), RateLimits(500, None))
     assert one.learn_limits() == ["100 requests a minute, where 500 are set"]
     assert one.learn_limits() == []
     provider.quota = Quota(requests_per_min=200.0)
@@ -184,16 +184,16 @@ async def test_without_an_allowance_nothing_is_learned() -> None:
 
 
 async def test_its_limits_are_told_as_set_as_reported_and_as_learned() -> None:
-    assert endpoint().summary() == {"ejections": 0, "limits": {"learned_rpm": None}}
-    one = endpoint(limits=Limits(600, 10_000), quota=Quota(tokens_per_min=5_000.0))
+    assert endpoint().summary() == {"ejections": 0, "limits": {"adaptive_rpm": None}}
+    one = endpoint(limits=RateLimits(600, 10_000), quota=Quota(tokens_per_min=5_000.0))
     one.learn_limits()
     for second in range(61):
         one.start(second, 0)
     one.failed(failed("rate_limited", retry_after_s=1), 60, 60)
     told = one.summary()["limits"]
-    assert told["learned_rpm"] == pytest.approx(60, rel=0.06)
-    del told["learned_rpm"]
-    assert told == {"rpm": 600, "tpm": 10_000, "reported_rpm": None, "reported_tpm": 5_000}
+    assert told["adaptive_rpm"] == pytest.approx(60, rel=0.06)
+    del told["adaptive_rpm"]
+    assert told == {"rpm": 600, "tpm": 10_000, "provider_rpm": None, "provider_tpm": 5_000}
 
 
 # --- what keeps a call from going out
@@ -207,16 +207,16 @@ def refused_once(one: Endpoint) -> None:
 
 
 async def test_of_rest_pace_and_limit_the_one_that_lasts_longest_holds() -> None:
-    one = endpoint(100, limits=Limits(60, 60))
+    one = endpoint(100, limits=RateLimits(60, 60))
     one.start(0, 30)
     assert held_by(one, 0, 0) == "rpm", "a second, and for no tokens there is no wait"
     assert held_by(one, 0, 30) == "tpm"
-    one.rests_until_s, one.rests_by = 10, "refused"
+    one.cooldown_until_s, one.cooldown_cause = 10, "refused"
     assert held_by(one, 0, 0) == "refused"
     assert held_by(one, 0, 60) == "tpm", "half a minute, and more"
     refused_once(one)
-    assert held_by(one, 60, 0) == "learned_rpm"
-    one.rests_until_s, one.rests_by = 3_600, "failing"
+    assert held_by(one, 60, 0) == "adaptive_rpm"
+    one.cooldown_until_s, one.cooldown_cause = 3_600, "failing"
     assert held_by(one, 60, 0) == "failing"
 
 
@@ -227,7 +227,7 @@ def held_by(one: Endpoint, now_s: float, tokens: int) -> Cause:
 
 async def test_the_pace_after_a_rest_is_held_by_what_the_rest_was_for() -> None:
     one = endpoint(10)
-    one.rests_by = "refused"
+    one.cooldown_cause = "refused"
     one.pace.begin(10)
     one.start(10.5, 0)
     assert one.opens_in_s(10.5, 0) > 0
@@ -236,7 +236,7 @@ async def test_the_pace_after_a_rest_is_held_by_what_the_rest_was_for() -> None:
 
 async def test_of_an_endpoint_without_limits_only_rests_and_paces_hold() -> None:
     one = endpoint(10)
-    one.rests_until_s = 5
+    one.cooldown_until_s = 5
     assert one.held_by(0, 0) == "failing"
 
 
@@ -244,9 +244,9 @@ async def test_of_an_endpoint_without_limits_only_rests_and_paces_hold() -> None
     ("in_flight", "settings", "by"),
     [
         (10, {}, "capacity"),
-        (10, {"window": Window(10)}, "capacity"),
-        (10, {"follows_width": True}, "width"),
-        (8, {"window": Window(64, follows_latency=True)}, "ramp"),
+        (10, {"window": AdaptiveWindow(10)}, "capacity"),
+        (10, {"follows_concurrency": True}, "width"),
+        (8, {"window": AdaptiveWindow(64, follows_latency=True)}, "ramp"),
         (10, {"full_at": 10}, "local"),
         (10, {"full_at": 20}, "capacity"),
     ],
@@ -259,7 +259,7 @@ async def test_why_there_is_no_place(in_flight: int, settings: Any, by: Cause) -
 
 
 async def test_a_window_that_was_cut_shows_what_the_endpoint_bears() -> None:
-    window = Window(10)
+    window = AdaptiveWindow(10)
     one = endpoint(10, window=window)
     window.busy(0, 1)
     one.in_flight = 7
@@ -269,7 +269,7 @@ async def test_a_window_that_was_cut_shows_what_the_endpoint_bears() -> None:
 async def test_one_that_is_probed_has_no_place_because_it_failed() -> None:
     one = endpoint(10)
     for _ in range(8):
-        one.fell_ill("timeout", 0, 1, has_alternatives=False)
+        one.trips("timeout", 0, 1, has_alternatives=False)
     one.in_flight = 1
     assert not one.has_place()
     assert one.no_place_by() == "failing"

@@ -1,4 +1,4 @@
-"""Who takes a call: least used, ties by lot, first come first served, nothing above capacity."""
+"""Who takes a call: least used, ties by batch, first come first served, nothing above capacity."""
 
 import asyncio
 import random
@@ -9,24 +9,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmscale.accounting.cost import Prices
-from llmscale.core.contracts import Allowance
+from llmscale.accounting.prices import Prices
 from llmscale.core.errors import CallFailed, CallStopped
+from llmscale.core.protocols import RateLimiter
 from llmscale.core.records import Failure, Limit, Quota
 from llmscale.engine.balance.endpoint import Endpoint
 from llmscale.engine.balance.pool import Pool
 from llmscale.engine.balance.strategies import strategy
-from llmscale.engine.limits import Limits
+from llmscale.engine.limits import RateLimits
 from tests.engine.balance import Unasked
 
 NOBODY: set[Endpoint] = set()
 
 
 class Spaced:
-    """An allowance of one call every `gap_s`, of `most_tokens` at most."""
+    """An allowance of one call every `gap_s`, of `max_call_tokens` at most."""
 
-    def __init__(self, gap_s: float, most_tokens: float | None = None) -> None:
-        self.most_tokens = most_tokens
+    def __init__(self, gap_s: float, max_call_tokens: float | None = None) -> None:
+        self.max_call_tokens = max_call_tokens
         self.taken: list[int] = []
         self._gap_s = gap_s
         self._opens_at_s = 0.0
@@ -35,7 +35,7 @@ class Spaced:
         return "rpm", self.wait_s(tokens)
 
     def wait_s(self, tokens: int) -> float:
-        if self.most_tokens is not None and tokens > self.most_tokens:
+        if self.max_call_tokens is not None and tokens > self.max_call_tokens:
             return float("inf")
         return max(0.0, self._opens_at_s - asyncio.get_running_loop().time())
 
@@ -53,8 +53,8 @@ class Spaced:
         raise AssertionError("a pool neither corrects, nor shows, nor teaches limits")
 
 
-def endpoint(name: str, capacity: int = 1, allowance: Allowance | None = None) -> Endpoint:
-    return Endpoint(name, Unasked(), capacity, Prices(is_listed=False), allowance)
+def endpoint(name: str, capacity: int = 1, limiter: RateLimiter | None = None) -> Endpoint:
+    return Endpoint(name, Unasked(), capacity, Prices(is_listed=False), limiter)
 
 
 def pool_of(*endpoints: Endpoint, seed: int = 0, patience_s: float = float("inf")) -> Pool:
@@ -188,7 +188,7 @@ async def test_of_two_rests_the_first_to_end_is_picked() -> None:
     pool = pool_of(slow, quick)
     pool.rest(slow, 60)
     pool.rest(quick, 20)
-    assert pool.rest_left_s() == pytest.approx(20)
+    assert pool.cooldown_left_s() == pytest.approx(20)
     assert (await pool.acquire(NOBODY)).name == "quick"
     assert asyncio.get_running_loop().time() == pytest.approx(20)
     assert (await pool.acquire(NOBODY)).name == "slow"
@@ -252,7 +252,7 @@ async def test_untried_looks_for_an_endpoint_that_neither_rests_nor_was_tried() 
     assert not pool.untried({first, second})
     pool.rest(second, 10)
     assert not pool.untried({first})
-    assert pool.rest_left_s() == 0
+    assert pool.cooldown_left_s() == 0
     await asyncio.sleep(10)
     assert pool.untried({first})
 
@@ -355,11 +355,11 @@ async def test_while_a_limit_holds_one_endpoint_another_takes_the_calls() -> Non
 
 
 async def test_what_a_call_takes_is_counted_where_it_goes() -> None:
-    allowance = Spaced(0)
-    one = endpoint("a", 10, allowance)
+    limiter = Spaced(0)
+    one = endpoint("a", 10, limiter)
     await pool_of(one).acquire(NOBODY, 7)
     await pool_of(one).acquire(NOBODY, 9)
-    assert allowance.taken == [7, 9]
+    assert limiter.taken == [7, 9]
 
 
 @pytest.mark.looptime
@@ -402,7 +402,7 @@ async def test_a_limit_and_a_rest_hold_both() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limits", "most_tokens", "counts_tokens"),
+    ("limits", "max_call_tokens", "counts_tokens"),
     [
         ([None], None, False),
         ([Spaced(0)], None, False),
@@ -413,10 +413,10 @@ async def test_a_limit_and_a_rest_hold_both() -> None:
     ],
 )
 def test_a_call_may_have_as_many_tokens_as_the_largest_limit(
-    limits: list[Allowance | None], most_tokens: float | None, counts_tokens: bool
+    limits: list[RateLimiter | None], max_call_tokens: float | None, counts_tokens: bool
 ) -> None:
     pool = pool_of(*(endpoint("a", 1, limit) for limit in limits))
-    assert (pool.most_tokens, pool.counts_tokens) == (most_tokens, counts_tokens)
+    assert (pool.max_call_tokens, pool.counts_tokens) == (max_call_tokens, counts_tokens)
 
 
 async def test_an_endpoint_that_was_ill_has_one_call_at_a_time_until_it_is_well() -> None:
@@ -602,9 +602,9 @@ async def test_a_probe_does_not_wait_for_calls_that_hang_since_the_illness() -> 
     for _ in range(20):
         await pool.acquire(NOBODY)
     for _ in range(8):
-        rest_s = one.fell_ill("timeout", 0, 0, has_alternatives=False)
-        if rest_s is not None:
-            pool.rest(one, rest_s)
+        cooldown_s = one.trips("timeout", 0, 0, has_alternatives=False)
+        if cooldown_s is not None:
+            pool.rest(one, cooldown_s)
         pool.release(one)
     assert one.in_flight == 12, "which hang"
     async with asyncio.timeout(10):
@@ -618,7 +618,7 @@ async def test_a_probe_does_not_wait_for_calls_that_hang_since_the_illness() -> 
 
 @pytest.mark.looptime
 async def test_a_large_call_is_not_starved_by_small_ones_under_a_limit_of_tokens() -> None:
-    one = endpoint("a", 1_000, Limits(None, 60_000))
+    one = endpoint("a", 1_000, RateLimits(None, 60_000))
     pool = pool_of(one)
     order: list[int] = []
 
@@ -633,8 +633,8 @@ async def test_a_large_call_is_not_starved_by_small_ones_under_a_limit_of_tokens
 
 @pytest.mark.looptime
 async def test_an_endpoint_out_of_its_quota_leaves_the_call_to_the_other_at_once() -> None:
-    poor = endpoint("poor", 10, Limits(None, 60_000))
-    rich = endpoint("rich", 10, Limits(None, 600_000))
+    poor = endpoint("poor", 10, RateLimits(None, 60_000))
+    rich = endpoint("rich", 10, RateLimits(None, 600_000))
     pool = pool_of(poor, rich)
     taken = [(await pool.acquire(NOBODY, 600)).name for _ in range(9)]
     assert (taken.count("poor"), taken.count("rich")) == (1, 8)
@@ -643,7 +643,7 @@ async def test_an_endpoint_out_of_its_quota_leaves_the_call_to_the_other_at_once
 
 @pytest.mark.looptime
 async def test_the_queue_wakes_exactly_when_the_limit_opens() -> None:
-    one = endpoint("a", 10, Limits(60, None))
+    one = endpoint("a", 10, RateLimits(60, None))
     pool = pool_of(one)
     began_at_s = []
     for _ in range(5):
@@ -711,9 +711,9 @@ def falls_ill(pool: Pool, one: Endpoint, failures: int = 8) -> None:
     """Let calls fail that begin now, until the endpoint is sent to rest."""
     now_s = asyncio.get_running_loop().time()
     for _ in range(failures):
-        rest_s = one.fell_ill("server_error", now_s, now_s, has_alternatives=True)
-        if rest_s is not None:
-            pool.rest(one, rest_s)
+        cooldown_s = one.trips("server_error", now_s, now_s, has_alternatives=True)
+        if cooldown_s is not None:
+            pool.rest(one, cooldown_s)
 
 
 @pytest.mark.looptime
@@ -793,7 +793,7 @@ def test_another_endpoint_and_another_model_are_alternatives(
 @pytest.mark.looptime
 async def test_a_call_that_became_too_large_while_it_waited_fails_and_holds_up_nobody() -> None:
     """The provider has told a lower limit: no minute will ever let that call out."""
-    limits = Limits(None, 10_000)
+    limits = RateLimits(None, 10_000)
     one = endpoint("a", 10, limits)
     pool = pool_of(one)
     await pool.acquire(NOBODY, 9_000)

@@ -49,9 +49,9 @@ async def test_a_limit_below_the_configured_one_is_kept_to_warned_of_and_reporte
     assert limits(tmp_path) == {
         "rpm": 6_000,
         "tpm": None,
-        "reported_rpm": 600,
-        "reported_tpm": 1_000_000,
-        "learned_rpm": None,
+        "provider_rpm": 600,
+        "provider_tpm": 1_000_000,
+        "adaptive_rpm": None,
     }
 
 
@@ -62,9 +62,9 @@ async def test_without_a_word_of_the_server_the_report_has_what_is_set(tmp_path:
     assert limits(tmp_path) == {
         "rpm": 6_000,
         "tpm": 90_000,
-        "reported_rpm": None,
-        "reported_tpm": None,
-        "learned_rpm": None,
+        "provider_rpm": None,
+        "provider_tpm": None,
+        "adaptive_rpm": None,
     }
 
 
@@ -74,5 +74,5 @@ async def test_a_pace_that_refusals_have_taught_is_warned_of_and_reported(tmp_pa
     ended, _ = await run_with(tmp_path, steps, "--concurrency", 4)
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr.count("openai/test refuses calls; it gets about ") == 1
-    assert limits(tmp_path)["learned_rpm"] > 100
+    assert limits(tmp_path)["adaptive_rpm"] > 100
     assert all(line["error"] is None for line in read_rows(tmp_path / "out.jsonl"))

@@ -7,13 +7,13 @@ from typing import get_args
 
 import pytest
 
-from llmscale.accounting.cost import Prices
+from llmscale.accounting.prices import Prices
 from llmscale.config import StrategyName
 from llmscale.core.records import Failure, Usage
+from llmscale.engine.balance.adaptive_window import AdaptiveWindow
 from llmscale.engine.balance.endpoint import Endpoint
 from llmscale.engine.balance.pool import Pool
 from llmscale.engine.balance.strategies import strategy
-from llmscale.engine.balance.window import Window
 from tests.engine.balance import Unasked
 
 NAMES: tuple[StrategyName, ...] = get_args(StrategyName)
@@ -80,7 +80,7 @@ def test_least_loaded_gives_twice_the_calls_to_twice_the_weight() -> None:
 
 
 def test_least_loaded_measures_by_the_room_that_there_is_and_not_by_the_capacity() -> None:
-    window = Window(10)
+    window = AdaptiveWindow(10)
     for second in range(4):
         window.busy(second, second + 1)
     cut = Endpoint("cut", Unasked(), 10, Prices(is_listed=False), window=window)

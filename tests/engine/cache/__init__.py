@@ -14,7 +14,7 @@ from llmscale.core.records import Reply, Request, Usage
 from llmscale.engine.cache.entry import Entry
 from llmscale.engine.cache.keys import fingerprint, key_of
 from llmscale.engine.cache.store import Store, ToStore
-from llmscale.engine.layers.cached import ReplyStore
+from llmscale.engine.layers.cache import CacheBackend
 
 MODEL = "openai/m"
 DAY_S = 86_400.0
@@ -62,7 +62,7 @@ async def safe(store: TakesOver) -> None:
         await is_safe.wait()
 
 
-async def found_in(store: ReplyStore, asked: Request) -> Entry | None:
+async def found_in(store: CacheBackend, asked: Request) -> Entry | None:
     """Return the entry of a question, None where there is none."""
     return (await store.get_many([key_of(asked)])).get(key_of(asked))
 
@@ -105,10 +105,10 @@ def sql(folder: Path, statement: str, *parameters: object) -> list[Any]:
 
 def flip_bytes(folder: Path, count: int, seed: int, first_byte: int = 0) -> None:
     """Change so many random bytes of the store's file."""
-    path, dice = folder / "cache.db", Random(seed)
+    path, rng = folder / "cache.db", Random(seed)
     content = bytearray(path.read_bytes())
     for _ in range(count):
-        content[dice.randrange(first_byte, len(content))] ^= dice.randrange(1, 256)
+        content[rng.randrange(first_byte, len(content))] ^= rng.randrange(1, 256)
     path.write_bytes(content)
 
 

@@ -1,6 +1,6 @@
-"""What every `ReplyStore` promises, whatever it keeps replies in: subclass it with a backend.
+"""What every `CacheBackend` promises, whatever it keeps replies in: subclass it with a backend.
 
-class TestOnDisk(ReplyStoreContract):
+class TestOnDisk(CacheBackendContract):
     @pytest.fixture
     def backend(self, tmp_path): ...
 """
@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from llmscale.core.records import Request
 from llmscale.engine.cache.entry import Entry, seal
 from llmscale.engine.cache.keys import fingerprint, key_of
-from llmscale.engine.layers.cached import ReplyStore
+from llmscale.engine.layers.cache import CacheBackend
 from tests.engine.cache import DAY_S, answer_to, entry_of, found_in, questions, reply, request, safe
 
 
@@ -26,7 +26,7 @@ class Backend(Protocol):
 
     def opened(
         self, *, replaces: bool = True, ttl_s: float | None = None
-    ) -> AbstractAsyncContextManager[ReplyStore]:
+    ) -> AbstractAsyncContextManager[CacheBackend]:
         """Open a store on the place, as often as wanted, and close it."""
         ...
 
@@ -43,21 +43,21 @@ class Backend(Protocol):
         ...
 
 
-async def put(store: ReplyStore, *asked: Request, age_s: float = 0.0) -> None:
+async def put(store: CacheBackend, *asked: Request, age_s: float = 0.0) -> None:
     """Store the right answers to questions, all at once, and wait until they are safe."""
     for one in asked:
         store.put(key_of(one), entry_of(one, age_s=age_s), one.model)
     await safe(store)
 
 
-async def is_right(store: ReplyStore, asked: Request) -> bool:
+async def is_right(store: CacheBackend, asked: Request) -> bool:
     """Tell whether a question is a hit; fail where the answer is not its own."""
     entry = await found_in(store, asked)
     assert entry is None or entry.reply == answer_to(asked)
     return entry is not None
 
 
-class ReplyStoreContract(ABC):
+class CacheBackendContract(ABC):
     """The promises. It fails by missing, never by raising and never by a wrong answer."""
 
     @pytest.fixture

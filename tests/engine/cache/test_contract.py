@@ -1,4 +1,4 @@
-"""The contract of `ReplyStore`, held against every place where replies are kept."""
+"""The contract of `CacheBackend`, held against every place where replies are kept."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,14 +7,14 @@ from random import Random
 
 import pytest
 
-from llmscale.engine.cache.on_disk import DiskReplies
+from llmscale.engine.cache.disk_backend import DiskBackend
 from llmscale.engine.cache.store import Store
-from llmscale.engine.layers.cached import ReplyStore
+from llmscale.engine.layers.cache import CacheBackend
 from tests.engine.cache import ROOMY_BYTES, sql
-from tests.engine.cache.contract import Backend, ReplyStoreContract
+from tests.engine.cache.contract import Backend, CacheBackendContract
 
 
-class DiskBackend:
+class DiskCases:
     """A folder on this disk."""
 
     def __init__(self, folder: Path) -> None:
@@ -23,9 +23,9 @@ class DiskBackend:
     @asynccontextmanager
     async def opened(
         self, *, replaces: bool = True, ttl_s: float | None = None
-    ) -> AsyncIterator[ReplyStore]:
+    ) -> AsyncIterator[CacheBackend]:
         store = Store(self._folder, ROOMY_BYTES, ttl_s)
-        replies = DiskReplies(store, replace=replaces)
+        replies = DiskBackend(store, replace=replaces)
         try:
             yield replies
         finally:
@@ -47,9 +47,9 @@ class DiskBackend:
                 file.write(Random(0).randbytes(path.stat().st_size))
 
 
-class TestOnDisk(ReplyStoreContract):
-    """Held by `DiskReplies`."""
+class TestOnDisk(CacheBackendContract):
+    """Held by `DiskBackend`."""
 
     @pytest.fixture
     def backend(self, tmp_path: Path) -> Backend:
-        return DiskBackend(tmp_path / "cache")
+        return DiskCases(tmp_path / "cache")

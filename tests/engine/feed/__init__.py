@@ -7,9 +7,9 @@ from typing import Any
 from llmscale.config import Config, UserLimit
 from llmscale.core.records import Failure, Outcome, Reply, Request, Row, Usage
 from llmscale.engine.feed import Feed
-from llmscale.engine.feed.passes import IsDone
-from llmscale.engine.limits.users import UserLimits
-from llmscale.runtime.feeding import limits_of_users
+from llmscale.engine.feed.input_passes import IsDone
+from llmscale.engine.limits.user_limits import UserLimits
+from llmscale.runtime.feeds import limits_of_users
 from tests.virtual_time import now_s
 
 TEXT = "x" * 40

@@ -40,9 +40,9 @@ def popped(queue: FairQueue, now_s: float = 0.0) -> list[Row]:
     return rows
 
 
-def queue_of(users: str, budgets: Opening | None = None, most_rows: int = 10_000) -> FairQueue:
+def queue_of(users: str, budgets: Opening | None = None, max_rows: int = 10_000) -> FairQueue:
     """Return a queue with a row for each letter."""
-    queue = FairQueue(budgets or Opening(), most_rows)
+    queue = FairQueue(budgets or Opening(), max_rows)
     for row in rows_of_users(users):
         queue.park(row)
     return queue
@@ -127,9 +127,9 @@ def test_a_queue_holds_a_thousand_rows_of_a_greedy_user_at_most() -> None:
 
 
 def test_a_row_asks_for_little_with_a_hundred_thousand_users_waiting() -> None:
-    dice = random.Random(1)
+    rng = random.Random(1)
     users = [f"u{number}" for number in range(100_000)]
-    budgets = Opening({user: dice.uniform(1, 1_000) for user in users})
+    budgets = Opening({user: rng.uniform(1, 1_000) for user in users})
     queue = FairQueue(budgets, 200_000)
     for row in rows_of_users(users):
         queue.park(row)

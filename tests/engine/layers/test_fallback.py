@@ -7,10 +7,10 @@ import pytest
 
 from llmscale.accounting.stats import Stats
 from llmscale.core.errors import CallFailed, CallStopped, ProviderRefused
-from llmscale.core.formats import line_of
+from llmscale.core.output_line import line_of
 from llmscale.core.records import Failure, Outcome, Reply, Request, Row, Usage
 from llmscale.engine.cache.keys import key_of
-from llmscale.engine.layers.fallback import Fallback
+from llmscale.engine.layers.fallback import FallbackLayer
 from tests.engine.answering import RowByRow, Settled, answer, ends
 
 ORDER = {"sim/a": ["sim/b", "sim/c"]}
@@ -50,35 +50,35 @@ class Answering(RowByRow):
 
 async def test_the_model_that_can_answer_is_not_replaced() -> None:
     inner = Answering({})
-    reply = await answer(Fallback(inner, ORDER), request())
+    reply = await answer(FallbackLayer(inner, ORDER), request())
     assert (reply.answered_by, reply.attempts, inner.models) == ("sim/a", 1, ["sim/a"])
 
 
 async def test_stand_ins_are_asked_in_their_order_until_one_answers() -> None:
     inner = Answering({"sim/a": (EXHAUSTED, 0)})
-    assert (await answer(Fallback(inner, ORDER), request())).answered_by == "sim/b"
+    assert (await answer(FallbackLayer(inner, ORDER), request())).answered_by == "sim/b"
     inner = Answering({"sim/a": (EXHAUSTED, 0), "sim/b": (EXHAUSTED, 0)})
-    assert (await answer(Fallback(inner, ORDER), request())).answered_by == "sim/c"
+    assert (await answer(FallbackLayer(inner, ORDER), request())).answered_by == "sim/c"
     assert inner.models == ["sim/a", "sim/b", "sim/c"]
 
 
 async def test_attempts_add_up_over_all_models() -> None:
     inner = Answering({"sim/a": (EXHAUSTED, 3), "sim/b": (EXHAUSTED, 0)}, attempts=2)
-    assert (await answer(Fallback(inner, ORDER), request())).attempts == 5
+    assert (await answer(FallbackLayer(inner, ORDER), request())).attempts == 5
 
 
 async def test_where_none_answers_the_failure_is_the_last_ones_with_all_attempts() -> None:
     last = Failure(kind="timeout", message="of c", retryable=True)
     failures = {"sim/a": (EXHAUSTED, 2), "sim/b": (EXHAUSTED, 1), "sim/c": (last, 5)}
     with pytest.raises(CallFailed) as raised:
-        await answer(Fallback(Answering(failures), ORDER), request())
+        await answer(FallbackLayer(Answering(failures), ORDER), request())
     assert (raised.value.failure, raised.value.attempts) == (last, 8)
 
 
 async def test_a_request_that_is_refused_for_what_it_says_is_not_asked_elsewhere() -> None:
     inner = Answering({"sim/a": (REFUSED, 1)})
     with pytest.raises(CallFailed) as raised:
-        await answer(Fallback(inner, ORDER), request())
+        await answer(FallbackLayer(inner, ORDER), request())
     assert (raised.value.failure, raised.value.attempts) == (REFUSED, 1)
     assert inner.models == ["sim/a"]
 
@@ -86,21 +86,21 @@ async def test_a_request_that_is_refused_for_what_it_says_is_not_asked_elsewhere
 async def test_a_refusal_of_the_stand_in_ends_it_too() -> None:
     inner = Answering({"sim/a": (EXHAUSTED, 1), "sim/b": (REFUSED, 1)})
     with pytest.raises(CallFailed) as raised:
-        await answer(Fallback(inner, ORDER), request())
+        await answer(FallbackLayer(inner, ORDER), request())
     assert (raised.value.failure, raised.value.attempts) == (REFUSED, 2)
 
 
 async def test_a_model_without_stand_ins_fails_as_it_does() -> None:
     inner = Answering({"sim/b": (EXHAUSTED, 4)})
     with pytest.raises(CallFailed) as raised:
-        await answer(Fallback(inner, ORDER), request("sim/b"))
+        await answer(FallbackLayer(inner, ORDER), request("sim/b"))
     assert (raised.value.failure, raised.value.attempts) == (EXHAUSTED, 4)
 
 
 async def test_stand_ins_of_a_stand_in_are_not_asked() -> None:
     inner = Answering({"sim/a": (EXHAUSTED, 0), "sim/b": (EXHAUSTED, 0)})
     with pytest.raises(CallFailed):
-        await answer(Fallback(inner, {"sim/a": ["sim/b"], "sim/b": ["sim/c"]}), request())
+        await answer(FallbackLayer(inner, {"sim/a": ["sim/b"], "sim/b": ["sim/c"]}), request())
     assert inner.models == ["sim/a", "sim/b"]
 
 
@@ -110,14 +110,14 @@ async def test_what_stops_the_job_is_no_reason_to_ask_another() -> None:
             raise ProviderRefused("no")
 
     with pytest.raises(ProviderRefused):
-        await answer(Fallback(Stopping(), ORDER), request())
+        await answer(FallbackLayer(Stopping(), ORDER), request())
 
 
 async def test_the_question_is_the_same_but_for_the_model_and_so_is_not_its_key_in_the_cache() -> (
     None
 ):
     inner = Answering({"sim/a": (EXHAUSTED, 0)})
-    await answer(Fallback(inner, ORDER), request(temperature=0.5, seed=7))
+    await answer(FallbackLayer(inner, ORDER), request(temperature=0.5, seed=7))
     first, second = inner.asked
     assert second == request("sim/b", temperature=0.5, seed=7)
     assert key_of(first) != key_of(second) == key_of(request("sim/b", temperature=0.5, seed=7))
@@ -133,8 +133,8 @@ def outcomes(replies: Sequence[Reply]) -> list[Outcome]:
 async def test_the_line_names_the_model_that_answered_and_the_report_counts_it() -> None:
     stats = Stats()
     replies = [
-        await answer(Fallback(Answering({}), ORDER), request()),
-        await answer(Fallback(Answering({"sim/a": (EXHAUSTED, 0)}), ORDER), request()),
+        await answer(FallbackLayer(Answering({}), ORDER), request()),
+        await answer(FallbackLayer(Answering({"sim/a": (EXHAUSTED, 0)}), ORDER), request()),
     ]
     for outcome in outcomes(replies):
         stats.add_outcome(outcome)
@@ -152,7 +152,7 @@ def answered_by(results: Sequence[Reply | Exception]) -> list[str | None]:
 async def test_of_a_group_only_the_rows_whose_model_can_not_answer_are_asked_elsewhere() -> None:
     inner = Answering({"sim/a": (EXHAUSTED, 2), "sim/b": (EXHAUSTED, 1), "sim/x": (REFUSED, 1)})
     asked = [request(f"sim/{model}") for model in "acxdb"]
-    found = await ends(Fallback(inner, ORDER), asked)
+    found = await ends(FallbackLayer(inner, ORDER), asked)
     assert answered_by(found) == ["sim/c", "sim/c", "CallFailed", "sim/d", "CallFailed"]
     assert inner.models[:5] == [f"sim/{model}" for model in "acxdb"]
     assert inner.models[5:] == ["sim/b", "sim/c"]
@@ -162,7 +162,7 @@ async def test_each_row_of_a_group_has_its_own_stand_ins_and_attempts() -> None:
     inner = Answering({"sim/a": (EXHAUSTED, 2), "sim/b": (EXHAUSTED, 3)})
     order = {"sim/a": ["sim/b", "sim/c"], "sim/b": ["sim/d"]}
     asked = [request(f"sim/{model}") for model in "abc"]
-    found = await ends(Fallback(inner, order), asked)
+    found = await ends(FallbackLayer(inner, order), asked)
     assert answered_by(found) == ["sim/c", "sim/d", "sim/c"]
     assert [one.attempts for one in found if isinstance(one, Reply)] == [6, 4, 1]
 
@@ -170,7 +170,7 @@ async def test_each_row_of_a_group_has_its_own_stand_ins_and_attempts() -> None:
 async def test_a_row_that_is_answered_does_not_wait_for_those_that_are_asked_elsewhere() -> None:
     settled = Settled()
     inner = Answering({"sim/a": (EXHAUSTED, 1)})
-    await Fallback(inner, ORDER).answer_all([request("sim/a"), request("sim/c")], settled)
+    await FallbackLayer(inner, ORDER).answer_all([request("sim/a"), request("sim/c")], settled)
     assert settled.order == [1, 0]
 
 
@@ -179,7 +179,7 @@ async def test_a_row_that_is_stopped_is_not_asked_elsewhere() -> None:
         async def answer(self, request: Request) -> Reply:
             raise CallStopped
 
-    assert answered_by(await ends(Fallback(Stopped(), ORDER), [request()] * 2)) == (
+    assert answered_by(await ends(FallbackLayer(Stopped(), ORDER), [request()] * 2)) == (
         ["CallStopped"] * 2
     )
 
@@ -193,4 +193,4 @@ async def test_what_stops_the_job_while_a_stand_in_is_asked_is_raised() -> None:
 
     inner = Refusing({"sim/a": (EXHAUSTED, 0)})
     with pytest.raises(ProviderRefused):
-        await ends(Fallback(inner, ORDER), [request("sim/c"), request("sim/a")])
+        await ends(FallbackLayer(inner, ORDER), [request("sim/c"), request("sim/a")])

@@ -9,7 +9,7 @@ import orjson
 from llmscale.config import Config
 from llmscale.core.records import Request
 from llmscale.engine.cache.keys import key_of
-from llmscale.runtime.caching import open_store
+from llmscale.runtime.cache import open_store
 from tests.cli.tool import Run, llmscale, prompts, read_rows, write_rows
 from tests.servers.chat import ChatServer, expected_answer
 

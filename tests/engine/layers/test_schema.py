@@ -11,7 +11,7 @@ from llmscale.core.errors import CallFailed, ConfigError
 from llmscale.core.records import Failure, FinishReason, Reply, Request, Usage
 from llmscale.engine.layers.schema import (
     MAX_VALIDATORS,
-    SchemaChecked,
+    SchemaLayer,
     load_response_format,
     schema_of,
     validator_of,
@@ -57,7 +57,7 @@ def request_for(schema: Any) -> Request:
 
 async def failure_of(says: Says, schema: Any) -> Failure:
     with pytest.raises(CallFailed) as raised:
-        await answer(SchemaChecked(says), request_for(schema))
+        await answer(SchemaLayer(says), request_for(schema))
     return raised.value.failure
 
 
@@ -73,7 +73,7 @@ async def failure_of(says: Says, schema: Any) -> Failure:
 )
 async def test_an_answer_that_fits_passes_unchanged(schema: Any, text: str) -> None:
     says = Says(text)
-    assert await answer(SchemaChecked(says), request_for(schema)) is says.reply
+    assert await answer(SchemaLayer(says), request_for(schema)) is says.reply
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ async def test_a_misfit_is_a_failed_row_that_says_where_and_keeps_what_was_paid(
 
 async def test_a_misfit_has_the_attempts_of_its_answer() -> None:
     with pytest.raises(CallFailed) as raised:
-        await answer(SchemaChecked(Says("no")), request_for(PERSON))
+        await answer(SchemaLayer(Says("no")), request_for(PERSON))
     assert raised.value.attempts == 2
 
 
@@ -121,7 +121,7 @@ async def test_only_a_cut_answer_is_told_to_raise_max_tokens(
 
 async def test_tool_calls_are_not_held_against_the_schema() -> None:
     says = Says(None, "tool_calls", tool_calls=[{"id": "1", "type": "function"}])
-    assert await answer(SchemaChecked(says), request_for(PERSON)) is says.reply
+    assert await answer(SchemaLayer(says), request_for(PERSON)) is says.reply
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ async def test_a_request_without_a_schema_is_let_through(
     request = Request(model="sim/x", messages=[], response_format=response_format)
     says = Says("anything")
     assert schema_of(request) is None
-    assert await answer(SchemaChecked(says), request) is says.reply
+    assert await answer(SchemaLayer(says), request) is says.reply
 
 
 BAD_SCHEMAS = [
@@ -168,7 +168,7 @@ async def test_a_bad_schema_in_a_row_fails_the_row_and_costs_no_call(
 ) -> None:
     says = Says("{}")
     with pytest.raises(CallFailed) as raised:
-        await answer(SchemaChecked(says), request_for(schema))
+        await answer(SchemaLayer(says), request_for(schema))
     assert raised.value.failure.kind == "bad_row"
     assert words in raised.value.failure.message
     assert (raised.value.attempts, says.asked) == (0, 0)
@@ -249,7 +249,7 @@ async def test_rows_that_share_a_schema_share_its_validator(
         return validator_of(schema)
 
     monkeypatch.setattr("llmscale.engine.layers.schema.validator_of", counted)
-    checked = SchemaChecked(Says('{"name": "Ada"}'))
+    checked = SchemaLayer(Says('{"name": "Ada"}'))
     request = request_for(PERSON)
     for _ in range(5):
         await answer(checked, request)
@@ -258,7 +258,7 @@ async def test_rows_that_share_a_schema_share_its_validator(
 
 async def test_each_row_is_held_against_its_own_schema_however_many_there_are() -> None:
     says = Says("7")
-    checked = SchemaChecked(says)
+    checked = SchemaLayer(says)
     for number in range(2 * MAX_VALIDATORS + 1):
         if number == 7:
             assert await answer(checked, request_for({"const": number})) is says.reply
@@ -279,7 +279,7 @@ async def test_a_bad_schema_settles_its_row_at_once_and_the_others_are_asked() -
     says, settled = Slow('{"name": "Ada"}'), Settled()
     schemas = [PERSON, {"type": "objekt"}, TREE, PERSON]
     requests = [request_for(schema) for schema in schemas]
-    running = asyncio.create_task(SchemaChecked(says).answer_all(requests, settled))
+    running = asyncio.create_task(SchemaLayer(says).answer_all(requests, settled))
     await asyncio.sleep(0)
     assert settled.order == [1]
     await running
@@ -291,7 +291,7 @@ async def test_a_bad_schema_settles_its_row_at_once_and_the_others_are_asked() -
 
 async def test_where_all_schemas_of_a_group_are_bad_nobody_is_asked() -> None:
     says = Says("{}")
-    found = await ends(SchemaChecked(says), [request_for({"type": "objekt"}), request_for("x")])
+    found = await ends(SchemaLayer(says), [request_for({"type": "objekt"}), request_for("x")])
     assert [type(one) for one in found] == [CallFailed] * 2
     assert says.asked == 0
 
@@ -299,14 +299,14 @@ async def test_where_all_schemas_of_a_group_are_bad_nobody_is_asked() -> None:
 async def test_rows_without_a_schema_go_with_those_that_have_one() -> None:
     says = Says("no JSON")
     plain = Request(model="sim/x", messages=[])
-    found = await ends(SchemaChecked(says), [plain, request_for(PERSON), plain])
+    found = await ends(SchemaLayer(says), [plain, request_for(PERSON), plain])
     assert found[0] is found[2] is says.reply
     assert isinstance(found[1], CallFailed)
 
 
 async def test_each_row_of_a_group_is_held_against_its_own_schema_however_many_there_are() -> None:
     numbers = range(2 * MAX_VALIDATORS + 1)
-    found = await ends(SchemaChecked(Says("7")), [request_for({"const": n}) for n in numbers])
+    found = await ends(SchemaLayer(Says("7")), [request_for({"const": n}) for n in numbers])
     assert [n for n, one in enumerate(found) if isinstance(one, Reply)] == [7]
 
 
@@ -317,4 +317,4 @@ async def test_what_a_row_meets_below_is_not_held_against_its_schema() -> None:
         async def answer(self, request: Request) -> Reply:
             raise late
 
-    assert await ends(SchemaChecked(Late()), [request_for(PERSON)] * 2) == [late] * 2
+    assert await ends(SchemaLayer(Late()), [request_for(PERSON)] * 2) == [late] * 2

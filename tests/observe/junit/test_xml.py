@@ -11,8 +11,8 @@ from llmscale.accounting.stats import Stats
 from llmscale.core.records import FailureKind
 from llmscale.observe.junit import Cases, junit_xml
 from llmscale.observe.junit.examples import Example
-from llmscale.observe.junit.xml import MOST_CHARACTERS
-from tests.observe.alarms import add_rows
+from llmscale.observe.junit.xml import MAX_CHARACTERS
+from tests.observe.alerts import add_rows
 from tests.observe.junit import report_of
 
 NO_CASES = Cases(rules=(), examples={})
@@ -128,4 +128,4 @@ def test_no_text_steers_a_terminal_or_is_endless() -> None:
     document = junit_xml(mixed(0, 1, 1), Cases((), examples, error=ugly)).decode()
     assert not {"\x1b", "\x07", "\x00", "\ufffe"} & set(document)
     assert "]]&gt; &lt;b&gt;" in document
-    assert len(document) < 10 * MOST_CHARACTERS
+    assert len(document) < 10 * MAX_CHARACTERS

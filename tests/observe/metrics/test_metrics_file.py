@@ -9,7 +9,7 @@ import pytest
 from llmscale.accounting.stats import Stats
 from llmscale.observe.metrics import MetricsFile
 from llmscale.observe.metrics.metrics_file import BEAT_S
-from tests.observe.alarms import add_rows, said
+from tests.observe.alerts import add_rows, said
 from tests.virtual_time import Inline
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmscale.providers.http.redaction import LEAST_CHARACTERS, Redaction
+from llmscale.providers.http.redaction import MIN_CHARACTERS, Redaction
 
 KEY = 'sk-canary/01+23&"45\\6789abcdef'
 PLAIN = "sk-canary-0123456789abcdef"
@@ -69,7 +69,7 @@ def test_a_text_of_an_error_loses_the_key() -> None:
     assert Redaction(PLAIN).of_text(f"no answer to {PLAIN}, {PLAIN}") == "no answer to ***, ***"
 
 
-@pytest.mark.parametrize("key", ["EMPTY", "ollama", "x" * (LEAST_CHARACTERS - 1)])
+@pytest.mark.parametrize("key", ["EMPTY", "ollama", "x" * (MIN_CHARACTERS - 1)])
 def test_a_short_key_may_be_a_word_and_is_taken_out_of_errors_alone(key: str) -> None:
     body = orjson.dumps({"a": f"{key} is what I was given"})
     assert Redaction(key).of_answer(body) == body

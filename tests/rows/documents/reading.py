@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from llmscale.rows.documents import Document, FileFailure, FoundFile, read_document
-from llmscale.rows.documents.kinds import kind_of
+from llmscale.rows.documents.file_kinds import kind_of
 
 
 def read(name: str, data: bytes | None = None) -> Document | FileFailure:

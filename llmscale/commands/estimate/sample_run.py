@@ -1,0 +1,160 @@
+"""Asks some rows before the run, through the same layers as a run, and notes what came of each.
+
+Limits, retries, the cap and the cache are those of the run: an answer that the cache keeps is not
+paid for again. Writes no output.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+
+from llmscale.accounting.forecast.saved_estimate import Observation, Overhead, Pace, Sample
+from llmscale.accounting.stats import Stats
+from llmscale.commands.run import row_parser
+from llmscale.config import Config
+from llmscale.core.records import Outcome, Row
+from llmscale.engine.balance.endpoint import Endpoint
+from llmscale.engine.feed.input_passes import IsDone
+from llmscale.engine.layers.cache import is_storable
+from llmscale.observe.progress import Progress, how_to_show
+from llmscale.rows.chat_rows import rows_of
+from llmscale.rows.sources import Source, blocks_of_lines
+from llmscale.runtime.cache import note_use
+from llmscale.runtime.costs import budget_of, check_budget
+from llmscale.runtime.event_loop import answer_rows, run_loop
+from llmscale.runtime.feeds import either, feed_of
+from llmscale.runtime.layer_stack import Opened, open_all
+from llmscale.runtime.models import Models
+
+
+def ask(
+    config: Config,
+    models: Models,
+    sources: Sequence[Source],
+    indexes: Sequence[int],
+    output: str,
+) -> tuple[Sample, Stats]:
+    """Ask the rows with these indexes. `output`: the name of the job, for the cache's history.
+
+    Raises `JobError` as a run does; what was answered until then is in the cache.
+    """
+    check_budget(config, models)
+    opened = open_all(config, models)
+    rooms = {endpoint.name: endpoint.room for endpoint in opened.endpoints.values()}
+    stats, sink, started = Stats(), _Gathered(), datetime.now(UTC)
+    stopped, wanted = threading.Event(), frozenset(indexes)
+    parser = row_parser(config, models)
+
+    def read(is_done: IsDone | None) -> Iterator[list[Row]]:
+        left_out = either(lambda index: index not in wanted, is_done)
+        return rows_of(parser, blocks_of_lines(sources, stopped), indexes[-1] + 1, left_out)
+
+    show = how_to_show(quiet=config.quiet, log_format=config.log_format)
+    progress = Progress(stats, len(indexes), 0, show)
+    feed = feed_of(config, read, indexes[-1] + 1)
+    budget = budget_of(config, models)
+    try:
+        run_loop(
+            answer_rows(
+                config,
+                models,
+                opened,
+                feed,
+                sink,
+                stats,
+                progress,
+                lambda: None,
+                stopped,
+                budget,
+            )
+        )
+    finally:
+        if opened.replies is not None:
+            note_use(config, opened.replies, stats, started, output)
+    return _sample(config, opened, rooms, sink, stats), stats
+
+
+class _Gathered:
+    """An `OutcomeSink` that keeps outcomes in memory."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+
+    def take_up(self, rows: int) -> None:
+        """Nothing is noted."""
+
+    def put(self, outcomes: Sequence[Outcome]) -> None:
+        """Keep them."""
+        self.outcomes += outcomes
+
+    def put_back(self) -> None:
+        """Nothing is noted."""
+
+
+def _sample(
+    config: Config, opened: Opened, rooms: Mapping[str, float], sink: _Gathered, stats: Stats
+) -> Sample:
+    stores = opened.replies is not None and config.cache_mode == "on"
+    observations = [_observed(outcome, stores=stores) for outcome in sink.outcomes]
+    fresh = [o for o in sink.outcomes if o.attempts]
+    return Sample(
+        observations=sorted(observations, key=lambda o: o.index),
+        overhead=_overheads(fresh, stats),
+        paces={e.name: _pace(e, rooms[e.name]) for e in opened.endpoints.values()},
+        rows_per_s=_rows_per_s(fresh, opened.width(config)),
+    )
+
+
+def _observed(outcome: Outcome, *, stores: bool) -> Observation:
+    reply, failure = outcome.reply, outcome.failure
+    paid = reply or (failure.reply if failure is not None else None)
+    return Observation(
+        index=outcome.row.index,
+        usage=None if paid is None else paid.usage,
+        model="" if paid is None else paid.answered_by,
+        endpoint="" if paid is None else paid.endpoint,
+        latency_s=None if reply is None else reply.latency_s,
+        kept=reply is not None and (reply.cached or (stores and is_storable(reply))),
+        truncated=reply is not None and reply.finish_reason == "length",
+        failure=None if failure is None else failure.kind,
+    )
+
+
+def _rows_per_s(fresh: Sequence[Outcome], width: int) -> float | None:
+    """Return the pace at which rows were answered, with the time until the last of them was.
+
+    Where all are in flight at once, that is the slowest; else what they took, side by side.
+    """
+    if not fresh:
+        return None
+    taken_s = [outcome.latency_s for outcome in fresh]
+    seconds = max(*taken_s, sum(taken_s) / min(len(fresh), width), 1e-6)
+    return len(fresh) / seconds
+
+
+def _overheads(fresh: Sequence[Outcome], stats: Stats) -> dict[str, Overhead]:
+    """Return by model what all its attempts took, for 1 of what those took that are observed."""
+    rows: dict[str, int] = {}
+    tokens: dict[str, int] = {}
+    for outcome in fresh:
+        if outcome.row.request is None:
+            continue
+        model = outcome.row.request.model
+        rows[model] = rows.get(model, 0) + 1
+        paid = outcome.reply or (outcome.failure.reply if outcome.failure else None)
+        if paid is not None:
+            usage = paid.usage
+            tokens[model] = tokens.get(model, 0) + usage.input_tokens + usage.output_tokens
+    found = {}
+    for model, calls in stats.calls_by_model().items():
+        if rows.get(model):
+            counted = calls.usage.input_tokens + calls.usage.output_tokens
+            of_tokens = counted / tokens[model] if tokens.get(model) else 1.0
+            found[model] = Overhead(calls.attempts / rows[model], max(1.0, of_tokens))
+    return found
+
+
+def _pace(endpoint: Endpoint, room_before: float) -> Pace:
+    limits, room = endpoint.summary()["limits"], endpoint.room
+    reported = limits.get("provider_rpm"), limits.get("provider_tpm")
+    return Pace(room, room > room_before, *reported)

@@ -1,0 +1,44 @@
+"""`llmscale report`: the report of a finished run, for a person, a program or a browser."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from llmscale.core.atomic_file import replace_file
+from llmscale.core.errors import ConfigError
+from llmscale.report import report_paths as files
+
+
+class Reports(NamedTuple):
+    """What is looked at."""
+
+    report: dict[str, Any]
+    baseline: dict[str, Any] | None  # the report of an earlier run
+
+
+def load(output: Path, baseline: Path | None) -> Reports:
+    """Return the report of an output, and that of an earlier run. Raises `ConfigError`."""
+    return Reports(files.load(output), None if baseline is None else files.load(baseline))
+
+
+def as_json(reports: Reports) -> dict[str, Any]:
+    """Return the report; beside a baseline it has a further field, `compared`."""
+    if reports.baseline is None:
+        return reports.report
+    from llmscale.report import comparison as comparing
+
+    compared = comparing.compare(reports.baseline, reports.report)
+    return {**reports.report, "compared": comparing.as_json(compared)}
+
+
+def write_page(reports: Reports, output: Path, page: Path | None) -> Path:
+    """Write the report as a page of HTML and return where; `page` None: beside the report.
+
+    Raises `StorageError`, and `ConfigError` where the page would replace what it is made of.
+    """
+    from llmscale.report.page import page as page_of
+
+    path = page or files.page_path(output)
+    if path.suffix in (".json", ".jsonl"):
+        raise ConfigError(f"{path} is no name for a page; end it in .html")
+    replace_file(path, page_of(*reports))
+    return path

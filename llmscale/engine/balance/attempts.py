@@ -1,0 +1,104 @@
+"""A call on its way: what is to be sent, what it has met, what an attempt has come to and cost."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from llmscale.accounting.stats import Waited
+from llmscale.accounting.tokens import TokenEstimate
+from llmscale.core.protocols import Reservation
+from llmscale.core.records import Failure, Reply, Request
+from llmscale.engine.balance.endpoint import Endpoint
+from llmscale.engine.balance.pool import Pool
+
+# what says that something took too long after it was taken on, or does not say what it did
+_DOUBTFUL_STATUSES = frozenset({408, 504, 524})
+_DOUBTFUL_KINDS = frozenset({"timeout", "connection", "bad_response", "internal"})
+
+
+class Call(NamedTuple):
+    """What is to be sent, and what it is thought to take."""
+
+    requests: Sequence[Request]
+    model: str
+    pool: Pool
+    max_call_usd: float  # that an attempt can cost; 0 where nobody asks
+    tokens: int = 0  # 0 where no endpoint counts them
+    estimate: TokenEstimate | None = None
+
+    def settle(self, endpoint: Endpoint, replies: Sequence[Reply]) -> None:
+        """Correct what was taken by what was used."""
+        if self.estimate is None or endpoint.limiter is None:
+            return
+        self.estimate.learn(self.requests, replies)
+        used = sum(r.usage.input_tokens + r.usage.output_tokens for r in replies)
+        endpoint.limiter.correct(self.tokens, used or self.tokens)
+
+
+class Place(NamedTuple):
+    """Where an attempt may go out now, and the money for it."""
+
+    endpoint: Endpoint
+    waited: Waited
+    bill: Reservation | None = None  # None: it may cost what it costs
+
+
+class Attempts:
+    """What a call has met so far."""
+
+    def __init__(self, latest_s: float) -> None:
+        self.count = 0
+        self.latest_s = latest_s  # for the last attempt to begin
+        self.tried: set[Endpoint] = set()
+        self.own_failures = 0  # where it was not the endpoint that was ill, or fell ill
+        self._ejections = 0
+
+    def failed(self, endpoint: Endpoint, pool: Pool) -> None:
+        """Note a failure."""
+        self.tried.add(endpoint)
+        if self._ejections != pool.ejections:  # so the failures before were the endpoint's
+            self._ejections, self.own_failures = pool.ejections, 0
+        self.own_failures += not endpoint.health.is_probed
+
+
+def counts_as_retry(endpoint: Endpoint, failure: Failure) -> bool:
+    """Tell whether another try could be part of a storm.
+
+    A refusal that names its time is followed after that time; an ill endpoint gets one call.
+    """
+    names_its_time = failure.kind == "rate_limited" and failure.retry_after_s is not None
+    return not names_its_time and not endpoint.health.is_probed
+
+
+def cost_of_replies_usd(replies: Sequence[Reply]) -> float | None:
+    """Return what an attempt has cost; None where a price or the usage is not known."""
+    costs = [reply.cost_usd for reply in replies]
+    known = [cost_usd for cost_usd in costs if cost_usd is not None]
+    return sum(known) if len(known) == len(costs) else None
+
+
+def cost_of_failure_usd(failure: Failure) -> float | None:
+    """Return what a failed attempt has cost; None where it may have been billed, or not.
+
+    Providers bill what they have answered, also where nobody was left to read it.
+    """
+    if failure.reply is not None:
+        return failure.reply.cost_usd
+    if failure.unsent:
+        return 0.0
+    if failure.status is not None and failure.status >= 400:
+        return None if failure.status in _DOUBTFUL_STATUSES else 0.0
+    return None if failure.kind in _DOUBTFUL_KINDS else 0.0
+
+
+def stamped(reply: Reply, endpoint: Endpoint, model: str, attempt: int, latency_s: float) -> Reply:
+    """Return a reply with what its provider could not know of it."""
+    return replace(
+        reply,
+        answered_by=model,
+        endpoint=endpoint.name,
+        attempts=attempt,
+        latency_s=latency_s,
+        cost_usd=endpoint.prices.cost_usd(model, reply.usage),
+    )

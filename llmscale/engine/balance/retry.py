@@ -1,0 +1,286 @@
+"""One call, tried until it is answered or until trying is of no use.
+
+Both the attempts and their time are bounded. A row whose endpoint failed or asks to be left alone
+goes to an untried one at once; where none is left it backs off with full jitter. Waiting for an
+endpoint is outside the deadline of an attempt, and what fails because its endpoint is ill does not
+use up the attempts of a row.
+"""
+
+import asyncio
+import logging
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from llmscale.accounting.stats import Cause, Stats, Waited
+from llmscale.accounting.tokens import TokenEstimate
+from llmscale.core.errors import CallFailed, CallStopped, ProviderRefused
+from llmscale.core.protocols import Budget, Reservation
+from llmscale.core.records import Failure, Reply, Request
+from llmscale.engine.balance.attempts import (
+    Attempts,
+    Call,
+    Place,
+    cost_of_failure_usd,
+    cost_of_replies_usd,
+    counts_as_retry,
+    stamped,
+)
+from llmscale.engine.balance.endpoint import Endpoint
+from llmscale.engine.balance.pool import Pool
+
+log = logging.getLogger(__name__)
+
+MAX_RETRY_AFTER_S = 3600.0  # an endpoint may ask for more, and gets no more
+
+
+class RetryPolicy(NamedTuple):
+    """How long and how often a call is tried. Both are bounded, whatever a provider asks for."""
+
+    timeout_s: float = 120.0  # one attempt
+    max_attempts: int = 5
+    retry_time_s: float = 600.0  # no attempt begins later than this after the first
+    backoff_s: float = 0.5  # bound of the first wait; doubles up to `max_backoff_s`
+    max_backoff_s: float = 60.0
+
+
+class Balancer:
+    """Sends each call to the least loaded endpoint of its model, and again where that helps."""
+
+    def __init__(
+        self,
+        pool_of: Callable[[str], Pool],
+        policy: RetryPolicy,
+        stats: Stats,
+        rng: random.Random | None = None,
+        budget: Budget | None = None,
+    ) -> None:
+        """`budget` None: it may cost what it costs."""
+        self._pool_of = pool_of
+        self._policy = policy
+        self._stats = stats
+        self._rng = rng or random.Random()  # noqa: S311 (jitter, no secret)
+        self._budget = budget
+        self._stopping = asyncio.Event()
+        self.backing_off: Counter[Cause] = Counter()  # calls between two attempts
+        self.waiting_for_money = 0
+        self._estimates: dict[str, TokenEstimate] = {}
+
+    def stop(self) -> None:
+        """Try nothing again; calls in flight may finish."""
+        self._stopping.set()
+        if self._budget is not None:
+            self._budget.stop()
+
+    async def send(self, requests: Sequence[Request]) -> list[Reply]:
+        """Return the replies, each with the attempts, the endpoint, the seconds and the dollars.
+
+        Raises `CallFailed` after the last attempt, `ProviderRefused` when no call would fare
+        better, `CallStopped` after `stop`.
+        """
+        call = self._call(requests)
+        place = await self._place(call, set())
+        call.pool.retries.earn()
+        longest_s = min(self._policy.retry_time_s, call.pool.patience_s)
+        trials = Attempts(asyncio.get_running_loop().time() + longest_s)
+        while True:
+            trials.count += 1
+            try:
+                return await self._billed(place, call, trials.count)
+            except CallFailed as error:
+                failure, endpoint = error.failure, place.endpoint
+                trials.failed(endpoint, call.pool)
+                if failure.retry_after_s is not None:  # before the place goes to who waits for it
+                    asked_s, by = failure.retry_after_s, _cause_of(failure)
+                    _cool_down_as_asked(endpoint, call.pool, asked_s, by)
+            finally:
+                call.pool.release(place.endpoint)
+            if failure.stops_job:
+                raise ProviderRefused(f"{endpoint.name} refuses the job: {failure.message}")
+            if not failure.retryable or trials.own_failures >= self._policy.max_attempts:
+                raise CallFailed(failure, trials.count)
+            place = await self._next_place(call, endpoint, trials, failure)
+
+    def _call(self, requests: Sequence[Request]) -> Call:
+        """Raises `CallFailed` when the call is larger than any limit will ever let out."""
+        model = requests[0].model
+        pool = self._pool_of(model)
+        max_call_usd = 0.0 if self._budget is None else self._budget.max_call_usd(requests)
+        if not pool.counts_tokens:
+            return Call(requests, model, pool, max_call_usd)
+        estimate = self._estimates.setdefault(model, TokenEstimate())
+        tokens = estimate.of(requests)
+        if pool.is_too_large(tokens):
+            raise pool.too_large(tokens)
+        return Call(requests, model, pool, max_call_usd, tokens, estimate)
+
+    async def _place(self, call: Call, tried: set[Endpoint]) -> Place:
+        """Wait for the money of an attempt, then for an endpoint.
+
+        In this order, so that a call that has an endpoint goes out: one that waits on would do so
+        past the rest that its endpoint may ask for meanwhile.
+        """
+        if self._budget is None:
+            return Place(*await self._endpoint(call, tried))
+        began_s = asyncio.get_running_loop().time()
+        bill = await self._reserved(self._budget, call)
+        for_money_s = asyncio.get_running_loop().time() - began_s
+        try:
+            endpoint, waited = await self._endpoint(call, tried)
+        except BaseException:
+            bill.settle(0.0)
+            raise
+        return Place(endpoint, waited._replace(limited_s=waited.limited_s + for_money_s), bill)
+
+    async def _reserved(self, budget: Budget, call: Call) -> Reservation:
+        self.waiting_for_money += 1
+        try:
+            return await budget.reserve(call.model, call.max_call_usd)
+        finally:
+            self.waiting_for_money -= 1
+
+    async def _endpoint(self, call: Call, tried: set[Endpoint]) -> tuple[Endpoint, Waited]:
+        loop, holds = asyncio.get_running_loop(), call.pool.holds
+        began_s = loop.time()
+        limited_s = holds.limited_s(began_s)
+        endpoint = await call.pool.acquire(tried, call.tokens)
+        ended_s = loop.time()
+        limited_s = holds.limited_s(ended_s) - limited_s
+        return endpoint, Waited(max(0.0, ended_s - began_s - limited_s), limited_s)
+
+    async def _next_place(
+        self, call: Call, endpoint: Endpoint, trials: Attempts, failure: Failure
+    ) -> Place:
+        """Wait for the next attempt's place. Raises `CallFailed` when it would come too late."""
+        pool, now_s = call.pool, asyncio.get_running_loop().time()
+        counts = counts_as_retry(endpoint, failure)
+        delay_s = pool.retries.wait_s(now_s) if counts else 0.0
+        if not pool.untried(trials.tried):
+            trials.tried.clear()
+            delay_s = max(delay_s, pool.cooldown_left_s() + self._jitter_s(trials.own_failures))
+        if now_s + delay_s > trials.latest_s:
+            raise CallFailed(failure, trials.count)
+        if counts:
+            pool.retries.spend()
+        try:
+            async with asyncio.timeout_at(trials.latest_s):
+                await self._wait(delay_s, _cause_of(failure))
+                return await self._place(call, trials.tried)
+        except TimeoutError:
+            raise CallFailed(failure, trials.count) from None
+        except CallFailed as error:
+            raise CallFailed(error.failure, trials.count) from None
+
+    async def _billed(self, place: Place, call: Call, attempt: int) -> list[Reply]:
+        if place.bill is None:
+            return await self._attempt(place, call, attempt)
+        cost_usd = None  # as it stays after a cancellation
+        try:
+            replies = await self._attempt(place, call, attempt)
+            cost_usd = cost_of_replies_usd(replies)
+        except CallFailed as error:
+            cost_usd = cost_of_failure_usd(error.failure)
+            raise
+        finally:
+            place.bill.settle(cost_usd)
+        return replies
+
+    async def _attempt(self, place: Place, call: Call, attempt: int) -> list[Reply]:
+        loop, endpoint = asyncio.get_running_loop(), place.endpoint
+        began_s = loop.time()
+        try:
+            async with asyncio.timeout(self._policy.timeout_s):
+                replies = await endpoint.provider.send(call.requests)
+        except TimeoutError:
+            message = f"no answer from {endpoint.name} within {self._policy.timeout_s:g} s"
+            failure = Failure(kind="timeout", message=message, retryable=True)
+        except CallFailed as error:
+            failure = error.failure
+        else:
+            _learn_limits(endpoint)
+            ended_s = loop.time()
+            latency_s = ended_s - began_s
+            answered = [stamped(r, endpoint, call.model, attempt, latency_s) for r in replies]
+            self._stats.add_attempt(
+                endpoint.name, call.model, latency_s, answered, None, place.waited, attempt
+            )
+            endpoint.answered(began_s, ended_s, sum(r.usage.output_tokens for r in replies))
+            call.settle(endpoint, replies)
+            return answered
+        _learn_limits(endpoint)
+        self._note_trip(endpoint, call.pool, failure, began_s)
+        latency_s = loop.time() - began_s
+        if failure.reply is not None:
+            paid = stamped(failure.reply, endpoint, call.model, attempt, latency_s)
+            failure = replace(failure, reply=paid)
+        replies = [failure.reply] if failure.reply is not None else []
+        self._stats.add_attempt(
+            endpoint.name, call.model, latency_s, replies, failure.kind, attempt=attempt
+        )
+        raise CallFailed(failure, attempt)
+
+    def _note_trip(self, endpoint: Endpoint, pool: Pool, failure: Failure, began_s: float) -> None:
+        """Rest an endpoint that keeps failing, unless it is the only one and has never answered."""
+        now_s = asyncio.get_running_loop().time()
+        was_known = endpoint.rate.is_known
+        if endpoint.failed(failure, began_s, now_s) and not was_known:
+            rpm = endpoint.rate.per_s(now_s) * 60
+            log.warning("%s refuses calls; it gets about %.0f a minute", endpoint.name, rpm)
+        alternatives = pool.has_alternatives
+        if not (endpoint.health.has_answered or alternatives):
+            return
+        if failure.reply is not None and not (failure.retryable and alternatives):
+            return  # it has answered, and after a rest it would say no more
+        cooldown_s = endpoint.trips(failure.kind, began_s, now_s, has_alternatives=alternatives)
+        if cooldown_s is not None:
+            pool.rest(endpoint, cooldown_s)
+            log.warning(
+                "%s keeps failing (%s); it rests %.0f s", endpoint.name, failure.message, cooldown_s
+            )
+
+    def _jitter_s(self, failures: int) -> float:
+        """Return a wait before the next attempt; none for an endpoint that is ill, which is probed.
+
+        Full jitter: Marc Brooker, "Exponential Backoff And Jitter", AWS 2015.
+        """
+        policy = self._policy
+        bound_s = min(policy.backoff_s * 2 ** (failures - 1), policy.max_backoff_s)
+        return self._rng.uniform(0, bound_s) if failures else 0.0
+
+    async def _wait(self, delay_s: float, by: Cause) -> None:
+        """Raises `CallStopped` at a stop."""
+        if not delay_s:
+            return
+        self.backing_off[by] += 1
+        try:
+            async with asyncio.timeout(delay_s):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+        finally:
+            self.backing_off[by] -= 1
+        raise CallStopped
+
+
+def _learn_limits(endpoint: Endpoint) -> None:
+    for surprise in endpoint.learn_limits():
+        log.warning("%s says that it takes %s; it gets the lower", endpoint.name, surprise)
+
+
+def _cause_of(failure: Failure) -> Cause:
+    if failure.kind != "rate_limited":
+        return "failing"
+    return "too_many" if failure.retry_after_s is None else "refused"
+
+
+def _cool_down_as_asked(endpoint: Endpoint, pool: Pool, seconds: float, by: Cause) -> None:
+    longest_s = MAX_RETRY_AFTER_S
+    now_s = asyncio.get_running_loop().time()
+    if (
+        seconds > longest_s and endpoint.cooldown_until_s < now_s + longest_s / 2
+    ):  # once for all calls
+        log.warning("%s asks for a rest of %g s; it gets %g s", endpoint.name, seconds, longest_s)
+    pool.rest(endpoint, min(seconds, longest_s), by)

@@ -1,0 +1,44 @@
+"""Outcomes to standard output, as they come: nothing is kept, so nothing can be resumed.
+
+On a terminal, what could steer it is written as an escape: the same JSON.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from llmscale.core.errors import Interrupted, StorageError
+from llmscale.core.output_line import OutputFormat, encode, line_of
+from llmscale.core.printable import escaped
+from llmscale.core.records import Outcome
+
+
+class StdoutSink:
+    """An `OutcomeSink` that writes lines at once."""
+
+    def __init__(self, output_format: OutputFormat) -> None:
+        self._format = output_format
+        self._descriptor = sys.stdout.fileno()
+        self._is_terminal = os.isatty(self._descriptor)
+
+    def take_up(self, rows: int) -> None:
+        """Nothing is noted."""
+
+    def put(self, outcomes: Sequence[Outcome]) -> None:
+        """Write the lines. Raises `Interrupted` when nobody reads any more."""
+        unwritten = b"".join(
+            [encode(line_of(outcome, self._format), self._format) for outcome in outcomes]
+        )
+        if self._is_terminal:
+            unwritten = escaped(unwritten.decode()).encode()
+        try:
+            while unwritten:
+                unwritten = unwritten[os.write(self._descriptor, unwritten) :]
+        except BrokenPipeError:
+            raise Interrupted(signal.SIGPIPE) from None
+        except OSError as error:
+            raise StorageError(f"can't write to standard output: {error.strerror}") from None
+
+    def put_back(self) -> None:
+        """Nothing is noted."""

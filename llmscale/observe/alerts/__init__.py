@@ -1,0 +1,12 @@
+"""Alarms of a run: numbers that cross a bound are said in the log, and to whoever is to be told.
+
+Looks at the numbers on its own beat; nothing that is watched knows of it, and no alert that can't
+be delivered holds up a run. No alert holds a text of a row, of an answer or a key.
+"""
+
+from llmscale.observe.alerts.delivery import Delivery
+from llmscale.observe.alerts.metrics import RunMetrics, Spent
+from llmscale.observe.alerts.targets import Target, target_of
+from llmscale.observe.alerts.watch import Alerts
+
+__all__ = ["Alerts", "Delivery", "RunMetrics", "Spent", "Target", "target_of"]

@@ -1,0 +1,162 @@
+"""What held a run back for longest, as a sentence, and the one flag to change."""
+
+from collections.abc import Mapping
+from math import floor
+from typing import Any, NamedTuple
+
+from llmscale.accounting.stats import BOTTLENECK_OF, BOTTLENECKS, Bottleneck, Cause
+
+
+class Settings(NamedTuple):
+    """What the advice speaks of."""
+
+    width: int | None = None  # calls that may be in flight; None: nothing was opened
+    capacity: int | None = None  # of all endpoints; None: it follows --concurrency
+
+
+class _Told(NamedTuple):
+    """What is said of a cause."""
+
+    says: str
+    advice: str | None  # begins with the flag; None: there is none that would help
+
+
+_FOR_REQUESTS = "rows waited for the limit of requests"
+_FOR_TOKENS = "rows waited for the limit of tokens"
+_FOR_THE_MODEL = "only the model was waited for"
+_PLACES_TAKEN = "all places in flight were taken, and more would have been answered"
+_ANOTHER = "[[endpoint]]: add one with limits of its own;"
+_FASTER_CACHE = "--cache-dir: put it on a faster disk"
+
+_TOLD: dict[Cause, _Told] = {
+    "start": _Told("went by before the first row could go", None),
+    "rpm": _Told(
+        _FOR_REQUESTS,
+        "--rpm, or rpm of the [[endpoint]]: raise it if the provider grants more",
+    ),
+    "rpd": _Told(
+        f"{_FOR_REQUESTS} a day",
+        "rpd of the [[endpoint]]: raise it if the provider grants more",
+    ),
+    "provider_rpm": _Told(
+        f"{_FOR_REQUESTS} that the provider tells", f"{_ANOTHER} --rpm can't raise what it grants"
+    ),
+    "adaptive_rpm": _Told(
+        f"{_FOR_REQUESTS} that refusals have taught", f"{_ANOTHER} this one refuses more"
+    ),
+    "tpm": _Told(
+        _FOR_TOKENS,
+        "--tpm, or tpm of the [[endpoint]]: raise it if the provider grants more",
+    ),
+    "tpd": _Told(
+        f"{_FOR_TOKENS} a day",
+        "tpd of the [[endpoint]]: raise it if the provider grants more",
+    ),
+    "provider_tpm": _Told(
+        f"{_FOR_TOKENS} that the provider tells", f"{_ANOTHER} --tpm can't raise what it grants"
+    ),
+    "users": _Told(
+        "rows waited for the limits of their users",
+        "[limits.user]: raise it if the users may have more",
+    ),
+    "width": _Told(
+        _PLACES_TAKEN,
+        "--concurrency {twice}: {width} were in flight at most",
+    ),
+    "capacity": _Told(
+        _PLACES_TAKEN,
+        "capacity of the [[endpoint]]: raise it; no more calls than that are in flight there",
+    ),
+    "ramp": _Told(
+        "an endpoint was tried with fewer calls than it may have",
+        "--no-adaptive: as many calls as are allowed are in flight from the start",
+    ),
+    "last": _Told(_FOR_THE_MODEL, "--model: a faster one"),
+    "saturated": _Told(
+        f"{_FOR_THE_MODEL}, and more in flight would not have been answered sooner",
+        "[[endpoint]]: add a server, or name a faster --model",
+    ),
+    "local": _Told(
+        _FOR_THE_MODEL,
+        "--model: a smaller one is faster; or another machine as an [[endpoint]]",
+    ),
+    "refused": _Told(
+        "rows waited because the provider refused calls",
+        "--rpm: set it to what the provider takes, so that it refuses nothing",
+    ),
+    "too_many": _Told(
+        "rows waited because the provider refused calls as too many at once",
+        "--concurrency: lower it to what the provider takes at once",
+    ),
+    "failing": _Told(
+        "rows waited because calls failed",
+        "[[endpoint]]: add one that takes the rows meanwhile, or a [fallback] to another model",
+    ),
+    "budget": _Told(
+        "rows waited for money that was set aside for others",
+        "--max-cost: raise it; a lower --max-tokens sets less aside for each call",
+    ),
+    "cpu": _Told(
+        "this process used all of a core",
+        "-o: split the input, and run its parts side by side, each with an output of its own",
+    ),
+    "starved": _Told("other programs had the cores of this machine", None),
+    "reading": _Told("rows waited to be read", None),
+    "cache": _Told("rows were looked up in the cache", _FASTER_CACHE),
+    "storing": _Told("answers waited to be stored", _FASTER_CACHE),
+    "writing": _Told(
+        "the output did not take what was written",
+        "-o: name a file on a faster disk; what reads -o - has to keep up",
+    ),
+    "end": _Told("went into putting the output in order", None),
+}
+
+
+def verdict(
+    held_s: Mapping[Bottleneck, float],
+    wall_s: float,
+    settings: Settings,
+    causes_s: Mapping[Cause, float] | None = None,
+) -> dict[str, Any]:
+    """Return what held the run back most, and all of it in seconds, as JSON.
+
+    `held_s` without `end`, which is what is left of `wall_s`. `causes_s`: the same by cause, for
+    the advice.
+    """
+    seconds = _adding_up(held_s, wall_s)
+    main = max(BOTTLENECKS, key=lambda by: seconds[by])
+    share = seconds[main] / wall_s if wall_s else 0.0
+    told = _TOLD[_cause(main, causes_s or {}, settings)]
+    return {
+        "main": main,
+        "share": round(share, 4),
+        "says": f"{share:.0%} of the time {told.says}".replace("%", " %", 1),
+        "advice": _advice(told, settings),
+        "seconds": seconds,
+    }
+
+
+def _adding_up(held_s: Mapping[Bottleneck, float], wall_s: float) -> dict[Bottleneck, float]:
+    """Return the seconds of each bound, to the microsecond and with the sum `wall_s`."""
+    held = sum(held_s.values())
+    factor = min(1.0, wall_s / held) if held else 1.0  # two clocks may differ by a hair
+    seconds = {by: floor(held_s.get(by, 0.0) * factor * 1e6) / 1e6 for by in BOTTLENECKS}
+    seconds["end"] = max(0.0, round(wall_s - sum(seconds.values()), 6))
+    return seconds
+
+
+def _cause(main: Bottleneck, causes_s: Mapping[Cause, float], settings: Settings) -> Cause:
+    """Return what most of the time of a bound went into."""
+    causes = [cause for cause in _TOLD if BOTTLENECK_OF[cause] == main]
+    cause = max(causes, key=lambda c: causes_s.get(c, 0.0))
+    if cause != "width" or settings.capacity is None or settings.width is None:
+        return cause
+    return "capacity" if settings.capacity <= settings.width else "width"  # where there is room
+
+
+def _advice(told: _Told, settings: Settings) -> str | None:
+    if told.advice is None or "{" not in told.advice:
+        return told.advice
+    if settings.width is None:
+        return None
+    return told.advice.format(width=settings.width, twice=2 * settings.width)

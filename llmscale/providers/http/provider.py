@@ -1,0 +1,109 @@
+"""One endpoint over HTTP: a key, JSON out, and a JSON object or a classified failure back.
+
+Never retries, and never lets the key into a message or an answer.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from yarl import URL
+
+from llmscale import __version__
+from llmscale.core.errors import CallFailed
+from llmscale.core.json_depth import MAX_LEVELS, is_too_deep
+from llmscale.core.records import Failure, Quota
+from llmscale.providers.http.failures import bad_response, failure_in_success, failure_of_response
+from llmscale.providers.http.quota import quota_of
+from llmscale.providers.http.redaction import Redaction
+
+if TYPE_CHECKING:
+    from llmscale.providers.http.connection import Connection
+
+
+class HttpProvider:
+    """What all providers have that talk to one `HttpEndpoint`; each adds its `send`."""
+
+    def __init__(self, http: "HttpEndpoint") -> None:
+        self._http = http
+
+    @property
+    def quota(self) -> Quota | None:
+        """What the endpoint has last said about its limits."""
+        return self._http.quota
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+
+class HttpEndpoint:
+    """Posts JSON to one address. `secret` is kept out of all that leaves here."""
+
+    def __init__(self, url: str, headers: Mapping[str, str], secret: str | None = None) -> None:
+        self._url = URL(url)
+        self._redaction = Redaction(secret)
+        self._headers = {
+            "Content-Type": "application/json",
+            "User-Agent": f"llmscale/{__version__}",
+            **headers,
+        }
+        self._connection: Connection | None = None
+        self.quota: Quota | None = None
+        """What the endpoint has last said about its limits."""
+
+    async def post(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Send one request and return the JSON object that answers it.
+
+        Raises `CallFailed`: an error status, no answer, an answer that is not a JSON object.
+        """
+        return self.read(await self.ask(body))
+
+    async def ask(self, body: Mapping[str, Any]) -> bytes:
+        """Send one request and return what answers it, unread.
+
+        Raises `CallFailed`: an error status, no answer.
+        """
+        try:
+            payload = orjson.dumps(body)
+        except orjson.JSONEncodeError as error:
+            failure = Failure(kind="invalid_request", message=f"request is not JSON: {error}")
+            raise CallFailed(failure) from None
+        status, headers, raw = await self._opened().exchange(payload)
+        self.quota = quota_of(headers) or self.quota
+        if status != 200:
+            raise CallFailed(failure_of_response(status, headers, self._redaction.of_error(raw)))
+        return self._redaction.of_answer(raw)
+
+    def read(self, raw: bytes) -> dict[str, Any]:
+        """Return an answer as JSON. Raises `CallFailed` for what is no object, or an error."""
+        answer = _json_object(raw)
+        if answer.get("error"):
+            raise CallFailed(failure_in_success(answer["error"], self._redaction.of_error(raw)))
+        return answer
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        if self._connection is not None:
+            await self._connection.aclose()
+            self._connection = None
+
+    def _opened(self) -> "Connection":
+        if self._connection is None:
+            # not before there is a call: a run that finds all in the cache never needs it
+            from llmscale.providers.http.connection import Connection
+
+            self._connection = Connection(self._url, self._headers, self._redaction)
+        return self._connection
+
+
+def _json_object(raw: bytes) -> dict[str, Any]:
+    try:
+        answer = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        raise CallFailed(bad_response("the answer is not JSON")) from None
+    if not isinstance(answer, dict):
+        raise CallFailed(bad_response("the answer is not a JSON object"))
+    if is_too_deep(raw, answer):
+        raise CallFailed(bad_response(f"the answer has more than {MAX_LEVELS} levels of JSON"))
+    return answer

@@ -1,0 +1,93 @@
+"""A report beside that of an earlier run: what got better, what got worse.
+
+Speeds of two runs can be compared where they did the same work on the same kind of machine; that
+is for the reader to know.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from llmscale.report.figures import duration, seconds, share, tokens_of, usd
+
+
+class Compared(NamedTuple):
+    """One figure of both runs, and how the second stands to the first."""
+
+    name: str
+    before: float | None
+    after: float | None
+    said: tuple[str, str]  # both, in a person's words
+    ratio: float | None  # None: one of them is missing or zero
+    is_better: bool | None  # None: neither, or nobody can say
+
+
+class _Figure(NamedTuple):
+    name: str
+    of: Callable[[dict[str, Any]], float | None]
+    text: Callable[[float | None], str]
+    more_is: int  # 1: better, -1: worse, 0: neither
+
+
+def compare(before: dict[str, Any], after: dict[str, Any]) -> list[Compared]:
+    """Return the figures of two reports side by side."""
+    return [_compared(figure, figure.of(before), figure.of(after)) for figure in _FIGURES]
+
+
+_SAME = 0.02  # a difference below this is none
+
+
+def as_json(compared: Sequence[Compared]) -> list[dict[str, Any]]:
+    """Return the figures as JSON, without their words."""
+    return [
+        {name: value for name, value in c._asdict().items() if name != "said"} for c in compared
+    ]
+
+
+def _compared(figure: _Figure, before: float | None, after: float | None) -> Compared:
+    ratio = after / before if before and after is not None else None
+    is_better = None
+    if before is not None and after is not None and figure.more_is:
+        difference = (after - before) * figure.more_is
+        if abs(after - before) > _SAME * max(abs(before), abs(after)):
+            is_better = difference > 0
+    said = (figure.text(before), figure.text(after))
+    return Compared(figure.name, before, after, said, ratio, is_better)
+
+
+def _done(report: dict[str, Any]) -> int:
+    return int(report["rows"]["answered"] + report["rows"]["failed"])
+
+
+def _per_row(report: dict[str, Any], amount: float | None) -> float | None:
+    done = _done(report)
+    return None if amount is None or not done else amount / done
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.6g}"
+
+
+def _thousand(report: dict[str, Any]) -> float | None:
+    cost_usd = _per_row(report, report["calls"]["cost_usd"])
+    return None if cost_usd is None else cost_usd * 1000
+
+
+def _retries(report: dict[str, Any]) -> float | None:
+    attempts = report["calls"]["attempts"]
+    return report["calls"]["retries"] / attempts if attempts else None
+
+
+_FIGURES = (
+    _Figure("rows", lambda r: _done(r), _number, 0),
+    _Figure("time", lambda r: r["wall_s"], lambda v: "-" if v is None else duration(v), 0),
+    _Figure("rows/s", lambda r: r["rows_per_s"], _number, 1),
+    _Figure("failed", lambda r: _per_row(r, r["rows"]["failed"]), share, -1),
+    _Figure("retries of calls", _retries, share, -1),
+    _Figure("cache hit rate", lambda r: r["cache"]["hit_rate"], share, 1),
+    _Figure("p50 s of rows", lambda r: r["rows"]["latency_s"]["p50"], seconds, -1),
+    _Figure("p99 s of rows", lambda r: r["rows"]["latency_s"]["p99"], seconds, -1),
+    _Figure("p50 s in the model", lambda r: r["calls"]["latency_s"]["p50"], seconds, -1),
+    _Figure("p99 s in the model", lambda r: r["calls"]["latency_s"]["p99"], seconds, -1),
+    _Figure("tokens a row", lambda r: _per_row(r, tokens_of(r["calls"])), _number, -1),
+    _Figure("cost of 1,000 rows", _thousand, usd, -1),
+)

@@ -1,0 +1,63 @@
+"""The cache of a run: where it is, how it is opened, and what is noted about its use."""
+
+import logging
+import os
+from datetime import datetime
+from pathlib import Path
+
+from llmscale.accounting.stats import Lookups, Rows, Stats
+from llmscale.config import Config
+from llmscale.core.units import duration_s, size_bytes
+from llmscale.engine.cache import history
+from llmscale.engine.cache.disk_backend import DiskBackend
+from llmscale.engine.cache.history import RunUse, Use
+from llmscale.engine.cache.store import Store, reason_of
+
+log = logging.getLogger(__name__)
+
+
+def folder_of(config: Config) -> Path:
+    """Return the folder of the cache: the one that is set, or the user's (XDG base directories)."""
+    if config.cache_dir is not None:
+        return Path(config.cache_dir).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "llmscale"
+
+
+def open_store(config: Config) -> Store:
+    """Open the cache. Raises one of `STORE_ERRORS`, for a damaged file anything."""
+    ttl_s = None if config.cache_ttl is None else duration_s(config.cache_ttl)
+    return Store(folder_of(config), size_bytes(config.cache_max_size), ttl_s)
+
+
+def open_replies(config: Config) -> DiskBackend | None:
+    """Open the cache for a run; None where it is off, or can't be opened: the run goes on."""
+    if config.cache_mode == "off":
+        return None
+    try:
+        return DiskBackend(open_store(config), replace=config.cache_mode != "write")
+    except Exception as error:  # whatever a damaged file brings
+        log.warning(
+            "the cache in %s can't be opened (%s); the run goes on without one",
+            folder_of(config),
+            reason_of(error),
+        )
+        return None
+
+
+def note_use(
+    config: Config, replies: DiskBackend, stats: Stats, started: datetime, output: str
+) -> None:
+    """Add this run to the history of the cache."""
+    rows, lookups = stats.rows_by_model(), stats.lookups_by_model()
+    models = {}
+    for model in sorted({*rows, *lookups}):  # without look-ups there are shared calls
+        counted, asked = rows.get(model, Rows()), lookups.get(model, Lookups())
+        models[model] = Use(
+            asked.hits, asked.misses, counted.deduped, counted.saved_tokens, counted.saved_usd
+        )
+    run = RunUse(started.isoformat(timespec="seconds"), output, models, **replies.summary())
+    try:
+        history.append(folder_of(config), run)
+    except OSError as error:
+        log.warning("the cache's history can't be written (%s)", error.strerror)

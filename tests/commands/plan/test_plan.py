@@ -1,0 +1,365 @@
+"""The checklist of a job, line by line: yes, no or unknown, from facts and with what to do."""
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from diskcache.core import DEFAULT_SETTINGS
+
+from llmscale.cli.shared_flags import command_line
+from llmscale.commands.estimate.estimate import estimate
+from llmscale.commands.plan.plan import plan
+from llmscale.commands.run import run
+from llmscale.config import Config, EndpointConfig, PriceConfig, UserLimit
+from tests.cli.tool import write_rows
+from tests.runtime import config_here
+
+Told = dict[str, Any]
+PRICE = (PriceConfig(model="*/*", input=1, output=10),)
+OWN = "http://127.0.0.1:1/v1"
+REQUIRED = ["load", "bottleneck", "baseline", "cost", "cache", "limits", "overload"]
+ADVICE = [
+    "machines",
+    "balancing",
+    "storage",
+    "cap",
+    "alerts",
+    "rollout",
+    "rollback",
+    "verified",
+]
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with 40 rows, and the current one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(DEFAULT_SETTINGS, "sqlite_synchronous", 0)  # nobody cuts the power here
+    write_rows(tmp_path / "in.jsonl", [{"prompt": f"Row {n}"} for n in range(40)])
+    return tmp_path
+
+
+def config(**settings: Any) -> Config:
+    return config_here(**({"price": PRICE} | settings))
+
+
+def command(name: str, **flags: Any) -> str:
+    return command_line(name, {"inputs": ["in.jsonl"]}, **flags)
+
+
+def planned(scale: float = 10, hours: float = 8, **settings: Any) -> Told:
+    return plan(config(**settings), command, scale, hours)
+
+
+def line(
+    name: str, scale: float = 10, hours: float = 8, **settings: Any
+) -> tuple[str, str, str | None]:
+    """Return the answer, the evidence and the command of a line."""
+    found = planned(scale, hours, **settings)
+    (one,) = (shown for shown in found["lines"] if shown["name"] == name)
+    return one["answer"], one["evidence"], one["command"]
+
+
+def edit_report(**fields: Any) -> None:
+    """Change what the report of the earlier run says."""
+    path = Path("in.report.json")
+    path.write_bytes(orjson.dumps(orjson.loads(path.read_bytes()) | fields))
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_lines_are_those_of_the_checklist_and_the_first_part_is_required(job: Path) -> None:
+    found = planned()
+    names = {
+        required: [one["name"] for one in found["lines"] if one["required"] is required]
+        for required in (True, False)
+    }
+    assert names == {True: REQUIRED, False: ADVICE}
+    assert all(one["answer"] in ("yes", "no", "unknown") for one in found["lines"])
+    assert all(one["evidence"] for one in found["lines"])
+
+
+def test_nothing_is_written_and_nothing_is_sent(job: Path) -> None:
+    before = files(job)
+    planned(model="openai/m", base_url=OWN)
+    assert files(job) == before
+
+
+def test_a_job_is_ready_when_no_required_line_is_a_no(job: Path) -> None:
+    assert not planned()["ready"], "there is no baseline"
+    run(config())
+    found = planned()
+    assert found["ready"]
+    assert any(one["answer"] == "no" for one in found["lines"]), "advice is none"
+
+
+# ---- before scaling
+
+
+def test_load_is_unknown_by_counts_where_nothing_is_limited(job: Path) -> None:
+    answer, evidence, todo = line("load")
+    assert (answer, todo) == ("unknown", "llmscale estimate in.jsonl --sample 50")
+    assert evidence.startswith("10x takes at least")
+
+
+def test_load_is_a_no_where_the_limits_alone_take_longer(job: Path) -> None:
+    answer, evidence, todo = line("load", hours=0.1, rpm=30)
+    assert answer == "no"
+    assert "requests/min of sim/a binds" in evidence
+    assert todo == "llmscale run in.jsonl --rpm 67", "400 rows in six minutes"
+
+
+def test_load_is_a_no_without_a_command_where_no_flag_gives_more(job: Path) -> None:
+    rows = [{"prompt": f"{n}", "user": "u"} for n in range(40)]
+    write_rows(job / "in.jsonl", rows)
+    answer, _, todo = line("load", hours=0.1, limits_user=UserLimit(rpm=10))
+    assert (answer, todo) == ("no", None)
+
+
+def test_load_is_a_yes_by_a_sample(job: Path) -> None:
+    estimate(config(), 10)
+    assert line("load") == ("yes", line("load")[1], None)
+
+
+def test_load_is_told_by_the_pace_of_an_earlier_run(job: Path) -> None:
+    run(config())
+    answer, evidence, _ = line("load")
+    assert answer == "yes"
+    assert evidence.endswith("at the pace of the earlier run")
+    edit_report(wall_s=3_600.0)
+    assert line("load", hours=5)[0] == "no"
+
+
+def test_the_bottleneck_is_what_the_verdict_says_or_what_takes_longest(job: Path) -> None:
+    assert line("bottleneck")[0] == "unknown"
+    assert line("bottleneck", rpm=60)[:2] == ("yes", "requests/min of sim/a binds")
+    run(config())
+    edit_report(bottleneck={"main": "tokens", "says": "80 % of the time ..."})
+    assert line("bottleneck") == ("yes", "the earlier run: 80 % of the time ...", None)
+
+
+def test_a_baseline_is_the_report_of_this_job(job: Path) -> None:
+    assert line("baseline") == (
+        "no",
+        "there is no report of this job",
+        "llmscale run in.jsonl --limit 4",
+    )
+    run(config())
+    answer, evidence, _ = line("baseline")
+    assert answer == "yes"
+    assert evidence.startswith("40 rows on 2")
+    assert "calls/s, 0 failed, p95" in evidence
+    assert line("baseline", system="Be brief.")[0] == "no", "that is another job"
+
+
+def test_a_run_without_a_call_tells_nothing_and_is_not_asked_for_again(job: Path) -> None:
+    run(config(output="first.jsonl"))
+    run(config())
+    answer, evidence, todo = line("baseline")
+    assert (answer, todo) == ("unknown", None)
+    assert "made no call" in evidence
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b'{"schema": 1}', b"\xff"])
+def test_a_report_that_is_none_is_none(job: Path, raw: bytes) -> None:
+    run(config())
+    Path("in.report.json").write_bytes(raw)
+    assert line("baseline")[0] == "no"
+
+
+def test_a_report_elsewhere_is_found(job: Path) -> None:
+    run(config(report="elsewhere.json"))
+    assert line("baseline")[0] == "no"
+    assert line("baseline", report="elsewhere.json")[0] == "yes"
+
+
+def test_the_cost_is_known_by_counts_only_with_a_bound_of_answers(job: Path) -> None:
+    assert line("cost")[0] == "unknown"
+    answer, evidence, _ = line("cost", max_tokens=10)
+    assert answer == "yes"
+    assert evidence.endswith("by token counts alone")
+    estimate(config(), 10)
+    assert line("cost")[1].endswith("by a sample")
+
+
+def test_a_price_that_is_not_known_is_a_no(job: Path) -> None:
+    answer, evidence, _ = line("cost", model="openai/none-such", price=())
+    assert answer == "no"
+    assert "the price of openai/none-such is not known" in evidence
+    assert "[[price]]" in evidence
+
+
+@pytest.mark.parametrize("mode", ["on", "read", "write", "refresh"])
+def test_any_use_of_the_cache_is_a_policy(job: Path, mode: str) -> None:
+    answer, evidence, _ = line("cache", cache_mode=mode, cache_ttl="7d")
+    assert answer == "yes"
+    assert evidence.startswith(f"{mode}: ")
+    assert "for 7d" in evidence
+
+
+def test_no_cache_is_none(job: Path) -> None:
+    answer, _, todo = line("cache", cache_mode="off")
+    assert (answer, todo) == ("no", "llmscale run in.jsonl --cache on")
+
+
+@pytest.mark.parametrize(
+    ("settings", "answer", "says"),
+    [
+        ({}, "yes", "sim/a: in this process"),
+        ({"model": "openai/m"}, "no", "openai/m has none, set or told"),
+        ({"model": "openai/m", "rpm": 500}, "yes", "openai/m: rpm 500"),
+        ({"model": "openai/m", "tpm": "9/s"}, "yes", "openai/m: tpm 9/s"),
+        ({"model": "openai/m", "base_url": OWN}, "yes", "as many in flight as it bears"),
+        ({"model": "openai/m", "base_url": OWN, "adaptive": False}, "no", "has none"),
+        (
+            {"model": "openai/m", "endpoint": (EndpointConfig(model="openai/m", rpd=5),)},
+            "yes",
+            "openai/m: rpd 5",
+        ),
+    ],
+)
+def test_endpoints_have_limits_or_need_none(
+    job: Path, settings: Told, answer: str, says: str
+) -> None:
+    found = line("limits", **settings)
+    assert found[0] == answer
+    assert says in found[1]
+
+
+def test_limits_that_are_missing_are_proposed_as_low_as_will_do(job: Path) -> None:
+    assert line("limits", hours=0.1, model="openai/m")[2] == "llmscale run in.jsonl --rpm 67"
+
+
+def test_a_limit_that_an_endpoint_told_is_one(job: Path) -> None:
+    run(config())
+    endpoints = {"openai/m": {"limits": {"provider_rpm": 300.0}}}
+    edit_report(endpoints=endpoints)
+    write_rows(job / "in.jsonl", [{"prompt": f"Row {n}"} for n in range(40)])
+    told = planned(endpoint=(EndpointConfig(model="openai/m"), EndpointConfig(model="sim/a")))
+    assert told["lines"][REQUIRED.index("limits")]["answer"] == "yes"
+
+
+def test_one_attempt_and_nobody_who_stands_in_is_no_way_to_meet_overload(job: Path) -> None:
+    assert line("overload")[0] == "yes"
+    answer, _, todo = line("overload", max_attempts=1)
+    assert (answer, todo) == ("no", "llmscale run in.jsonl --max-attempts 5")
+    pool = (EndpointConfig(model="sim/a"), EndpointConfig(model="sim/b"))
+    fallback = {"sim/a": ("sim/b",)}
+    assert line("overload", max_attempts=1, endpoint=pool, fallback=fallback)[0] == "yes"
+
+
+# ---- on the way
+
+
+def test_one_machine_is_enough_where_the_pace_of_the_earlier_run_is(job: Path) -> None:
+    assert line("machines")[0] == "unknown"
+    run(config())
+    assert line("machines")[0] == "yes"
+
+
+@pytest.mark.parametrize(
+    ("bottleneck", "answer"),
+    [
+        (None, "unknown"),
+        ({"main": "cpu", "says": ""}, "no"),
+        ({"main": "disk", "says": ""}, "no"),
+        ({"main": "requests", "says": ""}, "yes"),
+    ],
+)
+def test_a_second_machine_is_needed_only_where_this_one_bound(
+    job: Path, bottleneck: Told | None, answer: str
+) -> None:
+    run(config())
+    edit_report(wall_s=36_000.0, bottleneck=bottleneck)
+    assert line("machines")[0] == answer
+
+
+def test_several_endpoints_share_the_load(job: Path) -> None:
+    assert line("balancing")[0] == "no"
+    pool = (EndpointConfig(model="sim/a", capacity=1), EndpointConfig(model="sim/a", capacity=2))
+    assert line("balancing", endpoint=pool)[0] == "yes"
+
+
+def test_the_cache_has_room_or_not_by_the_answers_that_are_in_it(job: Path) -> None:
+    assert line("storage")[0] == "unknown"
+    run(config())
+    assert line("storage")[0] == "yes"
+    answer, _, todo = line("storage", cache_max_size="50kB")
+    assert (answer, todo) == ("no", "llmscale run in.jsonl --cache-max-size 1GB")
+    assert line("storage", cache_mode="off")[0] == "yes"
+
+
+def test_a_cap_is_set_and_enough(job: Path) -> None:
+    assert line("cap", max_tokens=10)[0] == "no"
+    assert str(line("cap", max_tokens=10)[2]).startswith("llmscale run in.jsonl --max-cost 0.0")
+    assert line("cap", max_tokens=10, max_cost=5.0)[:2] == ("yes", "--max-cost $5.00")
+    assert "may not be enough" in line("cap", max_cost=5.0)[1]
+    assert line("cap", max_cost=1e-9)[0] == "no"
+    assert line("cap", price=())[:2] == ("yes", "it costs nothing")
+
+
+def test_alarms_are_those_that_are_on(job: Path) -> None:
+    answer, evidence, todo = line("alerts")
+    assert (answer, todo) == ("yes", None)
+    assert evidence == f"a warning where {Config().alert_on}; what trips is in the log alone"
+    estimate(config(), 0)
+    evidence = line("alerts", fail_on="errors>1%", alert=("exec:notify",))[1]
+    assert evidence.startswith("exit code 1 where errors>1%, a warning where ")
+    assert "drifts from its estimate; what trips goes to exec:notify too" in evidence
+    answer, _, todo = line("alerts", alert_on="")
+    assert answer == "no"
+    assert str(todo).startswith("llmscale run in.jsonl --alert-on 'errors>5%,")
+
+
+@pytest.mark.parametrize(
+    ("done", "answer", "following"),
+    [
+        (None, "no", "--limit 4"),
+        (4, "yes", "--limit 10"),
+        (10, "yes", "--limit 20"),
+        (20, "yes", ""),
+    ],
+)
+def test_the_next_stage_is_told(job: Path, done: int | None, answer: str, following: str) -> None:
+    if done is not None:
+        run(config(limit=done))
+    found = line("rollout")
+    assert found[0] == answer
+    assert found[2] == f"llmscale run in.jsonl {following}".strip()
+    assert f"{done or 0} of 40 rows are answered" in found[1]
+
+
+def test_after_the_last_stage_nothing_is_next(job: Path) -> None:
+    run(config())
+    assert line("rollout") == ("yes", "40 of 40 rows are answered", None)
+
+
+def test_what_goes_to_a_file_can_be_taken_back(job: Path) -> None:
+    answer, evidence, todo = line("rollback")
+    assert answer == "yes"
+    assert "in.results.jsonl is replaced as a whole at the end" in evidence
+    assert todo == "llmscale cache export before.cache.jsonl"
+    assert line("rollback", cache_mode="off")[2] is None
+    assert line("rollback", output="-")[0] == "no"
+
+
+def test_a_run_came_as_estimated_or_not_or_nobody_knows(job: Path) -> None:
+    assert line("verified")[0] == "unknown"
+    estimate(config(), 10)
+    run(config())
+    answer, evidence, _ = line("verified")
+    assert answer == "yes"
+    assert "was estimated" in evidence
+    held = orjson.loads(Path("in.report.json").read_bytes())["estimate"]
+    edit_report(estimate={**held, "drift": ["usd", "hours"]})
+    answer, evidence, todo = line("verified")
+    assert (answer, todo) == ("no", "llmscale estimate in.jsonl --sample 50")
+    assert "usd and hours left the bounds" in evidence
+
+
+def test_an_empty_input_is_planned_too(job: Path) -> None:
+    write_rows(job / "in.jsonl", [])
+    assert planned()["lines"]

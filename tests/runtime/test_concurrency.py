@@ -1,0 +1,52 @@
+"""Calls in flight within the open files of the process: fewer for all, and said."""
+
+import logging
+
+import pytest
+
+from llmscale.config import Config, EndpointConfig
+from llmscale.runtime import concurrency as connections
+from llmscale.runtime.concurrency import capacities
+from llmscale.runtime.open_files import Room
+
+ONE = EndpointConfig(model="openai/a", base_url="http://127.0.0.1:1/v1", capacity=300)
+OTHER = EndpointConfig(model="anthropic/a", capacity=100)
+SIM = EndpointConfig(model="sim/a", capacity=900)
+
+
+def room(monkeypatch: pytest.MonkeyPatch, connections_at_once: int) -> list[int]:
+    asked: list[int] = []
+
+    def room_for(wanted: int) -> Room:
+        asked.append(wanted)
+        return Room(min(wanted, connections_at_once), 128)
+
+    monkeypatch.setattr(connections, "room_for", room_for)
+    return asked
+
+
+def test_with_room_for_all_each_has_what_is_set(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = room(monkeypatch, 400)
+    assert capacities(Config(), (ONE, OTHER, SIM), "chat") == {ONE: 300, OTHER: 100, SIM: 900}
+    assert asked == [400], "a simulation needs no file"
+    assert not caplog.records
+
+
+def test_without_room_each_has_its_share_and_a_warning_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    room(monkeypatch, 40)
+    with caplog.at_level(logging.WARNING):
+        assert capacities(Config(), (ONE, OTHER, SIM), "chat") == {ONE: 30, OTHER: 10, SIM: 900}
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said == (
+        "of 400 calls at once only 40 are made, since this process may open only 128 files; "
+        "raise that with ulimit -n 488, or lower --concurrency"
+    )
+
+
+def test_no_endpoint_is_left_without_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    room(monkeypatch, 1)
+    assert capacities(Config(), (ONE, OTHER), "chat") == {ONE: 1, OTHER: 1}
