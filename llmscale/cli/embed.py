@@ -1,12 +1,11 @@
 """`llmscale embed`: vectors for files, folders and rows."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from llmscale.cli import options
-
-Vectors = Literal["numbers", "base64"]
+from llmscale.core.choices import VectorFormat
 
 
 def embed(
@@ -57,7 +56,7 @@ def embed(
         bool, typer.Option("--truncate", help="Cut a text that is too long, instead of failing.")
     ] = False,
     embed_vectors: Annotated[
-        Vectors | None,
+        VectorFormat | None,
         typer.Option("--vectors", help="How a vector is written. Default: numbers."),
     ] = None,
     embed_chunk_tokens: Annotated[

@@ -34,7 +34,8 @@ def job_ended(
 
     def command() -> int:
         settings = config.load(flags, file=file)
-        logs.set_up(quiet=settings.quiet, verbose=settings.verbose, log_format=settings.log_format)
+        said = settings.logging
+        logs.set_up(quiet=said.quiet, verbose=said.verbose, log_format=said.log_format)
         return work(settings, told)
 
     # of a stream nothing is kept, so nothing is resumed

@@ -1,14 +1,10 @@
 """Options that several commands share: one name, one help text, one meaning."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-CacheMode = Literal["off", "on", "read", "write", "refresh"]
-LogFormat = Literal["text", "json"]
-OutputFormat = Literal["auto", "llmscale", "openai-batch"]
-
-Strategy = Literal["least-loaded", "latency", "cost", "round-robin"]
+from llmscale.core.choices import CacheMode, LogFormat, StrategyName
 
 ConfigFile = Annotated[
     str | None,
@@ -77,7 +73,7 @@ MaxCost = Annotated[
     typer.Option(metavar="USD", help="Dollars that the job may cost, over all its runs."),
 ]
 StrategyOption = Annotated[
-    Strategy | None,
+    StrategyName | None,
     typer.Option(help="Which endpoint of several takes a call. Default: least-loaded."),
 ]
 NoAdaptive = Annotated[

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from llmscale.cli import options
+from llmscale.core.choices import ChatFormatOrAuto
 
 
 def run(
@@ -61,7 +62,7 @@ def run(
     ] = False,
     overwrite: options.Overwrite = False,
     output_format: Annotated[
-        options.OutputFormat | None,
+        ChatFormatOrAuto | None,
         typer.Option(help="Shape of the output lines. Default: auto, the shape of the input."),
     ] = None,
     report: options.Report = None,

@@ -98,7 +98,7 @@ def explain(config: Config, row_or_file: str) -> Explanation:
     """
     requests, bad_rows = [], 0
     parser = row_parser(config, Models(config))
-    for rows in rows_of(parser, _lines(row_or_file), config.limit):
+    for rows in rows_of(parser, _lines(row_or_file), config.files.limit):
         for row in rows:
             if row.request is None:
                 bad_rows += 1

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import orjson
-from msgspec.structs import replace
 
 from llmscale.commands.run import row_parser
-from llmscale.config import CHANGES_ANSWERS, Config
+from llmscale.config import CHANGES_ANSWERS, Config, with_settings
 from llmscale.core.errors import ConfigError
 from llmscale.core.records import Request
 from llmscale.job import manifest as manifests
@@ -35,11 +34,11 @@ class Preview(NamedTuple):
 
 def preview(config: Config) -> Preview:
     """Read everything, open every endpoint, send nothing. Raises what a run would raise."""
-    sources = expand(config.inputs)
+    sources = expand(config.files.inputs)
     if sources[0].path == STDIN:
         raise ConfigError("--dry-run reads the input and leaves it; name a file instead of -")
     models = Models(config)
-    found = precheck(sources, config.limit)
+    found = precheck(sources, config.files.limit)
     counted, bad, complaints, first = _read(config, models, sources)
     facts = [
         ("input", ", ".join(source.name for source in sources)),
@@ -60,7 +59,7 @@ def _read(
     complaints: list[str] = []
     bad = 0
     first = None
-    for rows in rows_of(row_parser(config, models), blocks_of_lines(sources), config.limit):
+    for rows in rows_of(row_parser(config, models), blocks_of_lines(sources), config.files.limit):
         for row in rows:
             if row.request is not None:
                 counted[row.request.model] += 1
@@ -74,17 +73,17 @@ def _read(
 
 def _endpoints(config: Config, models: Models) -> list[tuple[str, str]]:
     check_budget(config, models)
-    opened = open_all(replace(config, cache_mode="off"), models)
+    opened = open_all(with_settings(config, cache_mode="off"), models)
     endpoints = opened.endpoints.values()
     facts = [("endpoint", f"{e.name}, {e.capacity} calls at once") for e in endpoints]
     return [*facts, ("in flight", f"{opened.width(config)} rows")]
 
 
 def _places(config: Config, sources: Sequence[Source]) -> list[tuple[str, str]]:
-    if config.output == STDOUT:
+    if config.files.output == STDOUT:
         return [("output", "standard output, in the order of completion")]
     files = files_of(config, sources)
-    report = config.report or str(default_path(files.output))
+    report = config.files.report or str(default_path(files.output))
     return [("output", f"{files.output} ({_state(config, sources)})"), ("report", report)]
 
 

@@ -12,9 +12,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from msgspec.structs import replace
-
-from llmscale.config import CHANGES_VECTORS, DEFAULT_EMBEDDING_MODEL, Config
+from llmscale.config import CHANGES_VECTORS, DEFAULT_EMBEDDING_MODEL, Config, with_settings
 from llmscale.core.errors import ConfigError
 from llmscale.job.job import Job
 from llmscale.job.job_paths import JobPaths
@@ -40,11 +38,11 @@ def embed(config: Config, told: Told | None = None) -> int:
     # numpy starts a thread for each core when it is imported; they spin, and have nothing to do
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     config = for_vectors(config)
-    output = None if config.output == STDOUT else _output_of(config)
+    output = None if config.files.output == STDOUT else _output_of(config)
     _check_files(config, output)
-    observers = Observers(config, config.inputs, output, told)
+    observers = Observers(config, config.files.inputs, output, told)
     beside = Path.cwd() if output is None else output.parent
-    reading = Reading(how_to_show(quiet=config.quiet, log_format=config.log_format))
+    reading = Reading(how_to_show(quiet=config.logging.quiet, log_format=config.logging.log_format))
     with rows_as_files(config, beside, reading) as (sources, found):
         if found is not None:
             log.info("%s", found)
@@ -61,10 +59,10 @@ def embed(config: Config, told: Told | None = None) -> int:
                 exit_code = 0
             else:
                 exit_code = run.to_file(job)
-            if config.export:
+            if config.files.export:
                 from llmscale.commands import vector_export as exporting
 
-                exporting.export(config.export, output)
+                exporting.export(config.files.export, output)
             return exit_code
 
 
@@ -85,10 +83,10 @@ def embed_texts(config: Config, texts: Sequence[str]) -> list[bytes]:
         async with stacked(config, models, open_all(config, models, "embedding"), stats) as stack:
             requests = [
                 Request(
-                    model=config.default_model,
+                    model=config.models.default_model,
                     text=text,
-                    dimensions=config.embed_dimensions,
-                    extra=dict(config.param) or None,
+                    dimensions=config.embed.dimensions,
+                    extra=dict(config.sampling.param) or None,
                 )
                 for text in texts
             ]
@@ -108,20 +106,20 @@ def embed_texts(config: Config, texts: Sequence[str]) -> list[bytes]:
 
 def for_vectors(config: Config) -> Config:
     """Return the settings with the model that embeds in the place of the one that answers."""
-    return replace(config, model=config.embed_model or DEFAULT_EMBEDDING_MODEL)
+    return with_settings(config, model=config.embed.model or DEFAULT_EMBEDDING_MODEL)
 
 
 def _job(config: Config, files: JobPaths, sources: Sequence[Source]) -> Job:
     """Open the job; begin it anew where nothing but the content of its input has changed."""
     identity = identity_of(config, sources, CHANGES_VECTORS)
-    return Job(files, identity, overwrite=config.overwrite, follows_input=True)
+    return Job(files, identity, overwrite=config.files.overwrite, follows_input=True)
 
 
 def _output_of(config: Config) -> Path:
-    if config.output is not None:
-        output = Path(config.output)
-    elif len(config.inputs) == 1 and config.inputs[0] != "-":
-        name = Path(config.inputs[0]).resolve().name
+    if config.files.output is not None:
+        output = Path(config.files.output)
+    elif len(config.files.inputs) == 1 and config.files.inputs[0] != "-":
+        name = Path(config.files.inputs[0]).resolve().name
         for ending in (".gz", ".jsonl", ".ndjson"):
             name = name.removesuffix(ending)
         output = Path(f"{name}.vectors.jsonl")
@@ -134,16 +132,16 @@ def _output_of(config: Config) -> Path:
 def _check_files(config: Config, output: Path | None) -> None:
     """Refuse what can't be written, and to write over what is read, before anything is embedded."""
     if output is None:
-        if config.export:
+        if config.files.export:
             raise ConfigError("--export needs an output in a file; say where with -o FILE")
         return
-    if config.export:
+    if config.files.export:
         from llmscale.commands import vector_export as exporting  # numpy, only where it is wanted
 
-        may_replace = config.overwrite or JobPaths(output).manifest.exists()
-        exporting.check(config.export, output, may_replace=may_replace)
-    written = {output.resolve(), *(Path(name).resolve() for name in config.export)}
-    for name in config.inputs:
+        may_replace = config.files.overwrite or JobPaths(output).manifest.exists()
+        exporting.check(config.files.export, output, may_replace=may_replace)
+    written = {output.resolve(), *(Path(name).resolve() for name in config.files.export)}
+    for name in config.files.inputs:
         for found in [name] if os.path.lexists(name) else glob.glob(name):  # noqa: PTH207
             if Path(found).resolve() in written:
                 raise ConfigError(f"{found} is both input and output; say where else with -o")

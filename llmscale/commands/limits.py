@@ -79,8 +79,8 @@ def limits(config: Config) -> dict[str, Any]:
     models = Models(config)
     terms_of_user = terms_of(config)
     needs = Needs(terms_of_user)
-    lines = blocks_of_lines(expand(config.inputs))
-    for rows in rows_of(row_parser(config, models), lines, config.limit):
+    lines = blocks_of_lines(expand(config.files.inputs))
+    for rows in rows_of(row_parser(config, models), lines, config.files.limit):
         for row in rows:
             needs.add(row)
     users = list(user_bounds(terms_of_user, needs.by_user))

@@ -23,16 +23,16 @@ def run(config: Config, told: Told | None = None) -> int:
 
     `told` is given the report. Raises `JobError`; the rows answered until then are safe.
     """
-    sources = expand(config.inputs)
+    sources = expand(config.files.inputs)
     inputs = [source.path for source in sources]
-    if config.output == STDOUT:
+    if config.files.output == STDOUT:
         return _chat(config, sources, Observers(config, inputs, None, told)).to_stdout()
     files = files_of(config, sources)
     observers = Observers(config, inputs, files.output, told)
     with readable_twice(sources, files) as sources:
         job_run = _chat(config, sources, observers)
         identity = identity_of(config, sources, CHANGES_ANSWERS)
-        with closing(Job(files, identity, overwrite=config.overwrite)) as job:
+        with closing(Job(files, identity, overwrite=config.files.overwrite)) as job:
             if not job.is_finished:
                 return job_run.to_file(job)
             rows = job.manifest.rows
@@ -49,6 +49,6 @@ def _chat(config: Config, sources: Sequence[Source], observers: Observers) -> Jo
 def row_parser(config: Config, models: Models) -> RowParser:
     """Return what reads the lines of a run. Raises `ConfigError`."""
     response_format = None
-    if config.json_schema is not None:
-        response_format = load_response_format(config.json_schema)
+    if config.sampling.json_schema is not None:
+        response_format = load_response_format(config.sampling.json_schema)
     return RowParser(config, response_format, models.resolve)

@@ -8,10 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from msgspec.structs import replace
-
 from llmscale import vector_files as exports
-from llmscale.config import Config
+from llmscale.config import Config, with_settings
 from llmscale.core.errors import CallFailed, ConfigError, JobError
 from llmscale.core.vectors import Vector, fault_of, numbers_of
 from llmscale.rows.sources import STDIN, expand
@@ -116,9 +114,9 @@ def _two_models(one: tuple[str, Path], other: tuple[str, Path]) -> ConfigError:
 def _embedded(config: Config, query: str, model: str, length: int) -> Vector:
     """Embed the query to as many numbers as the vectors have."""
     # as many as the model gives come first: not every model can be told how many
-    told = config.embed_dimensions
+    told = config.embed.dimensions
     for dimensions in [length] if told == length else [None, length]:
-        settings = replace(config, embed_model=model, embed_dimensions=dimensions)
+        settings = with_settings(config, embed_model=model, embed_dimensions=dimensions)
         embedded = _embed(settings, query)
         vector = numbers_of(embedded)
         if vector.size == length:

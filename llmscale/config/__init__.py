@@ -1,4 +1,4 @@
-"""One frozen `Config`: `settings` says what there is, `loading` where it comes from.
+"""One frozen `Config` of parts: `settings` says what there is, `loading` where it comes from.
 
 Reads `llmscale.toml` and `LLMSCALE_*`; never a key (those stay in the environment until a provider
 asks for them by name) and never the input.
@@ -12,11 +12,24 @@ from llmscale.config.settings import (
     DEFAULT_EMBEDDING_MODEL,
     DEFAULT_MODEL,
     FLAG_ONLY,
+    SETTINGS,
+    BalanceConfig,
+    CacheConfig,
     Config,
+    CostConfig,
+    EmbedConfig,
     EndpointConfig,
+    FilesConfig,
+    LimitsConfig,
+    LoggingConfig,
+    ModelsConfig,
+    ObserveConfig,
     PriceConfig,
-    StrategyName,
+    RetryConfig,
+    SamplingConfig,
     UserLimit,
+    value_of,
+    with_settings,
 )
 
 __all__ = [
@@ -27,12 +40,25 @@ __all__ = [
     "DEFAULT_MODEL",
     "ENV_PREFIX",
     "FLAG_ONLY",
+    "SETTINGS",
+    "BalanceConfig",
+    "CacheConfig",
     "Config",
+    "CostConfig",
+    "EmbedConfig",
     "EndpointConfig",
+    "FilesConfig",
+    "LimitsConfig",
+    "LoggingConfig",
+    "ModelsConfig",
+    "ObserveConfig",
     "PriceConfig",
+    "RetryConfig",
     "Rule",
-    "StrategyName",
+    "SamplingConfig",
     "UserLimit",
     "load",
     "parse_rules",
+    "value_of",
+    "with_settings",
 ]

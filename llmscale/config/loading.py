@@ -16,7 +16,22 @@ import orjson
 
 from llmscale.config.addresses import check_address, host_of
 from llmscale.config.rules import parse_rules
-from llmscale.config.settings import FILE_ONLY, FLAG_ONLY, Config, EndpointConfig, UserLimit
+from llmscale.config.settings import (
+    FILE_ONLY,
+    FLAG_ONLY,
+    SECTIONS,
+    SETTINGS,
+    Config,
+    EmbedConfig,
+    EndpointConfig,
+    LimitsConfig,
+    ModelsConfig,
+    ObserveConfig,
+    Place,
+    UserLimit,
+    nested,
+    with_settings,
+)
 from llmscale.core.errors import ConfigError
 from llmscale.core.units import duration_s, per_minute, size_bytes
 
@@ -27,6 +42,12 @@ _AS_JSON = frozenset({"stop", "param", "embed_include", "embed_exclude"})
 """Settings that are JSON in the environment: lists and objects."""
 
 _OWN_FIELDS = frozenset({"model", "messages", "stream", "n", "temperature", "top_p", "max_tokens"})
+
+
+_PATH = re.compile(r"(\w+)\.(\w+)(.*)", re.DOTALL)
+"""Where msgspec found something wrong: part, field, and the place within it."""
+
+_NAMES = {place: name for name, place in SETTINGS.items()}
 
 
 class _Setting(msgspec.Struct, frozen=True):
@@ -45,36 +66,26 @@ def load(
     """
     settings = _from_file(file) | _from_environ(environ) | _from_flags(flags)
     try:
-        config = msgspec.convert(
-            {name: setting.value for name, setting in settings.items()}, Config, strict=False
-        )
+        values = nested({name: setting.value for name, setting in settings.items()})
+        config = msgspec.convert(values, Config, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigError(_complaint(str(error), settings)) from None
     for name, setting in settings.items():
         _check_writable(name, setting)
-    _check_addresses(config, settings)
+    _check_addresses(config.models, settings)
     _check_units(config, settings)
     _check_limits(config, settings)
-    _check_fallback(config, settings)
-    _check_rules(config, settings)
-    if config.embed_overlap >= config.embed_chunk_tokens:
-        raise ConfigError(
-            f"embed_overlap {config.embed_overlap} must be less than embed_chunk_tokens, which is "
-            f"{config.embed_chunk_tokens}"
-        )
-    if config.param:
-        _check_params(config.param, settings["param"].origin)
-        # as it is after a way through JSON, so that a date of the file compares equal ever after
-        config = msgspec.structs.replace(config, param=orjson.loads(orjson.dumps(config.param)))
-    repeated = {e.model for e in config.endpoint if config.endpoint.count(e) > 1}
-    if repeated:
-        raise ConfigError(
-            f"{settings['endpoint'].origin}: endpoint {repeated.pop()} is there twice with the "
-            "same settings; raise its capacity"
-        )
+    _check_fallback(config.models, settings)
+    _check_rules(config.observe, settings)
+    _check_overlap(config.embed)
+    _check_endpoints(config.models, settings)
+    if config.sampling.param:
+        _check_params(config.sampling.param, settings["param"].origin)
+        # as it is after a round trip through JSON, so that a date of the file compares equal later
+        config = with_settings(config, param=orjson.loads(orjson.dumps(config.sampling.param)))
     if flags.get("base_url"):  # a host typed on the command line is allowed by being typed
         host = host_of(flags["base_url"])
-        config = msgspec.structs.replace(config, allow_host=(*config.allow_host, host))
+        config = with_settings(config, allow_host=(*config.models.allow_host, host))
     return config
 
 
@@ -82,6 +93,8 @@ def _from_flags(flags: Mapping[str, Any]) -> dict[str, _Setting]:
     given = {name: value for name, value in flags.items() if value is not None}
     if "param" in given:
         given["param"] = _params(given["param"])
+    for name in given:
+        _check_known(name, _flag_of(name), frozenset())
     return {name: _Setting(value, _flag_of(name)) for name, value in given.items()}
 
 
@@ -114,9 +127,26 @@ def _check_params(param: Mapping[str, Any], origin: str) -> None:
         raise ConfigError(f"{origin}: param can't set {own[0]}: the row or another setting does")
 
 
-def _check_addresses(config: Config, settings: Mapping[str, _Setting]) -> None:
-    tables = [("base_url", config.base_url, None), ("api_key_env", None, config.api_key_env)]
-    tables += (("endpoint", e.base_url, e.api_key_env) for e in config.endpoint)
+def _check_overlap(embed: EmbedConfig) -> None:
+    if embed.overlap >= embed.chunk_tokens:
+        raise ConfigError(
+            f"embed_overlap {embed.overlap} must be less than embed_chunk_tokens, which is "
+            f"{embed.chunk_tokens}"
+        )
+
+
+def _check_endpoints(models: ModelsConfig, settings: Mapping[str, _Setting]) -> None:
+    repeated = {e.model for e in models.endpoint if models.endpoint.count(e) > 1}
+    if repeated:
+        raise ConfigError(
+            f"{settings['endpoint'].origin}: endpoint {repeated.pop()} is there twice with the "
+            "same settings; raise its capacity"
+        )
+
+
+def _check_addresses(models: ModelsConfig, settings: Mapping[str, _Setting]) -> None:
+    tables = [("base_url", models.base_url, None), ("api_key_env", None, models.api_key_env)]
+    tables += (("endpoint", e.base_url, e.api_key_env) for e in models.endpoint)
     for name, base_url, api_key_env in tables:
         try:
             check_address(base_url, api_key_env)
@@ -127,15 +157,15 @@ def _check_addresses(config: Config, settings: Mapping[str, _Setting]) -> None:
 def _check_units(config: Config, settings: Mapping[str, _Setting]) -> None:
     """Read every amount once, so that a wrong one is found before anything starts."""
     amounts: list[tuple[str, Any, Callable[[Any], float]]] = [
-        ("cache_ttl", config.cache_ttl, duration_s),
-        ("cache_max_size", config.cache_max_size, size_bytes),
-        ("embed_batch_bytes", config.embed_batch_bytes, size_bytes),
-        ("rpm", config.rpm, per_minute),
-        ("tpm", config.tpm, per_minute),
+        ("cache_ttl", config.cache.ttl, duration_s),
+        ("cache_max_size", config.cache.max_size, size_bytes),
+        ("embed_batch_bytes", config.embed.batch_bytes, size_bytes),
+        ("rpm", config.models.rpm, per_minute),
+        ("tpm", config.models.tpm, per_minute),
     ]
-    for endpoint in config.endpoint:
+    for endpoint in config.models.endpoint:
         amounts += (("endpoint", rate, per_minute) for rate in (endpoint.rpm, endpoint.tpm))
-    for name, user in _users(config):
+    for name, user in _users(config.limits):
         amounts += ((name, rate, per_minute) for rate in (user.rpm, user.tpm))
     for name, value, read in amounts:
         try:
@@ -145,17 +175,18 @@ def _check_units(config: Config, settings: Mapping[str, _Setting]) -> None:
             raise ConfigError(f"{settings[name].origin}: {name}: {error}") from None
 
 
-def _users(config: Config) -> list[tuple[str, UserLimit]]:
-    named = [("limits_users", user) for user in config.limits_users.values()]
-    return named if config.limits_user is None else [("limits_user", config.limits_user), *named]
+def _users(limits: LimitsConfig) -> list[tuple[str, UserLimit]]:
+    named = [("limits_users", user) for user in limits.users.values()]
+    return named if limits.user is None else [("limits_user", limits.user), *named]
 
 
 def _check_limits(config: Config, settings: Mapping[str, _Setting]) -> None:
-    """Refuse at the start what no limit would ever let out, and a burst of nothing."""
+    """Refuse a burst without a rate, and calls that no limit would ever admit."""
+    max_tokens = config.sampling.max_tokens
     tables: list[tuple[str, str, EndpointConfig | UserLimit]] = [
-        ("endpoint", f"endpoint {e.model}", e) for e in config.endpoints()
+        ("endpoint", f"endpoint {e.model}", e) for e in config.models.endpoints()
     ]
-    tables += ((name, name.replace("_", "."), user) for name, user in _users(config))
+    tables += ((name, name.replace("_", "."), user) for name, user in _users(config.limits))
     for name, what, table in tables:
         origin = settings[name].origin if name in settings else "the configuration"
         if table.burst is not None and (table.rpm is None or table.burst > per_minute(table.rpm)):
@@ -164,15 +195,15 @@ def _check_limits(config: Config, settings: Mapping[str, _Setting]) -> None:
                 f"{origin}: {what}: burst {table.burst} is a part of rpm, which is {limit}"
             )
         most = None if table.tpm is None else per_minute(table.tpm)
-        if most is not None and config.max_tokens is not None and config.max_tokens > most:
+        if most is not None and max_tokens is not None and max_tokens > most:
             raise ConfigError(
-                f"{origin}: {what}: max_tokens {config.max_tokens} is more than the limit of "
+                f"{origin}: {what}: max_tokens {max_tokens} is more than the limit of "
                 f"{most:g} tokens a minute; no call would ever go out"
             )
 
 
-def _check_fallback(config: Config, settings: Mapping[str, _Setting]) -> None:
-    for model, others in config.fallback.items():
+def _check_fallback(models: ModelsConfig, settings: Mapping[str, _Setting]) -> None:
+    for model, others in models.fallback.items():
         if model in others or not others:
             raise ConfigError(
                 f"{settings['fallback'].origin}: fallback of {model} names "
@@ -180,8 +211,8 @@ def _check_fallback(config: Config, settings: Mapping[str, _Setting]) -> None:
             )
 
 
-def _check_rules(config: Config, settings: Mapping[str, _Setting]) -> None:
-    for name, text in (("fail_on", config.fail_on), ("alert_on", config.alert_on)):
+def _check_rules(observe: ObserveConfig, settings: Mapping[str, _Setting]) -> None:
+    for name, text in (("fail_on", observe.fail_on), ("alert_on", observe.alert_on)):
         try:
             parse_rules(text or "")
         except ValueError as error:
@@ -219,7 +250,7 @@ def _from_file(path: str | None) -> dict[str, _Setting]:
         raise ConfigError(f"can't read the config file {source}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{source} is not valid TOML: {error}") from None
-    for section in ("cache", "embed", "limits"):
+    for section in SECTIONS:
         for name, value in _section(table, section, str(source)).items():
             table[f"{section}_{name}"] = value
     for name in table:
@@ -238,7 +269,7 @@ def _section(table: dict[str, Any], name: str, origin: str) -> dict[str, Any]:
 
 
 def _check_known(name: str, origin: str, refused: frozenset[str]) -> None:
-    known = [field for field in Config.__struct_fields__ if field not in refused]
+    known = [field for field in SETTINGS if field not in refused]
     if name in known:
         return
     if name in refused:
@@ -257,11 +288,16 @@ def _json_value(origin: str, text: str) -> Any:
 
 
 def _complaint(error: str, settings: Mapping[str, _Setting]) -> str:
-    """Turn "Expected `int` >= 1 - at `$.concurrency`" into a sentence that names the origin."""
+    """Turn "Expected `int` >= 1 - at `$.retry.max_attempts`" into a sentence with the origin."""
     what, _, path = error.replace("`", "").partition(" - at $.")
-    name = re.split(r"[.\[]", path, maxsplit=1)[0]
-    origin = settings[name].origin if name in settings else "the configuration"
+    part, field, within = _PATH.fullmatch(path).groups()  # type: ignore[union-attr]
+    name = _NAMES[Place(part, field)]
     what = what[0].lower() + what[1:]
     if what.startswith("invalid enum"):
-        what += f"; one of {', '.join(get_args(Config.__annotations__[name]))}"
-    return f"{origin}: {path or 'settings'}: {what}"
+        what += f"; one of {', '.join(get_args(_type_of(Place(part, field))))}"
+    return f"{settings[name].origin}: {name}{within}: {what}"
+
+
+def _type_of(place: Place) -> Any:
+    part = Config.__annotations__[place.part]
+    return part.__annotations__[place.field]

@@ -1,9 +1,17 @@
-"""The settings of a command as one frozen value, and the rules about each of them."""
+"""The settings of a command as one frozen value of parts, and the bounds of each of them.
 
-from typing import Annotated, Any, Literal
+Users write flat names (`--cache-ttl`, `LLMSCALE_CACHE_TTL`); code reads parts (`config.cache.ttl`).
+`SETTINGS` maps the one to the other and is derived from the parts.
+"""
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta
+
+from llmscale.core.choices import CacheMode, ChatFormatOrAuto, LogFormat, StrategyName, VectorFormat
 
 DEFAULT_MODEL = "local/smollm2"
 DEFAULT_EMBEDDING_MODEL = "local/wordllama"
@@ -25,10 +33,13 @@ FLAG_ONLY = frozenset(
         "verbose",
     }
 )
-"""What only the command line may say: a file found in a folder must not decide these."""
+"""Settings for the command line alone: a file found in a folder must not decide these."""
 
 FILE_ONLY = frozenset({"endpoint", "price", "fallback", "limits_user", "limits_users"})
 """Tables, which only the file can hold."""
+
+SECTIONS = ("cache", "embed", "limits")
+"""Parts that are a table of the file: `[cache] ttl` is the setting `cache_ttl`."""
 
 CHANGES_ANSWERS = (
     "model",
@@ -56,16 +67,15 @@ CHANGES_VECTORS = (
     "embed_vectors",
     "param",
 )
-"""The settings that a job of `llmscale embed` must keep; of what it reads, only the content."""
+"""The settings that a job of `llmscale embed` must keep from its first run to its last."""
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 PriceUsd = Annotated[float, Meta(ge=0, le=1_000_000)]
-StrategyName = Literal["least-loaded", "latency", "cost", "round-robin"]
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of the file: typed, closed, immutable."""
+    """A table of settings: typed, closed, immutable."""
 
 
 class EndpointConfig(_Table, frozen=True, kw_only=True):
@@ -84,19 +94,19 @@ class EndpointConfig(_Table, frozen=True, kw_only=True):
 
 
 class PriceConfig(_Table, frozen=True, kw_only=True):
-    """What a model costs, in dollars for a million tokens; goes before any list of prices."""
+    """What a model costs, in dollars per million tokens; takes precedence over the price list."""
 
     model: str  # "provider/name", or a shell pattern of it
     input: PriceUsd
     output: PriceUsd | None = None  # None: unknown, which is right for embeddings
     cached_input: PriceUsd | None = None  # None: that of other input
     cache_write: PriceUsd | None = None
-    max_output: PositiveInt | None = None  # tokens that no answer is above; never sent
+    max_output: PositiveInt | None = None  # tokens that no answer exceeds; never sent
 
     def __post_init__(self) -> None:
         """Refuse a name that no model can have."""
         if "/" not in self.model and "*" not in self.model:
-            raise ValueError(f"{self.model!r} fits no model; write provider/name, or a pattern")
+            raise ValueError(f"{self.model!r} matches no model; write provider/name, or a pattern")
 
 
 class UserLimit(_Table, frozen=True, kw_only=True):
@@ -107,14 +117,9 @@ class UserLimit(_Table, frozen=True, kw_only=True):
     burst: PositiveInt | None = None
 
 
-class Config(_Table, frozen=True, kw_only=True):
-    """Everything that a command needs to know, decided before it starts.
+class ModelsConfig(_Table, frozen=True, kw_only=True):
+    """Which endpoints answer for which model."""
 
-    A field has one name everywhere: `max_tokens` here and in the file, `--max-tokens` as a flag,
-    `LLMSCALE_MAX_TOKENS` in the environment.
-    """
-
-    # where calls go
     model: str | None = None  # None: the first endpoint of the file, or DEFAULT_MODEL
     base_url: str | None = None
     api_key_env: str | None = None
@@ -122,73 +127,10 @@ class Config(_Table, frozen=True, kw_only=True):
     tpm: float | str | None = None
     endpoint: tuple[EndpointConfig, ...] = ()
     allow_host: tuple[str, ...] = ()
-    strategy: StrategyName = "least-loaded"  # which endpoint of several takes a call
-    adaptive: bool = True  # less in flight where an endpoint is saturated
     fallback: dict[str, tuple[str, ...]] = {}  # model: those that answer when it can't, in order
-    fallback_after: Seconds = 30.0  # seconds without an endpoint
-    limits_user: UserLimit | None = None  # of each value of the rows' `user`
-    limits_users: dict[str, UserLimit] = {}  # of those that are named
-    max_cost: Annotated[float, Meta(gt=0, le=1_000_000)] | None = (
-        None  # dollars, of a job over all its runs; None: whatever it takes
-    )
-    price: tuple[PriceConfig, ...] = ()  # the first that fits a model
-    # what is asked; a field of a row wins
-    system: str | None = None
-    template: str | None = None
-    max_tokens: PositiveInt | None = None
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
-    seed: int | None = None
-    stop: tuple[str, ...] = ()
-    json_schema: str | None = None  # a file
-    param: dict[str, Any] = {}  # further fields of the request's body
-    # how it is asked
     concurrency: Annotated[int, Meta(ge=1, le=100_000)] | None = (
         None  # rows in flight; None: what the endpoints take
     )
-    timeout: Seconds = 120.0  # one attempt, seconds
-    max_attempts: Annotated[int, Meta(ge=1, le=100)] = 5
-    retry_time: Seconds = 600.0  # all attempts of a row together, seconds
-    # what is embedded, and how: `llmscale embed`
-    embed_model: str | None = None  # None: DEFAULT_EMBEDDING_MODEL
-    embed_dimensions: PositiveInt | None = None  # None: what the model has
-    embed_normalize: bool = False  # vectors of the length 1
-    embed_truncate: bool = False  # a text that is too long is cut instead of failing
-    embed_chunk: bool = True  # files are cut into chunks
-    embed_chunk_tokens: PositiveInt = 256
-    embed_overlap: Annotated[int, Meta(ge=0)] = 0  # tokens that a chunk shares with the next
-    embed_include: tuple[str, ...] = ()  # patterns of files in folders; none: all
-    embed_exclude: tuple[str, ...] = ()
-    embed_batch_size: Annotated[int, Meta(ge=1, le=2048)] = 50  # texts in a call
-    embed_batch_tokens: PositiveInt = 100_000  # tokens in a call
-    embed_batch_bytes: str = "1MB"
-    embed_batch_wait: Seconds = 1.0  # seconds that a text waits for others
-    embed_vectors: Literal["numbers", "base64"] = "numbers"
-    # what was answered before
-    cache_mode: Literal["off", "on", "read", "write", "refresh"] = "on"
-    cache_dir: str | None = None  # None: the user's cache folder
-    cache_ttl: str | None = None  # "7d"; None: for ever
-    cache_max_size: str = "10GB"
-    # what is read and written
-    inputs: tuple[str, ...] = ()
-    output: str | None = None
-    export: tuple[str, ...] = ()  # further files with the vectors
-    output_format: Literal["auto", "llmscale", "openai-batch"] = "auto"
-    report: str | None = None
-    limit: PositiveInt | None = None
-    overwrite: bool = False
-    # who hears of it: alerts, and files for other programs
-    fail_on: str | None = None  # rules; one that has tripped at the end is exit code 1
-    alert_on: str = "errors>5%,call_p99>30s,stalled>60s,spend>=80%,spend>=100%"
-    alert: tuple[str, ...] = ()  # who is told: http(s)://..., env:NAME, exec:COMMAND
-    metrics: str | None = None  # a file for Prometheus
-    junit: str | None = None  # a file
-    json_summary: bool = False  # the last line of stderr is JSON
-    otel: bool = False  # a span for each call, to where OTEL_* says
-    # what is said on the way
-    quiet: bool = False
-    verbose: bool = False
-    log_format: Literal["text", "json"] = "text"
 
     @property
     def default_model(self) -> str:
@@ -214,3 +156,171 @@ class Config(_Table, frozen=True, kw_only=True):
         names = ("api_key_env", "rpm", "tpm")
         given = {name: value for name in names if (value := getattr(self, name)) is not None}
         return msgspec.structs.replace(endpoint, **given)
+
+
+class SamplingConfig(_Table, frozen=True, kw_only=True):
+    """What a request asks for; a field of a row takes precedence."""
+
+    system: str | None = None
+    template: str | None = None
+    max_tokens: PositiveInt | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    json_schema: str | None = None  # a file
+    param: dict[str, Any] = {}  # further fields of the request's body
+
+
+class BalanceConfig(_Table, frozen=True, kw_only=True):
+    """How calls are spread over the endpoints of a model."""
+
+    strategy: StrategyName = "least-loaded"
+    adaptive: bool = True  # fewer calls in flight where an endpoint is saturated
+    fallback_after: Seconds = 30.0  # seconds without an available endpoint
+
+
+class RetryConfig(_Table, frozen=True, kw_only=True):
+    """How long one attempt may take, and when another one begins."""
+
+    timeout: Seconds = 120.0  # one attempt, seconds
+    max_attempts: Annotated[int, Meta(ge=1, le=100)] = 5
+    retry_time: Seconds = 600.0  # all attempts of a row, seconds
+
+
+class LimitsConfig(_Table, frozen=True, kw_only=True):
+    """Limits of users: the values of the rows' `user`."""
+
+    user: UserLimit | None = None  # of each user
+    users: dict[str, UserLimit] = {}  # of named users; takes the place of `user`
+
+
+class CostConfig(_Table, frozen=True, kw_only=True):
+    """What calls cost, and what a job may cost."""
+
+    max_cost: Annotated[float, Meta(gt=0, le=1_000_000)] | None = (
+        None  # dollars, of a job over all its runs; None: no limit
+    )
+    price: tuple[PriceConfig, ...] = ()  # the first that matches a model
+
+
+class CacheConfig(_Table, frozen=True, kw_only=True):
+    """Stored answers: where they are, how long they last, and what they are used for."""
+
+    mode: CacheMode = "on"
+    dir: str | None = None  # None: the user's cache folder
+    ttl: str | None = None  # "7d"; None: no expiry
+    max_size: str = "10GB"
+
+
+class EmbedConfig(_Table, frozen=True, kw_only=True):
+    """What `llmscale embed` reads, and how texts become calls and vectors."""
+
+    model: str | None = None  # None: DEFAULT_EMBEDDING_MODEL
+    dimensions: PositiveInt | None = None  # None: what the model has
+    normalize: bool = False  # L2-normalize vectors
+    truncate: bool = False  # cut a text that is too long instead of failing its row
+    chunk: bool = True  # split files into chunks
+    chunk_tokens: PositiveInt = 256
+    overlap: Annotated[int, Meta(ge=0)] = 0  # tokens that a chunk shares with the next
+    include: tuple[str, ...] = ()  # patterns of files in folders; none: all
+    exclude: tuple[str, ...] = ()
+    batch_size: Annotated[int, Meta(ge=1, le=2048)] = 50  # texts in a call
+    batch_tokens: PositiveInt = 100_000  # tokens in a call
+    batch_bytes: str = "1MB"
+    batch_wait: Seconds = 1.0  # seconds that a text waits for others
+    vectors: VectorFormat = "numbers"
+
+
+class FilesConfig(_Table, frozen=True, kw_only=True):
+    """What a job reads and writes."""
+
+    inputs: tuple[str, ...] = ()
+    output: str | None = None
+    export: tuple[str, ...] = ()  # further files with the vectors
+    output_format: ChatFormatOrAuto = "auto"
+    report: str | None = None
+    limit: PositiveInt | None = None  # rows
+    overwrite: bool = False
+
+
+class ObserveConfig(_Table, frozen=True, kw_only=True):
+    """Who watches a run: rules, alerts, and files for other programs."""
+
+    fail_on: str | None = None  # rules; exit code 1 if one has tripped at the end
+    alert_on: str = "errors>5%,call_p99>30s,stalled>60s,spend>=80%,spend>=100%"
+    alert: tuple[str, ...] = ()  # targets: http(s)://..., env:NAME, exec:COMMAND
+    metrics: str | None = None  # a file for Prometheus
+    junit: str | None = None  # a file
+    json_summary: bool = False  # the last line of stderr is JSON
+    otel: bool = False  # a span for each call, to where OTEL_* says
+
+
+class LoggingConfig(_Table, frozen=True, kw_only=True):
+    """How much is said on stderr, and in which format."""
+
+    quiet: bool = False
+    verbose: bool = False
+    log_format: LogFormat = "text"
+
+
+class Config(_Table, frozen=True, kw_only=True):
+    """Everything that a command needs to know, decided before it starts.
+
+    A setting has one name for users everywhere: `max_tokens` in the file, `--max-tokens` as a flag,
+    `LLMSCALE_MAX_TOKENS` in the environment. `SETTINGS` says in which part it is.
+    """
+
+    models: ModelsConfig = ModelsConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    balance: BalanceConfig = BalanceConfig()
+    retry: RetryConfig = RetryConfig()
+    limits: LimitsConfig = LimitsConfig()
+    cost: CostConfig = CostConfig()
+    cache: CacheConfig = CacheConfig()
+    embed: EmbedConfig = EmbedConfig()
+    files: FilesConfig = FilesConfig()
+    observe: ObserveConfig = ObserveConfig()
+    logging: LoggingConfig = LoggingConfig()
+
+
+class Place(NamedTuple):
+    """Where a setting is in a `Config`."""
+
+    part: str
+    field: str
+
+
+def _places() -> Iterator[tuple[str, Place]]:
+    for part in msgspec.structs.fields(Config):
+        prefix = f"{part.name}_" if part.name in SECTIONS else ""
+        for name in part.type.__struct_fields__:
+            yield f"{prefix}{name}", Place(part.name, name)
+
+
+SETTINGS: Mapping[str, Place] = MappingProxyType(dict(_places()))
+"""Every setting by the name that users give it."""
+
+
+def nested(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Sort values by flat name into the parts of a `Config`. Raises `KeyError` for no setting."""
+    parts: dict[str, dict[str, Any]] = {}
+    for name, value in settings.items():
+        place = SETTINGS[name]
+        parts.setdefault(place.part, {})[place.field] = value
+    return parts
+
+
+def value_of(config: Config, name: str) -> Any:
+    """Return the value of a setting by its flat name."""
+    place = SETTINGS[name]
+    return getattr(getattr(config, place.part), place.field)
+
+
+def with_settings(config: Config, **settings: Any) -> Config:
+    """Return a copy with other values for settings, given by flat name. Checks no value."""
+    parts = {
+        part: msgspec.structs.replace(getattr(config, part), **values)
+        for part, values in nested(settings).items()
+    }
+    return msgspec.structs.replace(config, **parts)

@@ -7,14 +7,14 @@ failure in the place of an answer.
 from base64 import b64encode
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 from msgspec.structs import asdict
 
+from llmscale.core.choices import OutputFormat
 from llmscale.core.records import Failure, Outcome, Reply, Row
 
-OutputFormat = Literal["llmscale", "openai-batch", "numbers", "base64"]
 """Of answers, and of vectors: as numbers or as the base64 of little-endian float32."""
 
 _READ_FIELDS = frozenset({"id", "index", "model", "usage", "cost_usd", "attempts", "error"})

@@ -10,7 +10,8 @@ from typing import IO, NamedTuple
 
 import orjson
 
-from llmscale.core.output_line import OutputFormat, encode
+from llmscale.core.choices import OutputFormat
+from llmscale.core.output_line import encode
 
 BLOCK_BYTES = 1024 * 1024
 SPREAD = 2  # times what is wanted that is read at once; where rows lie farther apart, one by one

@@ -12,8 +12,9 @@ from msgspec.structs import replace
 
 from llmscale.accounting.stats import Spend
 from llmscale.core.atomic_file import publish, sha256_of
+from llmscale.core.choices import OutputFormat
 from llmscale.core.errors import ConfigError, StorageError
-from llmscale.core.output_line import OutputFormat, line_of
+from llmscale.core.output_line import line_of
 from llmscale.core.records import Outcome
 from llmscale.job import manifest as manifests
 from llmscale.job.job_paths import JobPaths

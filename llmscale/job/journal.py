@@ -15,8 +15,9 @@ import orjson
 
 from llmscale.accounting.stats import Spend
 from llmscale.core.atomic_file import open_private, storage_error
+from llmscale.core.choices import OutputFormat
 from llmscale.core.errors import StorageError
-from llmscale.core.output_line import OutputFormat, encode, is_answered, is_own_line
+from llmscale.core.output_line import encode, is_answered, is_own_line
 from llmscale.job.input_order import Places, in_order
 from llmscale.job.job_paths import JobPaths
 

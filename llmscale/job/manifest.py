@@ -10,8 +10,8 @@ import msgspec
 
 from llmscale.accounting.stats import Spend
 from llmscale.core.atomic_file import replace_file
+from llmscale.core.choices import OutputFormat
 from llmscale.core.errors import ConfigError, StorageError
-from llmscale.core.output_line import OutputFormat
 
 VERSION = 1
 

@@ -8,8 +8,9 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from llmscale.core.choices import OutputFormat
 from llmscale.core.errors import Interrupted, StorageError
-from llmscale.core.output_line import OutputFormat, encode, line_of
+from llmscale.core.output_line import encode, line_of
 from llmscale.core.printable import escaped
 from llmscale.core.records import Outcome
 

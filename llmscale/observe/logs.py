@@ -7,10 +7,11 @@ that could steer one is taken out, or in JSON written as an escape.
 import logging
 import sys
 import time
-from typing import Literal, TextIO
+from typing import TextIO
 
 import orjson
 
+from llmscale.core.choices import LogFormat
 from llmscale.core.printable import printable
 
 
@@ -56,9 +57,7 @@ class StderrHandler(logging.StreamHandler[TextIO]):
                 super().emit(record)
 
 
-def set_up(
-    *, quiet: bool = False, verbose: bool = False, log_format: Literal["text", "json"] = "text"
-) -> None:
+def set_up(*, quiet: bool = False, verbose: bool = False, log_format: LogFormat = "text") -> None:
     """Send the log of this package to stderr, with the event loop's complaints, and of no other."""
     handler = StderrHandler()
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())

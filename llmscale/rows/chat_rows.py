@@ -68,19 +68,20 @@ class RowParser:
         response_format: dict[str, Any] | None = None,
         resolve_model: Callable[[str], str] = str,
     ) -> None:
-        self._model = config.default_model
+        self._model = config.models.default_model
         self._resolve_model = resolve_model
-        self._system = config.system
-        self._template = Template(config.template) if config.template is not None else None
+        sampling = config.sampling
+        self._system = sampling.system
+        self._template = None if sampling.template is None else Template(sampling.template)
         self._defaults: dict[str, Any] = {
-            "max_tokens": config.max_tokens,
-            "temperature": config.temperature,
-            "top_p": config.top_p,
-            "seed": config.seed,
-            "stop": list(config.stop) or None,
+            "max_tokens": sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "seed": sampling.seed,
+            "stop": list(sampling.stop) or None,
             "response_format": response_format,
         }
-        self._extra = dict(config.param) or None
+        self._extra = dict(sampling.param) or None
         self.ignored_fields: set[str] = set()  # in rows, neither sent nor used
 
     def parse(self, index: int, line: Line) -> Row:

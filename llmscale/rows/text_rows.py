@@ -20,9 +20,9 @@ class TextParser:
     def __init__(self, config: Config, chunks: int = 0) -> None:
         """`chunks`: how many of the first rows are chunks of files, or files without any."""
         self._chunks = chunks
-        self._model = config.default_model
-        self._dimensions = config.embed_dimensions
-        self._extra = dict(config.param) or None
+        self._model = config.models.default_model
+        self._dimensions = config.embed.dimensions
+        self._extra = dict(config.sampling.param) or None
         self.ignored_fields: set[str] = set()  # none: a row of any shape can have a text
 
     def parse(self, index: int, line: Line) -> Row:

@@ -18,24 +18,24 @@ log = logging.getLogger(__name__)
 
 def folder_of(config: Config) -> Path:
     """Return the folder of the cache: the one that is set, or the user's (XDG base directories)."""
-    if config.cache_dir is not None:
-        return Path(config.cache_dir).expanduser()
+    if config.cache.dir is not None:
+        return Path(config.cache.dir).expanduser()
     base = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "llmscale"
 
 
 def open_store(config: Config) -> Store:
     """Open the cache. Raises one of `STORE_ERRORS`, for a damaged file anything."""
-    ttl_s = None if config.cache_ttl is None else duration_s(config.cache_ttl)
-    return Store(folder_of(config), size_bytes(config.cache_max_size), ttl_s)
+    ttl_s = None if config.cache.ttl is None else duration_s(config.cache.ttl)
+    return Store(folder_of(config), size_bytes(config.cache.max_size), ttl_s)
 
 
 def open_replies(config: Config) -> DiskBackend | None:
     """Open the cache for a run; None where it is off, or can't be opened: the run goes on."""
-    if config.cache_mode == "off":
+    if config.cache.mode == "off":
         return None
     try:
-        return DiskBackend(open_store(config), replace=config.cache_mode != "write")
+        return DiskBackend(open_store(config), replace=config.cache.mode != "write")
     except Exception as error:  # whatever a damaged file brings
         log.warning(
             "the cache in %s can't be opened (%s); the run goes on without one",

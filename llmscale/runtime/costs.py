@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 def prices_at(config: Config, endpoint: EndpointConfig) -> Prices:
     """Return the prices at an endpoint: those of the configuration before the list's."""
     own = [
-        OwnPrice(p.model, p.input, p.output, p.cached_input, p.cache_write) for p in config.price
+        OwnPrice(p.model, p.input, p.output, p.cached_input, p.cache_write)
+        for p in config.cost.price
     ]
     return Prices(is_listed=endpoint.base_url is None, own=own)
 
@@ -32,7 +33,7 @@ def budget_of(
     config: Config, models: Models, spending: "Spending | None" = None
 ) -> "CostBudget | None":
     """Return the budget of a run, None without a cap. `spending`: of the job until now."""
-    if config.max_cost is None:
+    if config.cost.max_cost is None:
         return None
     from llmscale.accounting.budget import CallBounds, CostBudget
 
@@ -41,9 +42,9 @@ def budget_of(
 
     bounds = CallBounds(prices_of, max_answer_tokens_of(config))
     if spending is None:
-        return CostBudget(config.max_cost, bounds)
+        return CostBudget(config.cost.max_cost, bounds)
     return CostBudget(
-        config.max_cost,
+        config.cost.max_cost,
         bounds,
         spent_usd=spending.total(Spend()).cost_usd,
         unconfirmed_usd=spending.unconfirmed_usd,
@@ -57,9 +58,9 @@ def check_budget(config: Config, models: Models, task: Task = "chat") -> None:
     That of the rows that name none, and those that stand in for another. A row that names a model
     that can't be bounded fails alone.
     """
-    if config.max_cost is None:
+    if config.cost.max_cost is None:
         return
-    wanted = {config.default_model}
+    wanted = {config.models.default_model}
     if task == "chat":
         wanted.update(other for others in models.fallbacks().values() for other in others)
     for model in sorted(wanted):
@@ -81,7 +82,9 @@ def _check(config: Config, model: str, endpoint: EndpointConfig, task: Task) -> 
             f'llmscale.toml: [[price]], model = "{model}", and input and output in dollars for a '
             "million tokens"
         )
-    is_bounded = config.max_tokens is not None or max_answer_tokens_of(config)(model) is not None
+    is_bounded = (
+        config.sampling.max_tokens is not None or max_answer_tokens_of(config)(model) is not None
+    )
     if task == "chat" and max_call_usd and not is_bounded:
         raise ConfigError(
             f"--max-cost needs a bound of what an answer of {model} can cost; set --max-tokens, or "
@@ -93,7 +96,7 @@ def max_answer_tokens_of(config: Config) -> Callable[[str], int | None]:
     """Return what tells the longest answer of a model where the request sets no bound."""
 
     def max_answer_tokens(model: str) -> int | None:
-        for price in config.price:
+        for price in config.cost.price:
             if fnmatch.fnmatchcase(model, price.model):
                 if price.max_output is not None:
                     return price.max_output

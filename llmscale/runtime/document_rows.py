@@ -53,9 +53,9 @@ def rows_as_files(
 
     Raises `ConfigError` for an input that is not there, `StorageError` on a full disk.
     """
-    rows = [name for name in config.inputs if name == STDIN or _holds_rows(name)]
-    paths = [name for name in config.inputs if name not in rows]
-    if STDIN in rows and len(config.inputs) > 1:
+    rows = [name for name in config.files.inputs if name == STDIN or _holds_rows(name)]
+    paths = [name for name in config.files.inputs if name not in rows]
+    if STDIN in rows and len(config.files.inputs) > 1:
         raise ConfigError("standard input (-) can't be mixed with files")
     if not paths and STDIN not in rows:
         yield expand(rows), None
@@ -67,7 +67,7 @@ def rows_as_files(
             spool.flush()
         except OSError as error:
             raise storage_error(beside / "a copy of the input", error) from None
-        name = ", ".join("stdin" if name == STDIN else name for name in config.inputs)
+        name = ", ".join("stdin" if name == STDIN else name for name in config.files.inputs)
         yield [Source(f"/dev/fd/{spool.fileno()}", name)], found
 
 
@@ -89,10 +89,10 @@ def _copy_chunks(config: Config, paths: list[str], spool: IO[bytes], reading: Re
     from llmscale.rows.documents import Chunker, CompleteFiles, Walk, blocks_of_chunks
 
     complete = CompleteFiles()
-    walk = Walk(paths, include=config.embed_include, exclude=config.embed_exclude)
+    walk = Walk(paths, include=config.embed.include, exclude=config.embed.exclude)
     chunker = Chunker(
-        chunk_tokens=config.embed_chunk_tokens if config.embed_chunk else None,
-        overlap_tokens=config.embed_overlap,
+        chunk_tokens=config.embed.chunk_tokens if config.embed.chunk else None,
+        overlap_tokens=config.embed.overlap,
     )
     failed = chunks = of_this_file = 0
     with reading:

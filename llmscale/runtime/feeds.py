@@ -37,7 +37,7 @@ class Terms(NamedTuple):
 
 def feed_of(config: Config, read: Read, rows: int | None) -> Feed:
     """Return what hands out the rows that `read` opens; `rows` None: it can be read only once."""
-    if config.limits_user is None and not config.limits_users:
+    if config.limits.user is None and not config.limits.users:
         return OrderedFeed(read(None))
     return UserFeed(read, UserLimits(limits_of_users(config)), rows)
 
@@ -67,8 +67,8 @@ def either(first: IsDone | None, second: IsDone | None) -> IsDone | None:
 
 def terms_of(config: Config) -> Callable[[str], Terms]:
     """Return what tells the limits of each user."""
-    default = terms_of_limit(config.limits_user or UserLimit())
-    named = {user: terms_of_limit(limit) for user, limit in config.limits_users.items()}
+    default = terms_of_limit(config.limits.user or UserLimit())
+    named = {user: terms_of_limit(limit) for user, limit in config.limits.users.items()}
     return lambda user: named.get(user, default)
 
 

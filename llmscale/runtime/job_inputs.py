@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from llmscale.config import Config
+from llmscale.config import Config, value_of
 from llmscale.core.atomic_file import storage_error
 from llmscale.core.errors import ConfigError
 from llmscale.job.job import Identity
@@ -18,7 +18,7 @@ from llmscale.rows.sources import STDIN, Source, digest
 
 def files_of(config: Config, sources: Sequence[Source]) -> JobPaths:
     """Return the files of the job. Raises `ConfigError` where they can't be what is asked."""
-    output = Path(config.output) if config.output else _default_output(sources)
+    output = Path(config.files.output) if config.files.output else _default_output(sources)
     check_output(output)
     if any(Path(source.path).resolve() == output.resolve() for source in sources):
         raise ConfigError(f"{output} is both input and output; say where else with -o")
@@ -43,15 +43,15 @@ def check_output(output: Path) -> None:
 
 def identity_of(config: Config, sources: Sequence[Source], names: Sequence[str]) -> Identity:
     """Return what makes two runs the same job: the content, and the settings of these names."""
-    settings = {name: getattr(config, name) for name in names}
-    settings["model"] = config.default_model
+    settings = {name: value_of(config, name) for name in names}
+    settings["model"] = config.models.default_model
     if "stop" in names:
-        settings["stop"] = list(config.stop)
-    if "json_schema" in names and config.json_schema is not None:
-        settings["json_schema"] = digest(config.json_schema)
+        settings["stop"] = list(config.sampling.stop)
+    if "json_schema" in names and config.sampling.json_schema is not None:
+        settings["json_schema"] = digest(config.sampling.json_schema)
     given = {name: value for name, value in settings.items() if value not in (None, [], {})}
     inputs = [InputFile(source.name, digest(source.path)) for source in sources]
-    return Identity(inputs, given, config.limit)
+    return Identity(inputs, given, config.files.limit)
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from llmscale.accounting.stats import Stats
 from llmscale.config import Config
+from llmscale.core.choices import OutputFormat
 from llmscale.core.errors import JobError
-from llmscale.core.output_line import OutputFormat
 from llmscale.core.protocols import OutcomeSink
 from llmscale.core.records import Row
 from llmscale.job.job import Job
@@ -69,7 +69,7 @@ class JobRun:
     def to_file(self, job: Job) -> int:
         """Bring a job to its end, or as far as it goes."""
         config = self._config
-        found = precheck(self._sources, config.limit)
+        found = precheck(self._sources, config.files.limit)
         opened = self._open()  # before the job leaves a trace
         job.begin(found.rows, self._output_format(is_batch=found.is_batch))
         journal = job.journal
@@ -98,10 +98,10 @@ class JobRun:
             runs=job.manifest.runs,
             max_repeated_calls=job.manifest.max_repeated_calls,
             spend=job.spend(self._stats.spend()),
-            max_cost_usd=config.max_cost,
+            max_cost_usd=config.cost.max_cost,
             unconfirmed_usd=job.spending.unconfirmed_usd,
         )
-        path = config.report or str(default_path(job.files.output))
+        path = config.files.report or str(default_path(job.files.output))
         output = str(job.files.output)
         exit_code = self._report.tell(output, path, facts, opened, exit_code, failed)
         if failed is not None:
@@ -117,7 +117,7 @@ class JobRun:
         sink = StdoutSink(self._output_format(is_batch=is_batch))
         total = None
         if self._sources[0].path != STDIN:
-            total = precheck(self._sources, config.limit).rows
+            total = precheck(self._sources, config.files.limit).rows
         opened = self._open()
         budget = budget_of(config, self._models)
         failed: JobError | None = None
@@ -131,10 +131,10 @@ class JobRun:
         facts = JobFacts(
             total=total if total is not None else self._stats.done,
             spend=spend,
-            max_cost_usd=config.max_cost,
+            max_cost_usd=config.cost.max_cost,
             unconfirmed_usd=budget.unconfirmed_usd if budget is not None else 0.0,
         )
-        exit_code = self._report.tell(STDOUT, config.report, facts, opened, exit_code, failed)
+        exit_code = self._report.tell(STDOUT, config.files.report, facts, opened, exit_code, failed)
         if failed is not None:
             raise failed
         return exit_code
@@ -152,10 +152,10 @@ class JobRun:
 
     def _output_format(self, *, is_batch: bool) -> OutputFormat:
         if self._task == "embedding":
-            return self._config.embed_vectors
-        if self._config.output_format != "auto":
-            return self._config.output_format
-        return "openai-batch" if is_batch and self._config.template is None else "llmscale"
+            return self._config.embed.vectors
+        if self._config.files.output_format != "auto":
+            return self._config.files.output_format
+        return "openai-batch" if is_batch and self._config.sampling.template is None else "llmscale"
 
     def _answer(
         self,
@@ -172,12 +172,13 @@ class JobRun:
         from llmscale.runtime.event_loop import answer_rows, run_loop
         from llmscale.runtime.feeds import either, feed_of
 
-        show = how_to_show(quiet=self._config.quiet, log_format=self._config.log_format)
+        logging = self._config.logging
+        show = how_to_show(quiet=logging.quiet, log_format=logging.log_format)
         left_usd = None if budget is None else lambda: budget.left_usd
         unit, more = self._files.unit(total), self._files.figures
         progress = Progress(self._stats, total, kept, show, left_usd, unit=unit, more=more)
         # the rows that were counted, though the file may have grown since
-        limit = self._config.limit if total is None else total
+        limit = self._config.files.limit if total is None else total
 
         def read(is_done: "IsDone | None") -> Iterator[list[Row]]:
             lines = begun if begun and is_done is None else self._lines()

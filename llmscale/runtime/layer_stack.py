@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmscale.accounting.stats import Stats
-from llmscale.config import Config, EndpointConfig
+from llmscale.config import BalanceConfig, Config, EndpointConfig
 from llmscale.core.protocols import Answers, Budget
 from llmscale.core.units import per_minute, size_bytes
 from llmscale.engine.balance.adaptive_window import AdaptiveWindow
@@ -66,8 +66,8 @@ class LayerStack(NamedTuple):
 class Pools:
     """A pool for each model, made when the first row asks for it; endpoints are shared."""
 
-    def __init__(self, config: Config, models: Models, opened: "Opened") -> None:
-        self._config = config
+    def __init__(self, balance: BalanceConfig, models: Models, opened: "Opened") -> None:
+        self._balance = balance
         self._models = models
         self._endpoints = opened.endpoints
         self._fallbacks = opened.fallbacks
@@ -80,8 +80,8 @@ class Pools:
         pool = self._pools.get(model)
         if pool is None:
             serving = [self._endpoints[e] for e in self._models.endpoints_of(model)]
-            chooses = strategy(self._config.strategy, model, self._rng)
-            patience_s = self._config.fallback_after if model in self._fallbacks else float("inf")
+            chooses = strategy(self._balance.strategy, model, self._rng)
+            patience_s = self._balance.fallback_after if model in self._fallbacks else float("inf")
             pool = self._pools[model] = Pool(serving, chooses, patience_s=patience_s)
             if self._stopped:
                 pool.stop()
@@ -109,19 +109,19 @@ class Opened(NamedTuple):
 
     def calls(self, config: Config) -> int:
         """Return how many calls may be in flight: as asked for, or as the endpoints take."""
-        return config.concurrency or sum(e.capacity for e in self.endpoints.values())
+        return config.models.concurrency or sum(e.capacity for e in self.endpoints.values())
 
     def width(self, config: Config) -> int:
         """Return how many rows may be in flight."""
         calls = self.calls(config)
         if self.task == "chat":
             return calls
-        return (calls + 1) * config.embed_batch_size  # while they are out, one more batch gathers
+        return (calls + 1) * config.embed.batch_size  # while they are out, one more batch gathers
 
     def together(self, config: Config) -> int:
         """Return how many rows are taken up at a time: a batch, or what one look-up finds."""
         if self.task == "embedding":
-            return config.embed_batch_size
+            return config.embed.batch_size
         return 1 if self.replies is None else LOOKED_UP_TOGETHER
 
     @property
@@ -154,7 +154,7 @@ def open_all(config: Config, models: Models, task: Task = "chat") -> Opened:
     """
     wanted: Iterable[EndpointConfig] = models.endpoints
     if task == "embedding":
-        wanted = models.endpoints_of(config.default_model)
+        wanted = models.endpoints_of(config.models.default_model)
     tracing = _open_tracing(config)
     endpoints = {
         endpoint: _open(config, models, endpoint, capacity, task, tracing)
@@ -170,12 +170,13 @@ async def stacked(
 ) -> AsyncIterator[LayerStack]:
     """Put the layers on top of what is opened, and close that at the end."""
     try:
-        pools = Pools(config, models, opened)
-        policy = RetryPolicy(config.timeout, config.max_attempts, config.retry_time)
+        pools = Pools(config.balance, models, opened)
+        retry = config.retry
+        policy = RetryPolicy(retry.timeout, retry.max_attempts, retry.retry_time)
         balanced = Balancer(pools, policy, stats, budget=budget)
         answers, input_ended = _bridge(config, opened.task, balanced, stats)
-        if opened.replies is not None and config.cache_mode != "off":
-            answers = CacheLayer(answers, opened.replies, stats, config.cache_mode)
+        if opened.replies is not None and config.cache.mode != "off":
+            answers = CacheLayer(answers, opened.replies, stats, config.cache.mode)
         if opened.fallbacks:
             answers = FallbackLayer(answers, opened.fallbacks)
         if opened.task == "embedding":
@@ -193,10 +194,10 @@ def _bridge(
     if task == "chat":
         return SchemaLayer(SingleCalls(balanced)), lambda: None
     caps = BatchCaps(
-        config.embed_batch_size,
-        config.embed_batch_tokens,
-        size_bytes(config.embed_batch_bytes),
-        config.embed_batch_wait,
+        config.embed.batch_size,
+        config.embed.batch_tokens,
+        size_bytes(config.embed.batch_bytes),
+        config.embed.batch_wait,
     )
     batcher = Batcher(balanced, caps, TextWeights(), stats)
     return batcher, batcher.end
@@ -208,13 +209,13 @@ def _finished(config: Config, answers: Answers) -> Answers:
         NormalizationLayer,  # numpy, only where it is wanted
     )
 
-    if config.embed_truncate:
+    if config.embed.truncate:
         answers = TruncationLayer(answers)
-    return NormalizationLayer(answers) if config.embed_normalize else answers
+    return NormalizationLayer(answers) if config.embed.normalize else answers
 
 
 def _open_tracing(config: Config) -> "Tracing | None":
-    if not config.otel:
+    if not config.observe.otel:
         return None
     from llmscale.observe.otel import Tracing
 
@@ -229,10 +230,10 @@ def _open(
     task: Task,
     tracing: "Tracing | None",
 ) -> Endpoint:
-    provider = open_provider(endpoint, capacity, frozenset(config.allow_host), task)
+    provider = open_provider(endpoint, capacity, frozenset(config.models.allow_host), task)
     if tracing is not None:
         address = base_url_of(endpoint, task)
-        provider = tracing.around(provider, endpoint.model, address, config.timeout)
+        provider = tracing.around(provider, endpoint.model, address, config.retry.timeout)
     prices = prices_at(config, endpoint)
     return Endpoint(
         models.label(endpoint),
@@ -249,7 +250,7 @@ def _open(
 
 def _window(config: Config, endpoint: EndpointConfig, capacity: int) -> AdaptiveWindow | None:
     """A server of one's own takes every call and gets slower; a provider refuses what is much."""
-    if not config.adaptive:
+    if not config.balance.adaptive:
         return None
     return AdaptiveWindow(capacity, follows_latency=endpoint.base_url is not None)
 

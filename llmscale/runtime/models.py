@@ -13,7 +13,7 @@ def capacity_of(config: Config, endpoint: EndpointConfig, task: Task = "chat") -
     return (
         endpoint.capacity
         or default_capacity(endpoint.model, task)
-        or config.concurrency
+        or config.models.concurrency
         or (DEFAULT_CONCURRENCY if task == "chat" else DEFAULT_BATCHES)
     )
 
@@ -23,11 +23,11 @@ class Models:
 
     def __init__(self, config: Config) -> None:
         """Raises `ConfigError` for an endpoint of no known provider."""
-        self.endpoints = config.endpoints()
-        self._own_provider, _ = split_model(config.default_model)
+        self.endpoints = config.models.endpoints()
+        self._own_provider, _ = split_model(config.models.default_model)
         for endpoint in self.endpoints:
             split_model(endpoint.model)
-        self._fallback = config.fallback
+        self._fallback = config.models.fallback
 
     def fallbacks(self) -> dict[str, list[str]]:
         """Return for each model that answers here those that answer when it can't.

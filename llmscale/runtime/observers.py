@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmscale import __version__
 from llmscale.accounting.stats import Calls, Rows, Stats
-from llmscale.config import Config, EndpointConfig, parse_rules
+from llmscale.config import Config, EndpointConfig, parse_rules, value_of
 from llmscale.core.atomic_file import replace_file
 from llmscale.core.errors import ConfigError, JobError
 from llmscale.core.protocols import OutcomeSink
@@ -46,7 +46,7 @@ class Observers:
         self._config = config
         self._job = "-" if output is None else str(output)
         self._told = told or Told()
-        self._targets = [_target(text) for text in config.alert]
+        self._targets = [_target(text) for text in config.observe.alert]
         self._alerts: Alerts | None = None
         self._delivery: Delivery | None = None
         self._metrics: MetricsFile | None = None
@@ -54,7 +54,7 @@ class Observers:
 
     def through(self, sink: OutcomeSink) -> OutcomeSink:
         """Return where outcomes go, with whoever sees them on their way."""
-        if self._config.junit is None:
+        if self._config.observe.junit is None:
             return sink
         from llmscale.observe.junit import Examples
 
@@ -71,13 +71,13 @@ class Observers:
     ) -> list[Watch]:
         """Return what is to run beside the rows, until it is cancelled."""
         self._alerts = self._alerts_on(stats, budget)
-        if self._config.metrics is None:
+        if self._config.observe.metrics is None:
             return [self._alerts.watch]
         from llmscale.observe.metrics import MetricsFile
 
         health = {endpoint.name: endpoint.health for endpoint in endpoints.values()}
         self._metrics = MetricsFile(
-            Path(self._config.metrics),
+            Path(self._config.observe.metrics),
             stats,
             total,
             kept,
@@ -99,10 +99,10 @@ class Observers:
     def finish(self, report: dict[str, Any], error: JobError | None = None) -> None:
         """Tell of the end. `report` has all that is known; `error` has ended the run."""
         self._told.report = report
-        if self._config.junit is not None:
-            self._write_junit(Path(self._config.junit), report, error)
-        if self._config.metrics is not None:
-            self._write_metrics(Path(self._config.metrics), report)
+        if self._config.observe.junit is not None:
+            self._write_junit(Path(self._config.observe.junit), report, error)
+        if self._config.observe.metrics is not None:
+            self._write_metrics(Path(self._config.observe.metrics), report)
         if self._delivery is not None:
             self._delivery.finish()
 
@@ -132,8 +132,8 @@ class Observers:
         return Alerts(
             stats,
             spent,
-            fail_on=parse_rules(self._config.fail_on or ""),
-            alert_on=parse_rules(self._config.alert_on),
+            fail_on=parse_rules(self._config.observe.fail_on or ""),
+            alert_on=parse_rules(self._config.observe.alert_on),
             job=self._job,
             tell=self._delivery.tell,
         )
@@ -171,7 +171,7 @@ def _target(text: str) -> "Target":
 def _check_files(config: Config, inputs: Iterable[str], output: Path | None) -> None:
     """Refuse files that can't be written, or that are something else already."""
     taken = {Path(name).resolve(): "an input" for name in inputs}
-    taken |= {Path(name).resolve(): "--export" for name in config.export}
+    taken |= {Path(name).resolve(): "--export" for name in config.files.export}
     if output is not None:
         files = JobPaths(output)
         taken |= {
@@ -179,7 +179,7 @@ def _check_files(config: Config, inputs: Iterable[str], output: Path | None) -> 
             for file in (output, files.partial, files.manifest, files.lock)
         }
     for name in ("report", "junit", "metrics"):
-        given = getattr(config, name)
+        given = value_of(config, name)
         if given is None:
             continue
         path = Path(given)

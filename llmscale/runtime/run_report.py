@@ -75,7 +75,7 @@ class RunReport:
             except JobError as error:  # the answers matter more
                 log.error("%s", error)
         self._observers.finish(report, failed)
-        if not self._config.quiet:
+        if not self._config.logging.quiet:
             self._show(report, path)
         return exit_code
 
@@ -98,7 +98,7 @@ class RunReport:
             started=self._started,
             wall_s=wall_s,
             exit_code=exit_code,
-            cache_mode=self._config.cache_mode,
+            cache_mode=self._config.cache.mode,
             store=None if opened.replies is None else opened.replies.summary(),
             endpoints={e.name: e.summary() for e in opened.endpoints.values()},
             verdict=verdict(held_s, wall_s, settings, causes_s),
@@ -108,7 +108,7 @@ class RunReport:
         )
 
     def _show(self, report: dict[str, Any], path: str | None) -> None:
-        if not sys.stderr.isatty() or self._config.log_format != "text":
+        if not sys.stderr.isatty() or self._config.logging.log_format != "text":
             log.info("%s -> %s", summary_line(report), report["output"])
             return
         print_table(report)

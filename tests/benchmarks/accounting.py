@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from statistics import median
 
 from llmscale.accounting.stats import Stats, Waited
-from llmscale.config import Config, EndpointConfig
+from llmscale.config import EndpointConfig
 from llmscale.core.records import Outcome, Reply, Request, Row, Usage
 from llmscale.engine.balance.wait_cause import WaitCause
 from llmscale.engine.feed.ordered_feed import OrderedFeed
@@ -22,6 +22,7 @@ from llmscale.runtime.layer_stack import open_all, stacked
 from llmscale.runtime.models import Models
 from tests.benchmarks.machine import print_machine
 from tests.benchmarks.simulated_run import Nowhere
+from tests.settings import config_of
 
 ROUNDS = 9
 LOOKS, ROWS = 1_000, 10_000  # a round
@@ -47,7 +48,7 @@ async def watched(stats: Stats) -> AsyncIterator[BottleneckMeter]:
         EndpointConfig(model="sim/latency=1e4", capacity=capacity, rpm=60_000, weight=number)
         for number in range(1, ENDPOINTS + 1)
     )
-    config = Config(model="sim/latency=1e4", endpoint=endpoints, cache_mode="off")
+    config = config_of(model="sim/latency=1e4", endpoint=endpoints, cache_mode="off")
     models = Models(config)
     opened = open_all(config, models)
     async with stacked(config, models, opened, stats) as stack:

@@ -33,6 +33,7 @@ from llmscale.runtime.event_loop import answer_rows
 from llmscale.runtime.feeds import feed_of
 from llmscale.runtime.layer_stack import Opened, open_all
 from llmscale.runtime.models import Models
+from tests.settings import config_of
 from tests.virtual_time import now_s
 
 BLOCK_ROWS = 100
@@ -197,7 +198,7 @@ class Simulation:
 
     @property
     def config(self) -> Config:
-        return Config(**{"model": "sim/a", "cache_mode": "off", "quiet": True, **self.settings})
+        return config_of(**{"model": "sim/a", "cache_mode": "off", "quiet": True, **self.settings})
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,8 +261,8 @@ async def _played(job: Simulation) -> Ran:
 
 async def _opened(job: Simulation, models: Models) -> Opened:
     """Open what the settings name, with the simulated servers behind it."""
-    if split_model(job.config.default_model)[0] == "local":  # without the weights
-        endpoint = EndpointConfig(model=job.config.default_model)
+    if split_model(job.config.models.default_model)[0] == "local":  # without the weights
+        endpoint = EndpointConfig(model=job.config.models.default_model)
         slots, free = default_capacity(endpoint.model) or 1, Prices(is_listed=False)
         local = Endpoint("local", job.server(), slots, free, full_at=slots)
         return Opened({endpoint: local}, None, job.task, {})
@@ -285,10 +286,10 @@ def _blocks(job: Simulation, is_done: IsDone | None) -> Iterator[list[Row]]:
 def _row(job: Simulation, index: int) -> Row:
     text = f"row {index}"
     request = Request(
-        model=job.config.default_model,
+        model=job.config.models.default_model,
         messages=[] if job.task == "embedding" else [{"role": "user", "content": text}],
         text=text if job.task == "embedding" else None,
-        max_tokens=job.config.max_tokens,
+        max_tokens=job.config.sampling.max_tokens,
     )
     user = f"user {index % job.users}" if job.users else None
     return Row(index=index, user=user, request=request)

@@ -87,7 +87,7 @@ def main() -> None:
         sums = [one + other for one, other in zip(sums, took, strict=True)]
     show("all three", sums)
     print("a look at all of it:")
-    alerts = Alerts(stats, alert_on=parse_rules(Config().alert_on))
+    alerts = Alerts(stats, alert_on=parse_rules(Config().observe.alert_on))
     show("the rules, once a second", rounds_of(lambda: alerts.judge_at_end(1.0), 1, options.rounds))
     facts = Facts(None, 0, {}, 0.0)
     metrics = rounds_of(lambda: text_of(families_of("x", stats, facts)), 1, options.rounds)

@@ -127,10 +127,14 @@ def test_the_flags_reach_the_settings(vectors: Path, tmp_path: Path, settings: l
     )
     assert shown.exit_code == 0, shown.stderr
     (config,) = settings
-    assert (config.embed_model, config.timeout, config.api_key_env) == ("openai/e", 7.0, "KEY")
-    assert config.base_url == "http://127.0.0.1:1/v1"
-    assert config.allow_host == ("h", "127.0.0.1")
-    assert (config.cache_mode, config.cache_dir) == ("off", str(tmp_path / "cache"))
+    assert (config.embed.model, config.retry.timeout, config.models.api_key_env) == (
+        "openai/e",
+        7.0,
+        "KEY",
+    )
+    assert config.models.base_url == "http://127.0.0.1:1/v1"
+    assert config.models.allow_host == ("h", "127.0.0.1")
+    assert (config.cache.mode, config.cache.dir) == ("off", str(tmp_path / "cache"))
 
 
 @pytest.mark.parametrize("k", ["0", "-1", "x", "10001"])

@@ -34,6 +34,7 @@ from tests.engine.cache import (
     request,
     sql,
 )
+from tests.settings import config_of
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +49,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def config(folder: Path, **settings: Any) -> Config:
-    return Config(**({"cache_dir": str(folder), "model": "openai/m"} | settings))
+    return config_of(**({"cache_dir": str(folder), "model": "openai/m"} | settings))
 
 
 def line_of(asked: Request, **fields: Any) -> bytes:

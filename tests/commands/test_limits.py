@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from llmscale.commands.limits import MAX_USERS, limits
-from llmscale.config import Config, EndpointConfig, UserLimit
+from llmscale.config import EndpointConfig, UserLimit
 from llmscale.core.errors import ConfigError
 from tests.cli.tool import write_rows
+from tests.settings import config_of
 
 MODEL = "sim/a"
 TOKENS = 21  # of each row, as estimated
@@ -18,7 +19,7 @@ TOKENS = 21  # of each row, as estimated
 def found(folder: Path, rows: list[Any], **settings: Any) -> dict[str, Any]:
     """Return the budgets of those rows."""
     path = write_rows(folder / "in.jsonl", rows)
-    return limits(Config(inputs=(str(path),), **{"model": MODEL, **settings}))
+    return limits(config_of(inputs=(str(path),), **{"model": MODEL, **settings}))
 
 
 def row(user: str | None = None, **fields: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from llmscale.commands.search import Found, search
 from llmscale.config import Config
 from llmscale.core.errors import CallFailed, ConfigError, JobError, StorageError
 from llmscale.core.records import Failure
+from tests.settings import config_of
 from tests.vector_files import ENDINGS, MODEL, extensions_loadable, line, spread, write_jsonl
 
 every_file = pytest.mark.parametrize("ending", [*ENDINGS, ".jsonl"])
@@ -38,10 +39,10 @@ class Embedding:
 
     def __call__(self, config: Config, texts: list[str]) -> list[bytes]:
         """Stand for `embed_texts`."""
-        self.asked.append((config.embed_model, config.embed_dimensions, texts))
+        self.asked.append((config.embed.model, config.embed.dimensions, texts))
         if self.error:
             raise self.error
-        return [self.vector[: config.embed_dimensions].tobytes() for _ in texts]
+        return [self.vector[: config.embed.dimensions].tobytes() for _ in texts]
 
 
 @pytest.fixture
@@ -142,7 +143,7 @@ def test_the_model_of_the_vectors_goes_before_that_of_the_settings(
     tmp_path: Path, embedding: Embedding
 ) -> None:
     file = written(tmp_path, ".jsonl", lines_of(spread(1)))
-    search(Config(embed_model="sim/settings"), "what?", [file], 1)
+    search(config_of(embed_model="sim/settings"), "what?", [file], 1)
     assert embedding.asked[0][0] == MODEL
 
 
@@ -200,7 +201,7 @@ def test_a_query_gets_as_many_numbers_as_the_vectors_have(
     told: int | None, asked: list[int | None], tmp_path: Path, embedding: Embedding
 ) -> None:
     file = written(tmp_path, ".jsonl", lines_of(spread(3)[:, :4]))
-    found = search(Config(embed_dimensions=told), "what?", [file], 1)
+    found = search(config_of(embed_dimensions=told), "what?", [file], 1)
     assert [dimensions for _, dimensions, _ in embedding.asked] == asked
     assert len(found.chunks) == 1
 

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmscale.commands.verify import MAX_EXAMPLES, Verdict, verify
+from llmscale.core.choices import OutputFormat
 from llmscale.core.errors import ConfigError, StorageError
-from llmscale.core.output_line import OutputFormat, encode
+from llmscale.core.output_line import encode
 from llmscale.rows.sources import Source
 
 IDS = ["a", None, 7, "c", "c"]  # the last two rows are the same: one id, one content

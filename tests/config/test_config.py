@@ -14,13 +14,17 @@ from llmscale.config import (
     CHANGES_VECTORS,
     DEFAULT_MODEL,
     FLAG_ONLY,
+    SETTINGS,
     Config,
     EndpointConfig,
+    PriceConfig,
     UserLimit,
     load,
+    value_of,
 )
 from llmscale.config.settings import FILE_ONLY
 from llmscale.core.errors import ConfigError
+from tests.settings import config_of
 
 MAY_CHANGE_BETWEEN_RUNS = frozenset(
     {
@@ -98,11 +102,11 @@ def toml(tmp_path: Path) -> WriteToml:
 def test_flag_over_environment_over_file_over_default(toml: WriteToml) -> None:
     file = toml("max_attempts = 7")
     environ = {"LLMSCALE_MAX_ATTEMPTS": "8"}
-    assert load({}, {}).max_attempts == 5
-    assert load({}, {}, file).max_attempts == 7
-    assert load({}, environ, file).max_attempts == 8
-    assert load({"max_attempts": 9}, environ, file).max_attempts == 9
-    assert load({"max_attempts": None}, environ, file).max_attempts == 8
+    assert load({}, {}).retry.max_attempts == 5
+    assert load({}, {}, file).retry.max_attempts == 7
+    assert load({}, environ, file).retry.max_attempts == 8
+    assert load({"max_attempts": 9}, environ, file).retry.max_attempts == 9
+    assert load({"max_attempts": None}, environ, file).retry.max_attempts == 8
 
 
 def test_the_file_of_the_current_folder_is_read_unasked(
@@ -110,15 +114,15 @@ def test_the_file_of_the_current_folder_is_read_unasked(
 ) -> None:
     toml('model = "sim/here"')
     monkeypatch.chdir(tmp_path)
-    assert load({}, {}).default_model == "sim/here"
+    assert load({}, {}).models.default_model == "sim/here"
 
 
 def test_a_json_schema_of_the_file_is_found_from_the_folder_of_the_file(
     toml: WriteToml, tmp_path: Path
 ) -> None:
     file = toml('json_schema = "answer.json"')
-    assert load({}, {}, file).json_schema == str(tmp_path / "answer.json")
-    assert load({"json_schema": "answer.json"}, {}, file).json_schema == "answer.json"
+    assert load({}, {}, file).sampling.json_schema == str(tmp_path / "answer.json")
+    assert load({"json_schema": "answer.json"}, {}, file).sampling.json_schema == "answer.json"
 
 
 @pytest.mark.parametrize(
@@ -132,7 +136,7 @@ def test_a_json_schema_of_the_file_is_found_from_the_folder_of_the_file(
 def test_a_temperature_of_zero_is_kept(
     flags: dict[str, Any], environ: dict[str, str], text: str, toml: WriteToml
 ) -> None:
-    assert load(flags, environ, toml(text)).temperature == 0.0
+    assert load(flags, environ, toml(text)).sampling.temperature == 0.0
 
 
 @pytest.mark.parametrize(
@@ -155,7 +159,7 @@ def test_a_temperature_of_zero_is_kept(
 def test_a_variable_is_read_as_what_its_setting_takes(
     variable: str, text: str, name: str, value: object
 ) -> None:
-    assert getattr(load({}, {variable: text}), name) == value
+    assert value_of(load({}, {variable: text}), name) == value
 
 
 def test_other_variables_are_none_of_our_business() -> None:
@@ -173,23 +177,23 @@ def test_other_variables_are_none_of_our_business() -> None:
     ],
 )
 def test_a_param_is_key_and_json(pair: str, value: dict[str, Any]) -> None:
-    assert load({"param": [pair]}, {}).param == value
+    assert load({"param": [pair]}, {}).sampling.param == value
 
 
 def test_a_table_of_the_file_is_a_prefix_of_its_settings(toml: WriteToml) -> None:
     config = load({}, {}, toml('[cache]\nmode = "read"\nttl = "7d"\nmax_size = "2GB"'))
-    assert (config.cache_mode, config.cache_ttl, config.cache_max_size) == ("read", "7d", "2GB")
+    assert (config.cache.mode, config.cache.ttl, config.cache.max_size) == ("read", "7d", "2GB")
 
 
 def test_the_last_of_two_params_with_one_name_wins() -> None:
-    assert load({"param": ["a=1", "b=2", "a=3"]}, {}).param == {"a": 3, "b": 2}
+    assert load({"param": ["a=1", "b=2", "a=3"]}, {}).sampling.param == {"a": 3, "b": 2}
 
 
 def test_a_param_is_as_json_has_it_so_that_it_compares_equal_in_the_next_run(
     toml: WriteToml,
 ) -> None:
     config = load({}, {}, toml("[param]\nday = 2024-02-29\nlist = [1, 2.5]"))
-    assert config.param == {"day": "2024-02-29", "list": [1, 2.5]}
+    assert config.sampling.param == {"day": "2024-02-29", "list": [1, 2.5]}
 
 
 # what is wrong; what the complaint has to say about it
@@ -331,8 +335,8 @@ WRONG_FILES = [
     ("[[price]]\nmodel = 'a/b'\ninput = '$5'", "price[0].input: expected float"),
     ("[[price]]\nmodel = 'a/b'\ninput = 1\noutput = inf", "price[0].output: expected float <="),
     ("[[price]]\nmodel = 'a/b'\ninput = 1\nper = '1K'", "price[0]: .* unknown field per"),
-    ("[[price]]\nmodel = 'enum'\ninput = 1", "price[0]: 'enum' fits no model"),
-    ("[[price]]\nmodel = 'b'\ninput = 1", "price[0]: 'b' fits no model; write provider/name"),
+    ("[[price]]\nmodel = 'enum'\ninput = 1", "price[0]: 'enum' matches no model"),
+    ("[[price]]\nmodel = 'b'\ninput = 1", "price[0]: 'b' matches no model; write provider/name"),
     ("[[price]]\nmodel = 'a/b'\ninput = 1\nmax_output = 0", "price[0].max_output: expected int"),
     ("model = ", "is not valid TOML"),
     ("stop = " + "[" * 20_000, "is not valid TOML"),
@@ -411,11 +415,15 @@ def test_every_setting_of_endpoints_users_and_fallback_is_read_from_the_file(
             'tpd = 10\n[[endpoint]]\nmodel = "sim/b"\n'
         ),
     )
-    assert (config.strategy, config.adaptive, config.fallback_after) == ("cost", False, 5.0)
-    assert config.limits_user == UserLimit(rpm="1/s", tpm=20_000, burst=60)
-    assert config.limits_users == {"alice": UserLimit(rpm=600), "bob@example.com": UserLimit()}
-    assert config.fallback == {"sim/a": ("sim/b",)}
-    assert config.endpoint == (
+    assert (config.balance.strategy, config.balance.adaptive, config.balance.fallback_after) == (
+        "cost",
+        False,
+        5.0,
+    )
+    assert config.limits.user == UserLimit(rpm="1/s", tpm=20_000, burst=60)
+    assert config.limits.users == {"alice": UserLimit(rpm=600), "bob@example.com": UserLimit()}
+    assert config.models.fallback == {"sim/a": ("sim/b",)}
+    assert config.models.endpoint == (
         EndpointConfig(model="sim/a", weight=2.5, rpm=500, burst=500, rpd=9, tpd=10),
         EndpointConfig(model="sim/b"),
     )
@@ -425,7 +433,7 @@ def test_rates_of_flags_go_to_the_endpoints_of_the_default_model_and_are_held_to
     toml: WriteToml,
 ) -> None:
     file = toml('[[endpoint]]\nmodel = "sim/a"\nburst = 5\n[[endpoint]]\nmodel = "sim/b"\n')
-    assert [e.rpm for e in load({"rpm": "5"}, {}, file).endpoints()] == ["5", None]
+    assert [e.rpm for e in load({"rpm": "5"}, {}, file).models.endpoints()] == ["5", None]
     with pytest.raises(ConfigError, match="burst 5 is a part of rpm, which is 4"):
         load({"rpm": "4"}, {}, file)
 
@@ -434,18 +442,18 @@ def test_the_same_wrong_value_is_laid_at_the_door_of_its_own_origin(toml: WriteT
     right, wrong = toml("timeout = 5"), {"LLMSCALE_TIMEOUT": "-1"}
     with pytest.raises(ConfigError, match=r"^LLMSCALE_TIMEOUT: timeout"):
         load({}, wrong, right)
-    assert load({"timeout": 3.0}, wrong, right).timeout == 3.0
+    assert load({"timeout": 3.0}, wrong, right).retry.timeout == 3.0
 
 
 def test_a_host_is_allowed_by_being_typed_as_a_flag_and_not_by_a_file(toml: WriteToml) -> None:
     url = "https://gateway.example:8443/v1"
-    assert load({"base_url": url}, {}).allow_host == ("gateway.example",)
-    assert load({"base_url": url, "allow_host": ["b.example"]}, {}).allow_host == (
+    assert load({"base_url": url}, {}).models.allow_host == ("gateway.example",)
+    assert load({"base_url": url, "allow_host": ["b.example"]}, {}).models.allow_host == (
         "b.example",
         "gateway.example",
     )
-    assert load({}, {"LLMSCALE_BASE_URL": url}).allow_host == ()
-    assert load({}, {}, toml(f'base_url = "{url}"')).allow_host == ()
+    assert load({}, {"LLMSCALE_BASE_URL": url}).models.allow_host == ()
+    assert load({}, {}, toml(f'base_url = "{url}"')).models.allow_host == ()
 
 
 SECRET = "sk-canary-0123"
@@ -488,11 +496,11 @@ def test_a_key_in_the_place_of_a_variables_name_is_refused_and_not_shown(
 
 
 def test_a_base_url_that_is_none_allows_no_host_and_raises_nothing_here() -> None:
-    assert load({"base_url": "http://[::1"}, {}).allow_host == ("",)
+    assert load({"base_url": "http://[::1"}, {}).models.allow_host == ("",)
 
 
 def test_every_field_either_changes_answers_or_may_change_between_runs() -> None:
-    fields = set(Config.__struct_fields__)
+    fields = set(SETTINGS)
     changes = {*CHANGES_ANSWERS, *CHANGES_VECTORS}
     assert changes | MAY_CHANGE_BETWEEN_RUNS == fields
     assert not changes & MAY_CHANGE_BETWEEN_RUNS
@@ -500,9 +508,14 @@ def test_every_field_either_changes_answers_or_may_change_between_runs() -> None
     assert not FLAG_ONLY & FILE_ONLY
 
 
+def test_no_two_parts_have_a_setting_of_the_same_name() -> None:
+    parts = (getattr(Config(), name) for name in Config.__struct_fields__)
+    assert len(SETTINGS) == sum(len(part.__struct_fields__) for part in parts)
+
+
 def test_no_field_can_hold_a_key() -> None:
-    tables = (Config, EndpointConfig, UserLimit)
-    fields = {name for table in tables for name in table.__struct_fields__}
+    tables = (EndpointConfig, UserLimit, PriceConfig)
+    fields = {*SETTINGS, *(name for table in tables for name in table.__struct_fields__)}
     secret = re.compile("key|token(?!s)|secret|password|credential|auth")
     assert {name for name in fields if secret.search(name)} == {"api_key_env"}
 
@@ -518,12 +531,12 @@ A, B = endpoint("sim/a", capacity=1), endpoint("sim/b", base_url="http://b")
     ("config", "model", "endpoints"),
     [
         (Config(), DEFAULT_MODEL, (endpoint(DEFAULT_MODEL),)),
-        (Config(model="sim/x"), "sim/x", (endpoint("sim/x"),)),
-        (Config(endpoint=(A, B)), "sim/a", (A, B)),
-        (Config(endpoint=(A, B), model="sim/b"), "sim/b", (A, B)),
-        (Config(endpoint=(A, B), model="sim/x"), "sim/x", (endpoint("sim/x"), A, B)),
+        (config_of(model="sim/x"), "sim/x", (endpoint("sim/x"),)),
+        (config_of(endpoint=(A, B)), "sim/a", (A, B)),
+        (config_of(endpoint=(A, B), model="sim/b"), "sim/b", (A, B)),
+        (config_of(endpoint=(A, B), model="sim/x"), "sim/x", (endpoint("sim/x"), A, B)),
         (
-            Config(endpoint=(A, B), base_url="http://c", api_key_env="K"),
+            config_of(endpoint=(A, B), base_url="http://c", api_key_env="K"),
             "sim/a",
             (endpoint("sim/a", base_url="http://c", api_key_env="K"), B),
         ),
@@ -532,17 +545,17 @@ A, B = endpoint("sim/a", capacity=1), endpoint("sim/b", base_url="http://b")
 def test_the_endpoints_are_those_of_the_file_and_first_the_one_that_flags_name(
     config: Config, model: str, endpoints: tuple[EndpointConfig, ...]
 ) -> None:
-    assert config.default_model == model
-    assert config.endpoints() == endpoints
+    assert config.models.default_model == model
+    assert config.models.endpoints() == endpoints
 
 
 def test_the_same_model_may_have_several_endpoints(toml: WriteToml) -> None:
     config = load({}, {}, toml('[[endpoint]]\nmodel = "a"\n[[endpoint]]\nmodel = "a"\ncapacity=2'))
-    assert [e.capacity for e in config.endpoints()] == [None, 2]
+    assert [e.capacity for e in config.models.endpoints()] == [None, 2]
 
 
 VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
-NAMES = st.sampled_from(Config.__struct_fields__) | st.text()
+NAMES = st.sampled_from(sorted(SETTINGS)) | st.text()
 
 
 def loaded(

@@ -113,7 +113,7 @@ def test_a_wrong_rule_is_laid_at_the_door_of_its_origin(name: str, tmp_path: Pat
 
 
 def test_the_default_alarms_are_rules() -> None:
-    rules = parse_rules(Config().alert_on)
+    rules = parse_rules(Config().observe.alert_on)
     assert [rule.metric for rule in rules] == ["errors", "call_p99", "stalled", "spend", "spend"]
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from llmscale.core.choices import OutputFormat
 from llmscale.core.output_line import (
-    OutputFormat,
     encode,
     is_answered,
     is_batch_line,

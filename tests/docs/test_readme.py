@@ -16,7 +16,7 @@ import termios
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
 import msgspec
 import orjson
@@ -35,12 +35,14 @@ from llmscale.commands.plan.scaling import STAGES
 from llmscale.config import (
     DEFAULT_EMBEDDING_MODEL,
     FLAG_ONLY,
+    SETTINGS,
     Config,
     EndpointConfig,
-    StrategyName,
     UserLimit,
+    value_of,
 )
 from llmscale.core import errors
+from llmscale.core.choices import CacheMode, StrategyName
 from llmscale.core.records import FailureKind, FinishReason, Usage
 from llmscale.engine import limits
 from llmscale.engine.balance import adaptive_window as window
@@ -412,8 +414,8 @@ def test_the_tables_of_flags_tell_defaults_and_what_is_a_flag_only() -> None:
         if cell.endswith("*"):
             starred.add(name)
         else:
-            assert name in Config.__struct_fields__
-        value = getattr(Config(), name, None)
+            assert name in SETTINGS
+        value = value_of(Config(), name) if name in SETTINGS else None
         if isinstance(value, bool):
             assert default.startswith("off")
         elif isinstance(value, int | float):
@@ -426,7 +428,7 @@ def test_the_tables_of_flags_tell_defaults_and_what_is_a_flag_only() -> None:
 
 def test_every_setting_is_a_flag_or_explained() -> None:
     settings = {setting_of(command, code(cell)[-1]) for command, cell, *_ in FLAGS}
-    rest = set(Config.__struct_fields__) - settings - {"inputs"}
+    rest = set(SETTINGS) - settings - {"inputs"}
     tables = {"endpoint", "fallback", "fallback_after", "limits_user", "limits_users", "price"}
     assert rest == tables
     for name in ("[[endpoint]]", "[fallback]", "fallback_after", "[limits.user]", "[limits.users."):
@@ -487,7 +489,7 @@ def test_the_cache_is_told_as_it_is() -> None:
     text = section("Cache")
     told = text.partition("The same is:")[2].partition("The address")[0]
     assert set(code(told)) == set(KEY_FIELDS)
-    modes = get_args(get_type_hints(Config)["cache_mode"])
+    modes = get_args(CacheMode)
     assert {code(row[0])[0] for row in table(text)} == set(modes)
 
 
@@ -540,13 +542,13 @@ def test_the_figures_in_the_text_are_those_of_the_code() -> None:
     assert f"gets {(1 - window.CUT_BUSY) * 100:.0f} % fewer at once" in several
     assert f"begins with {window.FIRST:g} calls at once, or a quarter" in several
     assert window.FIRST_SHARE == 1 / 4
-    assert f"fallback_after = {Config().fallback_after:g}\n" in fences("toml")[1]
+    assert f"fallback_after = {Config().balance.fallback_after:g}\n" in fences("toml")[1]
     assert f"up to {LOOKAHEAD:,} rows wait aside" in flat("Limits of users")
     embed = flat("Embed")
     assert f"A file may have {MAX_FILE_BYTES >> 20} MB" in embed
-    assert f"when it has {Config().embed_batch_size} texts" in embed
+    assert f"when it has {Config().embed.batch_size} texts" in embed
     assert "a second after its first text" in embed
-    assert Config().embed_batch_wait == 1
+    assert Config().embed.batch_wait == 1
     assert "of four characters each" in embed
     assert CHARACTERS_PER_TOKEN == 4
     before = flat("Before a run")

@@ -24,7 +24,7 @@ def test_the_numbers_of_rules_are_all_there() -> None:
 
 def test_the_default_alarms_are_told_where_the_flag_is() -> None:
     (told,) = (row[-1] for _, *row in FLAGS if "`--alert-on`" in row[0])
-    assert code(told) == [Config().alert_on]
+    assert code(told) == [Config().observe.alert_on]
 
 
 def test_the_alarms_have_the_fields_that_are_told() -> None:

@@ -19,10 +19,12 @@ from llmscale.config import (
     DEFAULT_EMBEDDING_MODEL,
     DEFAULT_MODEL,
     FLAG_ONLY,
+    SETTINGS,
     Config,
     EndpointConfig,
     PriceConfig,
     UserLimit,
+    value_of,
 )
 from llmscale.core.records import Request
 from llmscale.providers import anthropic, local, static_vectors
@@ -246,7 +248,7 @@ def test_the_settings_file_runs(tmp_path: Path) -> None:
 
 TOML = (SAMPLES / "llmscale.toml").read_text(encoding="utf-8")
 TABLES = {"endpoint", "fallback", "limits_user", "limits_users", "price"}
-IN_FILE = [name for name in Config.__struct_fields__ if name not in FLAG_ONLY | TABLES]
+IN_FILE = [name for name in SETTINGS if name not in FLAG_ONLY | TABLES]
 
 
 def everything_switched_on() -> str:
@@ -257,7 +259,7 @@ def settings_of(table: dict[str, Any]) -> dict[str, Any]:
     """Return what a parsed file sets: `[section] key` is the setting section_key."""
     found: dict[str, Any] = {}
     for name, value in table.items():
-        if name in Config.__struct_fields__:
+        if name in SETTINGS:
             found[name] = value
         else:
             found |= {f"{name}_{key}": inner for key, inner in value.items()}
@@ -274,23 +276,29 @@ def test_every_setting_is_in_the_file_and_all_of_them_can_be_switched_on(tmp_pat
     assert in_prices == set(PriceConfig.__struct_fields__)
     (tmp_path / "all.toml").write_text(everything_switched_on(), encoding="utf-8")
     loaded = config.load({}, {}, str(tmp_path / "all.toml"))
-    assert len(loaded.endpoint) == len(table["endpoint"])
-    assert loaded.json_schema == str(tmp_path / "person.schema.json")
+    assert len(loaded.models.endpoint) == len(table["endpoint"])
+    assert loaded.sampling.json_schema == str(tmp_path / "person.schema.json")
     assert list(Models(loaded).fallbacks()) == ["openai/gpt-4.1-mini"]
+
+
+def type_of(name: str) -> Any:
+    """Return what a setting is declared to be."""
+    place = SETTINGS[name]
+    return get_type_hints(get_type_hints(Config)[place.part])[place.field]
 
 
 def test_the_file_as_it_is_loads() -> None:
     loaded = config.load({}, {}, str(sample("llmscale.toml")))
     for name, value in settings_of(tomllib.loads(TOML)).items():
         if name != "endpoint":
-            assert getattr(loaded, name) == msgspec.convert(value, get_type_hints(Config)[name])
+            assert value_of(loaded, name) == msgspec.convert(value, type_of(name))
 
 
 def comment_above(name: str) -> str:
     """Return the comment above a setting, as one line."""
     text, key = TOML, name
     section, _, rest = name.partition("_")
-    if f"[{section}]" in TOML and section not in Config.__struct_fields__:
+    if f"[{section}]" in TOML and section not in SETTINGS:
         text, key = TOML.partition(f"[{section}]\n")[2], rest
     comment = re.search(rf"((?:^# .*\n)+)#?{key} = ", text, flags=re.MULTILINE)
     assert comment, f"{name} has no comment"
@@ -321,7 +329,7 @@ def test_the_comment_above_a_setting_tells_its_default(name: str) -> None:
         comment_above(name),
     )
     assert told, f"the comment of {name} tells no default"
-    default = DEFAULT_MODEL if name == "model" else getattr(Config(), name)
+    default = DEFAULT_MODEL if name == "model" else value_of(Config(), name)
     expected = "not set" if default in (None, (), {}) else msgspec.json.encode(default).decode()
     assert told[1] == expected
 

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from llmscale.accounting.stats import Spend
-from llmscale.core.output_line import OutputFormat
+from llmscale.core.choices import OutputFormat
 from llmscale.core.records import Failure, Outcome, Reply, Request, Row, Usage
 from llmscale.job.job import Identity, Job
 from llmscale.job.job_paths import JobPaths

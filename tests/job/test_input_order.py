@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from llmscale.core.output_line import OutputFormat, encode, line_of, to_batch
+from llmscale.core.choices import OutputFormat
+from llmscale.core.output_line import encode, line_of, to_batch
 from llmscale.job.input_order import BLOCK_BYTES, Places, in_order
 from tests.job import outcome
 

@@ -13,8 +13,9 @@ import orjson
 import pytest
 
 from llmscale.accounting.stats import Spend
+from llmscale.core.choices import OutputFormat
 from llmscale.core.errors import ConfigError, LockedError, StorageError
-from llmscale.core.output_line import OutputFormat, encode, line_of, to_batch
+from llmscale.core.output_line import encode, line_of, to_batch
 from llmscale.job import manifest as manifests
 from llmscale.job.job import Job
 from llmscale.job.job_paths import JobPaths

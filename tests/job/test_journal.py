@@ -13,8 +13,9 @@ import pytest
 from msgspec import structs
 
 from llmscale.accounting.stats import Spend
+from llmscale.core.choices import OutputFormat
 from llmscale.core.errors import StorageError
-from llmscale.core.output_line import OutputFormat, encode, line_of, to_batch
+from llmscale.core.output_line import encode, line_of, to_batch
 from llmscale.job.job_paths import JobPaths
 from llmscale.job.journal import Journal
 from llmscale.job.output_staging import Staging

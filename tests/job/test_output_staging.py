@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from llmscale.core.choices import OutputFormat
 from llmscale.core.errors import StorageError
-from llmscale.core.output_line import OutputFormat, encode, line_of
+from llmscale.core.output_line import encode, line_of
 from llmscale.job import output_staging as module
 from llmscale.job.job import Job
 from llmscale.job.job_paths import JobPaths

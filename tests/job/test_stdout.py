@@ -13,8 +13,9 @@ import orjson
 import pytest
 from msgspec.structs import replace
 
+from llmscale.core.choices import OutputFormat
 from llmscale.core.errors import Interrupted, StorageError
-from llmscale.core.output_line import OutputFormat, line_of, to_batch
+from llmscale.core.output_line import line_of, to_batch
 from llmscale.job.stdout import StdoutSink
 from tests.job import outcome
 

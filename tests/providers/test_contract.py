@@ -18,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmscale.config import EndpointConfig
+from llmscale.core.choices import OutputFormat
 from llmscale.core.errors import CallFailed, ConfigError
-from llmscale.core.output_line import OutputFormat, encode, line_of
+from llmscale.core.output_line import encode, line_of
 from llmscale.core.protocols import Provider
 from llmscale.core.records import FailureKind, FinishReason, Outcome, Reply, Request, Row
 from llmscale.providers import PROVIDERS, anthropic, open_provider, openai, split_model

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmscale.commands.dry_run import preview
-from llmscale.config import Config, EndpointConfig, UserLimit, load
+from llmscale.config import SETTINGS, EndpointConfig, UserLimit, load
 from llmscale.config.settings import PriceConfig
 from llmscale.core.errors import JobError
 from tests.benchmarks.jobs import write_prompts
@@ -64,7 +64,7 @@ TABLES: Mapping[str, st.SearchStrategy[Any]] = {
     "cache": _table(("mode", "dir", "ttl", "max_size", "other")),
     "embed": _table(("dimensions", "overlap", "chunk_tokens", "include", "other")),
 }
-NAMES = st.sampled_from([n for n in Config.__struct_fields__ if n not in ("inputs", *TABLES)])
+NAMES = st.sampled_from([n for n in SETTINGS if n not in ("inputs", *TABLES)])
 
 
 @st.composite

@@ -5,12 +5,12 @@ from typing import Any
 import orjson
 import pytest
 
-from llmscale.config import Config
 from llmscale.core.records import Place, Request
 from llmscale.rows.sources import Line
 from llmscale.rows.text_rows import TextParser
+from tests.settings import config_of
 
-CONFIG = Config(model="openai/v", embed_dimensions=8, param={"input_type": "query"})
+CONFIG = config_of(model="openai/v", embed_dimensions=8, param={"input_type": "query"})
 
 
 def parsed(row: Any, chunks: int = 0) -> Any:

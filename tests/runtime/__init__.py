@@ -3,6 +3,7 @@
 from typing import Any
 
 from llmscale.config import Config
+from tests.settings import config_of
 
 
 def config_here(**settings: Any) -> Config:
@@ -13,4 +14,4 @@ def config_here(**settings: Any) -> Config:
         "cache_dir": "cache",
         "quiet": True,
     }
-    return Config(**(usual | settings))
+    return config_of(**(usual | settings))

@@ -22,6 +22,7 @@ from llmscale.engine.cache.keys import key_of
 from llmscale.runtime import cache as caching
 from llmscale.runtime.cache import folder_of, note_use, open_replies, open_store
 from tests.engine.cache import DAY_S, answer_to, entry_of, fill, item, questions, request
+from tests.settings import config_of
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
 
@@ -33,7 +34,7 @@ def _without_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def config(folder: Path, **settings: Any) -> Config:
-    return Config(cache_dir=str(folder), **settings)
+    return config_of(cache_dir=str(folder), **settings)
 
 
 @asynccontextmanager
@@ -54,8 +55,8 @@ async def replies_of(settings: Config) -> AsyncIterator[DiskBackend]:
 def test_the_folder_is_the_one_that_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
-    assert folder_of(Config(cache_dir="here")) == Path("here")
-    assert folder_of(Config(cache_dir="~/there")) == tmp_path / "there"
+    assert folder_of(config_of(cache_dir="here")) == Path("here")
+    assert folder_of(config_of(cache_dir="~/there")) == tmp_path / "there"
 
 
 def test_the_folder_is_the_users_by_default(

@@ -11,13 +11,14 @@ from llmscale.providers import Task
 from llmscale.providers.anthropic import DEFAULT_MAX_TOKENS
 from llmscale.runtime.costs import budget_of, check_budget, prices_at, with_rows_left
 from llmscale.runtime.models import Models
+from tests.settings import config_of
 
 OWN = PriceConfig(model="openai/*", input=1.0, output=2.0)
 ELSEWHERE = {"base_url": "http://127.0.0.1:9/v1"}
 
 
 def checked(task: Task = "chat", **settings: Any) -> None:
-    config = Config(max_cost=5.0, **settings)
+    config = config_of(max_cost=5.0, **settings)
     check_budget(config, Models(config), task)
 
 
@@ -80,7 +81,7 @@ def test_for_embeddings_neither_output_nor_a_bound_is_asked_for() -> None:
 
 
 def test_without_a_cap_there_is_no_budget_and_nothing_is_refused() -> None:
-    config = Config(model="openai/no-such-model")
+    config = config_of(model="openai/no-such-model")
     check_budget(config, Models(config))
     assert budget_of(config, Models(config)) is None
 
@@ -88,24 +89,24 @@ def test_without_a_cap_there_is_no_budget_and_nothing_is_refused() -> None:
 def max_call_usd(config: Config, **fields: Any) -> float:
     budget = budget_of(config, Models(config))
     assert budget is not None
-    return budget.max_call_usd((Request(model=config.default_model, messages=[], **fields),))
+    return budget.max_call_usd((Request(model=config.models.default_model, messages=[], **fields),))
 
 
 def test_an_answer_without_a_bound_counts_as_the_longest_of_its_model() -> None:
     price = PriceConfig(model="openai/*", input=0, output=1e6, max_output=77)
-    config = Config(max_cost=5, model="openai/x", price=(price,))
+    config = config_of(max_cost=5, model="openai/x", price=(price,))
     assert max_call_usd(config) == 77
     assert max_call_usd(config, max_tokens=200) == 200, "the request's own bound goes first"
 
 
 def test_for_anthropic_it_is_the_bound_that_is_always_sent() -> None:
     price = PriceConfig(model="anthropic/*", input=0, output=1e6)
-    config = Config(max_cost=5, model="anthropic/x", price=(price,))
+    config = config_of(max_cost=5, model="anthropic/x", price=(price,))
     assert max_call_usd(config) == DEFAULT_MAX_TOKENS
 
 
 def test_an_endpoint_has_the_own_prices_and_the_list_only_at_the_own_address() -> None:
-    config = Config(price=(PriceConfig(model="openai/mine", input=3.0),))
+    config = config_of(price=(PriceConfig(model="openai/mine", input=3.0),))
     million = Usage(1_000_000)
     for base_url in (None, "http://127.0.0.1:9/v1"):
         endpoint = EndpointConfig(model="openai/mine", base_url=base_url)

@@ -24,12 +24,13 @@ from llmscale.runtime.layer_stack import (
 )
 from llmscale.runtime.models import Models
 from tests.engine.answering import answer
+from tests.settings import config_of
 
 OWN = "http://127.0.0.1:1/v1"
 
 
 def opened(*endpoints: EndpointConfig, **settings: Any) -> Opened:
-    config = Config(endpoint=endpoints, cache_mode="off", **settings)
+    config = config_of(endpoint=endpoints, cache_mode="off", **settings)
     return open_all(config, Models(config))
 
 
@@ -98,7 +99,7 @@ def test_without_adaptive_there_is_always_as_much_room_as_there_is_capacity() ->
 @asynccontextmanager
 async def pools_of(*endpoints: EndpointConfig, **settings: Any) -> AsyncIterator[Pools]:
     """Yield the pools of a stack."""
-    config = Config(endpoint=endpoints, cache_mode="off", **settings)
+    config = config_of(endpoint=endpoints, cache_mode="off", **settings)
     models = Models(config)
     async with stacked(config, models, open_all(config, models), Stats()) as stack:
         yield stack.pools
@@ -150,13 +151,13 @@ REQUEST = Request(model="sim/a", messages=[{"role": "user", "content": "hello"}]
 
 
 async def test_the_stack_answers_and_says_by_which_model() -> None:
-    reply = await answered(Config(endpoint=(of_sim(),), cache_mode="off"), REQUEST)
+    reply = await answered(config_of(endpoint=(of_sim(),), cache_mode="off"), REQUEST)
     assert (reply.answered_by, reply.endpoint, reply.attempts) == ("sim/a", "sim/a", 1)
 
 
 async def test_a_fallback_is_in_the_stack_where_one_is_set() -> None:
     nobody = EndpointConfig(model="openai/gone", base_url=OWN)
-    config = Config(
+    config = config_of(
         endpoint=(nobody, of_sim()),
         fallback={"openai/gone": ("sim/a",)},
         fallback_after=0.2,
@@ -166,7 +167,7 @@ async def test_a_fallback_is_in_the_stack_where_one_is_set() -> None:
     reply = await answered(config, request)
     assert reply.answered_by == "sim/a"
     assert reply.attempts >= 2
-    without = Config(endpoint=(nobody, of_sim()), cache_mode="off", max_attempts=1)
+    without = config_of(endpoint=(nobody, of_sim()), cache_mode="off", max_attempts=1)
     with pytest.raises(CallFailed):
         await answered(without, request)
 
@@ -174,30 +175,30 @@ async def test_a_fallback_is_in_the_stack_where_one_is_set() -> None:
 def test_calls_and_rows_in_flight_are_as_many_as_are_asked_for_or_as_the_endpoints_take() -> None:
     pair = of_sim(capacity=7), own_server(capacity=9)
     for settings, calls in (({}, 16), ({"concurrency": 5}, 5)):
-        config = Config(endpoint=pair, cache_mode="off", **settings)  # type: ignore[arg-type]
+        config = config_of(endpoint=pair, cache_mode="off", **settings)
         there = open_all(config, Models(config))
         assert there.calls(config) == there.width(config) == calls
 
 
 def test_while_lots_are_in_flight_one_more_gathers() -> None:
-    config = Config(embed_model="sim/a", model="sim/a", concurrency=4, cache_mode="off")
+    config = config_of(embed_model="sim/a", model="sim/a", concurrency=4, cache_mode="off")
     there = open_all(config, Models(config), "embedding")
-    assert (there.calls(config), there.width(config)) == (4, 5 * config.embed_batch_size)
+    assert (there.calls(config), there.width(config)) == (4, 5 * config.embed.batch_size)
 
 
 async def test_rows_are_taken_up_together_where_one_look_up_or_one_lot_is_for_many(
     tmp_path: Path,
 ) -> None:
     for cache_mode, together in (("off", 1), ("on", LOOKED_UP_TOGETHER)):
-        config = Config(
+        config = config_of(
             model="sim/a",
-            cache_mode=cache_mode,  # type: ignore[arg-type]
+            cache_mode=cache_mode,
             cache_dir=str(tmp_path),
         )
         there = open_all(config, Models(config))
         assert there.together(config) == together
         await there.aclose()
-    config = Config(embed_model="sim/a", model="sim/a", embed_batch_size=7, cache_mode="off")
+    config = config_of(embed_model="sim/a", model="sim/a", embed_batch_size=7, cache_mode="off")
     assert open_all(config, Models(config), "embedding").together(config) == 7
 
 
@@ -224,7 +225,7 @@ def test_an_endpoint_without_a_capacity_of_its_own_has_places_for_all_rows_in_fl
 
 def test_a_model_in_this_process_is_full_with_the_calls_that_suit_it() -> None:
     local = EndpointConfig(model="local/wordllama")
-    config = Config(endpoint=(local, of_sim()), model="local/wordllama", cache_mode="off")
+    config = config_of(endpoint=(local, of_sim()), model="local/wordllama", cache_mode="off")
     there = open_all(config, Models(config), "embedding")
     assert there.is_in_process
     (one,) = there.endpoints.values()

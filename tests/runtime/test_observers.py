@@ -8,7 +8,6 @@ import pytest
 
 from llmscale.accounting.budget import CallBounds, CostBudget
 from llmscale.accounting.stats import Stats
-from llmscale.config import Config
 from llmscale.core.errors import ConfigError, ProviderRefused
 from llmscale.job.manifest import InputFile, Manifest
 from llmscale.job.stdout import StdoutSink
@@ -17,12 +16,13 @@ from llmscale.runtime.observers import Observers
 from tests.observe.alerts import add_rows
 from tests.observe.junit import report_of
 from tests.observe.junit.test_xml import cases_of
+from tests.settings import config_of
 
 FAILS = "errors>1%"
 
 
 def observers(folder: Path, told: Told | None = None, **settings: Any) -> Observers:
-    return Observers(Config(**settings), [str(folder / "in.jsonl")], folder / "out.jsonl", told)
+    return Observers(config_of(**settings), [str(folder / "in.jsonl")], folder / "out.jsonl", told)
 
 
 def failing() -> Stats:

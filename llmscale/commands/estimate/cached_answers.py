@@ -21,7 +21,7 @@ def stored_answers(config: Config) -> Iterator[Lookup]:
 
     A cache that can't be read misses, as it does in a run.
     """
-    if config.cache_mode not in ("on", "read") or not folder_of(config).is_dir():
+    if config.cache.mode not in ("on", "read") or not folder_of(config).is_dir():
         yield lambda _: {}
         return
     stored = _Stored(config)

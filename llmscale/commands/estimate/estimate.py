@@ -41,9 +41,9 @@ def estimate(config: Config, sample: int | None = None, scale: float = SCALE) ->
     this job has told is used. Raises `JobError`.
     """
     check_scale(scale)
-    if sample and config.cache_mode != "on":
+    if sample and config.cache.mode != "on":
         log.warning(
-            "with --cache %s the run pays again for the rows of the sample", config.cache_mode
+            "with --cache %s the run pays again for the rows of the sample", config.cache.mode
         )
     with surveyed(config) as seen:
         earlier = seen.kept.sample if seen.kept is not None else None

@@ -86,8 +86,8 @@ def _in_flight(pacing: Pacing, busy_s: Mapping[str, float], which: str) -> Itera
         room = sum(_room(pacing, endpoint, which) for endpoint in serving)
         name = ", ".join(models.label(endpoint) for endpoint in serving)
         yield Bound(seconds / room / 60, "endpoint", name, "concurrency")
-    if config.concurrency is not None:
-        minutes = sum(busy_s.values()) / config.concurrency / 60
+    if config.models.concurrency is not None:
+        minutes = sum(busy_s.values()) / config.models.concurrency / 60
         yield Bound(minutes, "run", "--concurrency", "concurrency")
 
 

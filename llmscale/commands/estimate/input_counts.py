@@ -208,7 +208,7 @@ def taken(
     census = InputCounts(max_answer_tokens_of(config))
     parser = row_parser(config, models)
     with stored_answers(config) as lookup:
-        for rows in rows_of(parser, blocks_of_lines(sources), config.limit):
+        for rows in rows_of(parser, blocks_of_lines(sources), config.files.limit):
             census.add(rows, lookup, answered)
     return census
 

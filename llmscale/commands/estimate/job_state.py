@@ -7,11 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from msgspec.structs import replace
-
 from llmscale.accounting.forecast.saved_estimate import SavedEstimate
 from llmscale.commands.estimate.input_counts import Columns, InputCounts, taken
-from llmscale.config import CHANGES_ANSWERS, Config
+from llmscale.config import CHANGES_ANSWERS, Config, with_settings
 from llmscale.job.finished_rows import answered, job_there
 from llmscale.job.job import Identity
 from llmscale.job.job_paths import JobPaths
@@ -43,14 +41,14 @@ class JobState(NamedTuple):
 @contextmanager
 def surveyed(config: Config) -> Iterator[JobState]:
     """Yield what is known of a job. Raises `ConfigError` for what a run would refuse too."""
-    keeps = config.output != STDOUT
+    keeps = config.files.output != STDOUT
     if not keeps:
-        config = replace(config, output=None)
-    found = expand(config.inputs)
+        config = with_settings(config, output=None)
+    found = expand(config.files.inputs)
     files = files_of(config, found)
     with readable_twice(found, files) as sources:
         models, names = Models(config), [n for n in CHANGES_ANSWERS if n not in NEVER_COMPARED]
-        precheck(sources, config.limit)
+        precheck(sources, config.files.limit)
         identity = identity_of(config, sources, names)
         job = job_there(files, identity, NEVER_COMPARED) if keeps else None
         done = answered(files, job)
@@ -64,7 +62,7 @@ def surveyed(config: Config) -> Iterator[JobState]:
             job=job,
             spent_usd=done.spent_usd,
             census=census,
-            columns=census.columns(shares=config.cache_mode == "on"),
+            columns=census.columns(shares=config.cache.mode == "on"),
             kept=saved_estimate(files, identity.inputs, identity.settings) if keeps else None,
             keeps=keeps,
         )

@@ -82,7 +82,7 @@ def _saved(seen: JobState, found: Estimate) -> dict[str, Any]:
 
 def _max_cost(seen: JobState, found: Estimate) -> dict[str, Any] | None:
     """Return whether the cap covers the job, null where that is not sure; null without a cap."""
-    cap_usd = seen.config.max_cost
+    cap_usd = seen.config.cost.max_cost
     if cap_usd is None:
         return None
     left_usd = max(0.0, cap_usd - seen.spent_usd)

@@ -49,7 +49,7 @@ def ask(
         left_out = either(lambda index: index not in wanted, is_done)
         return rows_of(parser, blocks_of_lines(sources, stopped), indexes[-1] + 1, left_out)
 
-    show = how_to_show(quiet=config.quiet, log_format=config.log_format)
+    show = how_to_show(quiet=config.logging.quiet, log_format=config.logging.log_format)
     progress = Progress(stats, len(indexes), 0, show)
     feed = feed_of(config, read, indexes[-1] + 1)
     budget = budget_of(config, models)
@@ -94,7 +94,7 @@ class _Gathered:
 def _sample(
     config: Config, opened: Opened, rooms: Mapping[str, float], sink: _Gathered, stats: Stats
 ) -> Sample:
-    stores = opened.replies is not None and config.cache_mode == "on"
+    stores = opened.replies is not None and config.cache.mode == "on"
     observations = [_observed(outcome, stores=stores) for outcome in sink.outcomes]
     fresh = [o for o in sink.outcomes if o.attempts]
     return Sample(

@@ -76,7 +76,7 @@ def baseline_of(seen: JobState) -> Baseline | None:
     if not seen.keeps or seen.job is None:
         return None
     try:
-        raw = Path(seen.config.report or default_path(seen.files.output)).read_bytes()
+        raw = Path(seen.config.files.report or default_path(seen.files.output)).read_bytes()
         found = msgspec.json.decode(raw, type=Baseline)
     except (OSError, ValueError, RecursionError):  # msgspec's own errors are ValueErrors
         return None

@@ -94,7 +94,7 @@ def cost(facts: Facts) -> Line:
 
 def cache(facts: Facts) -> Line:
     """Is it decided what is done with answers?"""
-    mode, ttl = facts.seen.config.cache_mode, facts.seen.config.cache_ttl
+    mode, ttl = facts.seen.config.cache.mode, facts.seen.config.cache.ttl
     question = "Is the cache used?"
     if mode == "off":
         evidence = "it is off: whatever is asked again is paid again"
@@ -130,17 +130,17 @@ def overload(facts: Facts) -> Line:
     config = facts.seen.config
     question = "Is overload provided for?"
     fallbacks = facts.seen.models.fallbacks()
-    if config.max_attempts == 1 and not fallbacks:
+    if config.retry.max_attempts == 1 and not fallbacks:
         evidence = "a row is tried once, and no other model stands in"
         return Line("overload", question, "no", evidence, facts.command("run", max_attempts=5))
     several = sum(
         len(facts.seen.models.endpoints_of(model)) > 1 for model in facts.seen.census.models
     )
     evidence = (
-        f"{config.max_attempts} attempts within {config.retry_time:g} s, "
+        f"{config.retry.max_attempts} attempts within {config.retry.retry_time:g} s, "
         f"{several} of {len(facts.seen.census.models)} models with several endpoints, "
         f"{len(fallbacks)} with a stand-in; "
-        + ("calls in flight adapt" if config.adaptive else "calls in flight do not adapt")
+        + ("calls in flight adapt" if config.balance.adaptive else "calls in flight do not adapt")
     )
     return Line("overload", question, "yes", evidence)
 
@@ -163,7 +163,7 @@ def _held_by(facts: Facts, endpoint: EndpointConfig) -> str | None:
         provider_rpm = facts.baseline.provider_rpm(label)
     if provider_rpm is not None:
         return f"rpm {provider_rpm:g}, as it told"
-    if endpoint.base_url is not None and facts.seen.config.adaptive:
+    if endpoint.base_url is not None and facts.seen.config.balance.adaptive:
         return "as many in flight as it bears"
     return None
 
@@ -174,10 +174,10 @@ def _more_of(facts: Facts) -> str | None:
     if not bounds or bounds[0].scope == "user":
         return None
     times = bounds[0].minutes / 60 / facts.hours
-    if bounds[0].budget == "concurrency" and config.concurrency is not None:
-        return facts.command("run", concurrency=math.ceil(config.concurrency * times))
-    if bounds[0].budget == "rpm" and config.rpm is not None:
-        return facts.command("run", rpm=math.ceil(per_minute(config.rpm) * times))
-    if bounds[0].budget == "tpm" and config.tpm is not None:
-        return facts.command("run", tpm=math.ceil(per_minute(config.tpm) * times))
+    if bounds[0].budget == "concurrency" and config.models.concurrency is not None:
+        return facts.command("run", concurrency=math.ceil(config.models.concurrency * times))
+    if bounds[0].budget == "rpm" and config.models.rpm is not None:
+        return facts.command("run", rpm=math.ceil(per_minute(config.models.rpm) * times))
+    if bounds[0].budget == "tpm" and config.models.tpm is not None:
+        return facts.command("run", tpm=math.ceil(per_minute(config.models.tpm) * times))
     return None

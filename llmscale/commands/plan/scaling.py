@@ -54,20 +54,20 @@ def balancing(facts: Facts) -> Line:
     if alone:
         evidence = f"{', '.join(alone)} has one; further ones are [[endpoint]] tables"
         return Line("balancing", question, "no", evidence)
-    strategy = facts.seen.config.strategy
+    strategy = facts.seen.config.balance.strategy
     return Line("balancing", question, "yes", f"every model has several, by {strategy}")
 
 
 def storage(facts: Facts) -> Line:
     """Does the cache have room for the answers of the scaled job?"""
     question, config = f"Has the cache room for {facts.scale}?", facts.seen.config
-    if config.cache_mode in ("off", "read"):
-        return Line("storage", question, "yes", f"--cache {config.cache_mode} keeps no answer")
+    if config.cache.mode in ("off", "read"):
+        return Line("storage", question, "yes", f"--cache {config.cache.mode} keeps no answer")
     entry_bytes = _bytes_of_entry(facts)
     asked = facts.estimate.scaled.figures.asked.estimate
     if entry_bytes is None or asked is None:
         return Line("storage", question, "unknown", "no stored answer tells how large one is")
-    needed, most = entry_bytes * asked, size_bytes(config.cache_max_size)
+    needed, most = entry_bytes * asked, size_bytes(config.cache.max_size)
     free = shutil.disk_usage(folder_of(config)).free
     evidence = (
         f"about {short_size(needed)} are needed; the cache may have {short_size(most)}, and "
@@ -88,13 +88,13 @@ def cap(facts: Facts) -> Line:
         return Line("cap", question, "yes", "it costs nothing")
     most = None if usd.high is None else math.ceil(usd.high * 100) / 100
     command = None if most is None else facts.command("run", max_cost=most)
-    if config.max_cost is None:
+    if config.cost.max_cost is None:
         return Line("cap", question, "no", "--max-cost is not set", command)
-    evidence = f"--max-cost {dollars(config.max_cost)}"
-    if usd.low is not None and usd.low > config.max_cost:
+    evidence = f"--max-cost {dollars(config.cost.max_cost)}"
+    if usd.low is not None and usd.low > config.cost.max_cost:
         evidence += f", and this run takes {dollars(usd.low)} at the least"
         return Line("cap", question, "no", evidence, command)
-    if usd.high is None or usd.high > config.max_cost:
+    if usd.high is None or usd.high > config.cost.max_cost:
         evidence += ", which may not be enough"
     return Line("cap", question, "yes", evidence)
 
@@ -102,14 +102,15 @@ def cap(facts: Facts) -> Line:
 def alerts(facts: Facts) -> Line:
     """What will be warned of while it runs, and who will be told?"""
     question, config = "Are alerts on?", facts.seen.config
-    if not config.alert_on and not config.fail_on:
-        command = facts.command("run", alert_on=Config().alert_on)
+    if not config.observe.alert_on and not config.observe.fail_on:
+        command = facts.command("run", alert_on=Config().observe.alert_on)
         return Line("alerts", question, "no", "no rule is set", command)
-    told = [f"exit code 1 where {config.fail_on}"] if config.fail_on else []
-    told += [f"a warning where {config.alert_on}"] if config.alert_on else []
+    told = [f"exit code 1 where {config.observe.fail_on}"] if config.observe.fail_on else []
+    told += [f"a warning where {config.observe.alert_on}"] if config.observe.alert_on else []
     if facts.seen.kept is not None:
         told.append("one where the run drifts from its estimate")
-    who = f"goes to {', '.join(config.alert)} too" if config.alert else "is in the log alone"
+    targets = ", ".join(config.observe.alert)
+    who = f"goes to {targets} too" if targets else "is in the log alone"
     return Line("alerts", question, "yes", f"{', '.join(told)}; what trips {who}")
 
 
@@ -136,7 +137,7 @@ def rollback(facts: Facts) -> Line:
         evidence = "what goes to standard output is gone; write to a file"
         return Line("rollback", question, "no", evidence)
     evidence = f"{seen.files.output} is replaced as a whole at the end, by --overwrite too"
-    if seen.config.cache_mode not in ("on", "write", "refresh"):
+    if seen.config.cache.mode not in ("on", "write", "refresh"):
         return Line("rollback", question, "yes", evidence)
     evidence += "; what the cache has now can be exported, and later `cache clear` and imported"
     return Line(

@@ -7,7 +7,7 @@ whoever comes first in a list must not get all calls. It never waits and never c
 import random
 from collections.abc import Callable, Sequence
 
-from llmscale.config import StrategyName
+from llmscale.core.choices import StrategyName
 from llmscale.core.records import Usage
 from llmscale.engine.balance.endpoint import Endpoint
 

@@ -8,19 +8,17 @@ Answers that are cut, empty or failed are never stored.
 import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 from msgspec.structs import replace
 
 from llmscale.accounting.stats import Stats
+from llmscale.core.choices import CacheMode
 from llmscale.core.errors import JobError, first_error
 from llmscale.core.protocols import Answers, Settle
 from llmscale.core.records import Reply, Request
 from llmscale.engine.cache.entry import Entry
 from llmscale.engine.cache.keys import fingerprint, key_of
-
-CacheMode = Literal["on", "read", "write", "refresh"]
-"""on: look up and store; read: look up only; write: store what is not there; refresh: ask anew."""
 
 
 class CacheBackend(Protocol):
@@ -52,7 +50,7 @@ class CacheLayer:
         self._replies = replies
         self._stats = stats
         self._looks_up = mode in ("on", "read")
-        self._stores = mode != "read"
+        self._stores = mode not in ("off", "read")
         self._flights: dict[str, _Flight] = {}
 
     async def answer_all(self, requests: Sequence[Request], settle: Settle) -> None:

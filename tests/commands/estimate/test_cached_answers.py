@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from llmscale.commands.estimate.cached_answers import stored_answers
-from llmscale.config import Config
 from llmscale.engine.cache.keys import key_of
 from tests.engine.cache import fill, flip_bytes, questions, sql
+from tests.settings import config_of
 
 ASKED = questions(3)
 
 
 def found(folder: Path, mode: str = "on") -> set[str]:
-    config = Config(cache_dir=str(folder), cache_mode=mode)  # type: ignore[arg-type]
+    config = config_of(cache_dir=str(folder), cache_mode=mode)
     with stored_answers(config) as lookup:
         return set(lookup([key_of(asked) for asked in ASKED]))
 
@@ -51,7 +51,7 @@ def test_a_damaged_cache_misses_and_is_said_once(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     flip_bytes(folder, 4_096, seed=1)
-    config = Config(cache_dir=str(folder))
+    config = config_of(cache_dir=str(folder))
     with caplog.at_level(logging.WARNING), stored_answers(config) as lookup:
         assert dict(lookup([key_of(ASKED[0])])) == {}
         assert dict(lookup([key_of(ASKED[0])])) == {}

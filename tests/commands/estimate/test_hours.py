@@ -17,15 +17,16 @@ from llmscale.commands.estimate.hours import (
     hours_of,
 )
 from llmscale.commands.limits import Bound
-from llmscale.config import Config, EndpointConfig, UserLimit
+from llmscale.config import EndpointConfig, UserLimit
 from llmscale.runtime.models import Models
+from tests.settings import config_of
 
 MODEL = "sim/a"
 CALLS = 6_000
 
 
 def pacing(paces: dict[str, Pace] | None = None, **settings: Any) -> Pacing:
-    config = Config(**({"model": MODEL} | settings))
+    config = config_of(**({"model": MODEL} | settings))
     return Pacing(config, Models(config), paces or {})
 
 

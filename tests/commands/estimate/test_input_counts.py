@@ -8,13 +8,13 @@ import orjson
 import pytest
 
 from llmscale.commands.estimate.input_counts import UNBOUNDED, Columns, InputCounts, extent, taken
-from llmscale.config import Config
 from llmscale.core.records import Request
 from llmscale.engine.cache.keys import key_of
 from llmscale.rows.sources import expand
 from llmscale.runtime.models import Models
 from tests.cli.tool import write_rows
 from tests.engine.cache import fill
+from tests.settings import config_of
 
 MODEL = "sim/a"
 
@@ -22,8 +22,8 @@ MODEL = "sim/a"
 def census_of(folder: Path, rows: list[Any], answered: bytes = b"", **settings: Any) -> InputCounts:
     path = write_rows(folder / "in.jsonl", rows)
     cache = str(folder / "cache")
-    config = Config(inputs=(str(path),), cache_dir=cache, **({"model": MODEL} | settings))
-    return taken(config, Models(config), expand(config.inputs), bytearray(answered))
+    config = config_of(inputs=(str(path),), cache_dir=cache, **({"model": MODEL} | settings))
+    return taken(config, Models(config), expand(config.files.inputs), bytearray(answered))
 
 
 def columns_of(folder: Path, rows: list[Any], *, shares: bool = True, **settings: Any) -> Columns:

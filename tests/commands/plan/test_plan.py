@@ -304,7 +304,9 @@ def test_a_cap_is_set_and_enough(job: Path) -> None:
 def test_alarms_are_those_that_are_on(job: Path) -> None:
     answer, evidence, todo = line("alerts")
     assert (answer, todo) == ("yes", None)
-    assert evidence == f"a warning where {Config().alert_on}; what trips is in the log alone"
+    assert (
+        evidence == f"a warning where {Config().observe.alert_on}; what trips is in the log alone"
+    )
     estimate(config(), 0)
     evidence = line("alerts", fail_on="errors>1%", alert=("exec:notify",))[1]
     assert evidence.startswith("exit code 1 where errors>1%, a warning where ")

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from llmscale.accounting.prices import Prices
-from llmscale.config import StrategyName
+from llmscale.core.choices import StrategyName
 from llmscale.core.records import Failure, Usage
 from llmscale.engine.balance.adaptive_window import AdaptiveWindow
 from llmscale.engine.balance.endpoint import Endpoint

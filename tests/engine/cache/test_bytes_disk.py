@@ -12,7 +12,6 @@ import diskcache
 import pytest
 from diskcache.core import DBNAME, MODE_BINARY, MODE_NONE, MODE_PICKLE, MODE_RAW, MODE_TEXT
 
-from llmscale.config import Config
 from llmscale.engine.cache.bytes_disk import BytesDisk, ClosedCache
 from llmscale.engine.cache.entry import RefusedValue, seal
 from llmscale.engine.cache.keys import key_of
@@ -29,6 +28,7 @@ from tests.engine.cache import (
     request,
     sql,
 )
+from tests.settings import config_of
 
 PLANTED, INTACT, NEW = questions(3)
 KEY = key_of(PLANTED)
@@ -282,7 +282,7 @@ def test_no_setting_of_the_file_is_believed(folder: Path, name: str, value: obje
 )
 async def test_a_run_goes_on_whatever_the_file_says(folder: Path, work: str) -> None:
     sql(folder, work)
-    replies = open_replies(Config(cache_dir=str(folder)))
+    replies = open_replies(config_of(cache_dir=str(folder)))
     if replies is None:  # it can't be opened, and that is said
         return
     for asked in (PLANTED, INTACT):

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from llmscale.accounting.stats import Stats
-from llmscale.config import Config
 from llmscale.core.records import Reply, Request
 from llmscale.engine.cache import store as stores
 from llmscale.engine.cache.disk_backend import MAX_ERRORS, DiskBackend
@@ -41,6 +40,7 @@ from tests.engine.cache import (
     sql,
 )
 from tests.servers.chat import ROOT
+from tests.settings import config_of
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def folder(tmp_path: Path) -> Path:
 @asynccontextmanager
 async def replies_in(folder: Path) -> AsyncIterator[DiskBackend | None]:
     """Open the replies as a run does: None where they can't be opened."""
-    replies = open_replies(Config(cache_dir=str(folder)))
+    replies = open_replies(config_of(cache_dir=str(folder)))
     try:
         yield replies
     finally:

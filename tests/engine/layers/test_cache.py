@@ -12,13 +12,14 @@ import pytest
 from msgspec.structs import replace
 
 from llmscale.accounting.stats import Stats
+from llmscale.core.choices import CacheMode
 from llmscale.core.errors import CallFailed, CallStopped, ProviderRefused
 from llmscale.core.output_line import line_of
 from llmscale.core.protocols import Settle
 from llmscale.core.records import Failure, Outcome, Reply, Request, Row, Usage
 from llmscale.engine.cache.entry import Entry
 from llmscale.engine.cache.keys import fingerprint, key_of
-from llmscale.engine.layers.cache import CacheLayer, CacheMode, is_storable
+from llmscale.engine.layers.cache import CacheLayer, is_storable
 from llmscale.engine.layers.schema import SchemaLayer
 from tests.engine.answering import RowByRow, Settled, answer, ends
 from tests.engine.cache import answer_to, entry_of, questions, reply, request

@@ -54,7 +54,7 @@ async def test_a_rule_that_trips_is_said_and_told_once(caplog: pytest.LogCapture
 async def test_no_alarm_has_a_text_of_a_row(caplog: pytest.LogCaptureFixture) -> None:
     stats, told = Stats(), list[bytes]()
     add_rows(stats, failed=30)
-    everything = Config().alert_on + ",errors>1,retries>=0,cost>=0,rows_per_s>=0"
+    everything = Config().observe.alert_on + ",errors>1,retries>=0,cost>=0,rows_per_s>=0"
     await watch(alerts(stats, alert_on=everything, told=told), 70)
     assert len(told) >= 4
     assert b"secret" not in b"".join(told)
@@ -78,7 +78,7 @@ async def test_a_minute_without_a_row_is_a_stall_and_the_next_one_is_another(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     stats, told = Stats(), list[bytes]()
-    watching = alerts(stats, alert_on=Config().alert_on, told=told)
+    watching = alerts(stats, alert_on=Config().observe.alert_on, told=told)
     asyncio.get_running_loop().call_later(200, add_rows, stats, 1)
     await watch(watching, 400)
     message = "WARNING: alert stalled>60s: no row has completed for 61 s"
@@ -130,7 +130,7 @@ async def test_a_rule_without_a_number_does_not_trip(caplog: pytest.LogCaptureFi
 def test_the_end_is_judged_however_few_rows_there_are(caplog: pytest.LogCaptureFixture) -> None:
     stats, told = Stats(), list[bytes]()
     add_rows(stats, 1, 1)
-    watching = alerts(stats, fail_on="errors>1%", alert_on=Config().alert_on, told=told)
+    watching = alerts(stats, fail_on="errors>1%", alert_on=Config().observe.alert_on, told=told)
     assert watching.judge_at_end(1.0)
     words = "50 % of the rows have failed, 1 of 2"
     assert said(caplog.records) == [f"ERROR: --fail-on errors>1%: {words}"]

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmscale.accounting.stats import BOTTLENECK_OF, BOTTLENECKS, Bottleneck, Cause
-from llmscale.config import Config, EndpointConfig
+from llmscale.config import SETTINGS as NAMES
+from llmscale.config import EndpointConfig
 from llmscale.observe.bottleneck import Settings, verdict
 from llmscale.observe.bottleneck.analysis import _TOLD
 
@@ -68,7 +69,7 @@ def test_the_advice_is_against_the_cause_with_the_most_seconds() -> None:
 def test_flags_and_settings_that_an_advice_names_are_there() -> None:
     texts = [t.advice for t in _TOLD.values() if t.advice]
     flags = set(chain.from_iterable(re.findall(r"--([a-z-]+)", text) for text in texts))
-    settings = set(Config.__struct_fields__)
+    settings = set(NAMES)
     names = {"no-adaptive": "adaptive"}
     assert {names.get(flag, flag).replace("-", "_") for flag in flags} <= settings
     tables = set(chain.from_iterable(re.findall(r"(?<!\[)\[([a-z.]+)\]", text) for text in texts))
