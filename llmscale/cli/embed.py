@@ -1,11 +1,14 @@
 """`llmscale embed`: vectors for files, folders and rows."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from llmscale.cli import options
 from llmscale.core.choices import VectorFormat
+
+if TYPE_CHECKING:
+    from llmscale.runtime.run_result import RunResult
 
 
 def embed(
@@ -130,7 +133,7 @@ def embed(
     raise typer.Exit(job_ended(flags, _embed))
 
 
-def _embed(settings: Any, told: Any) -> int:
+def _embed(settings: Any) -> "RunResult":
     from llmscale.commands.embed import embed as run_job
 
-    return run_job(settings, told)
+    return run_job(settings)

@@ -31,8 +31,9 @@ def estimate(
     the cache.
     """
     from llmscale.cli.exit_codes import job_ended
+    from llmscale.runtime.run_result import RunResult
 
-    def work(settings: Any, _: Any) -> int:
+    def work(settings: Any) -> RunResult:
         from llmscale.commands.estimate.estimate import estimate as estimate_job
 
         found = estimate_job(settings, sample, scale)
@@ -44,8 +45,7 @@ def estimate(
             from llmscale.cli.tables.estimate import print_estimate
 
             print_estimate(found)
-        return int(
-            bool(sample) and found["method"] == "counts" and found["now"]["asked"]["estimate"] > 0
-        )
+        is_silent = found["method"] == "counts" and found["now"]["asked"]["estimate"] > 0
+        return RunResult(int(bool(sample) and is_silent))
 
     raise typer.Exit(job_ended(flags, work))

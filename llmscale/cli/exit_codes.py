@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from llmscale.core.errors import BudgetReached, ConfigError, JobError, LockedError
 
 if TYPE_CHECKING:
-    from llmscale.observe.json_summary import Told
+    from llmscale.runtime.run_result import RunResult
 
 log = logging.getLogger("llmscale")
 
@@ -18,7 +18,7 @@ EXIT_INTERNAL = 70  # sysexits.h, EX_SOFTWARE
 
 
 def job_ended(
-    flags: dict[str, Any], work: Callable[[Any, "Told"], int], *, keeps: bool = True
+    flags: dict[str, Any], work: Callable[[Any], "RunResult"], *, keeps: bool = True
 ) -> int:
     """Load the settings, set up the logs, do the work on them and return the exit code.
 
@@ -26,51 +26,57 @@ def job_ended(
     """
     from llmscale import config
     from llmscale.observe import logs
-    from llmscale.observe.json_summary import Told, summary_line
+    from llmscale.observe.json_summary import summary_line
 
-    told = Told()
+    result: RunResult | None = None
     logs.set_up(quiet="quiet" in flags, log_format=flags.get("log_format", "text"))
     file = flags.pop("config", None)
 
     def command() -> int:
+        nonlocal result
         settings = config.load(flags, file=file)
         said = settings.logging
         logs.set_up(quiet=said.quiet, verbose=said.verbose, log_format=said.log_format)
-        return work(settings, told)
+        result = work(settings)
+        if result.error is not None:
+            raise result.error
+        return result.exit_code
 
     # of a stream nothing is kept, so nothing is resumed
-    exit_code = ended(command, resumes=keeps and flags.get("output") != "-", told=told)
+    exit_code, error = _ended(command, resumes=keeps and flags.get("output") != "-")
     if flags.get("json_summary"):
-        print(summary_line(exit_code, told), file=sys.stderr)  # noqa: T201
+        report = None if result is None else result.report
+        print(summary_line(exit_code, report, error), file=sys.stderr)  # noqa: T201
     return exit_code
 
 
-def ended(command: Callable[[], int], *, resumes: bool = False, told: "Told | None" = None) -> int:
-    """Run a command and return its exit code.
+def ended(command: Callable[[], int]) -> int:
+    """Run a command and return its exit code."""
+    return _ended(command)[0]
 
-    `resumes`: its command line can be given again. `told` is given the sentence of its error.
+
+def _ended(command: Callable[[], int], *, resumes: bool = False) -> tuple[int, str | None]:
+    """Run a command and return its exit code, and the sentence of its error.
+
+    `resumes`: its command line can be given again.
     """
     try:
-        return command()
+        return command(), None
     except JobError as error:
-        _say(str(error), told)
+        log.error("%s", error)
         if resumes and not isinstance(error, _SAY_HOW_TO_GO_ON):
             again = [word for word in sys.argv[1:] if word != "--overwrite"]
             log.warning("to resume: %s", shlex.join(["llmscale", *again]))
-        return error.exit_code
+        return error.exit_code, str(error)
     except KeyboardInterrupt:
-        _say("stopped by Ctrl-C", told)
-        return 130
+        sentence = "stopped by Ctrl-C"
+        log.error("%s", sentence)
+        return 130, sentence
     except Exception as error:
         name = type(error).__name__
-        _say(
-            f"llmscale itself failed ({name}); please report it, with the output of --verbose", told
+        sentence = (
+            f"llmscale itself failed ({name}); please report it, with the output of --verbose"
         )
+        log.error("%s", sentence)
         log.debug("traceback", exc_info=True)
-        return EXIT_INTERNAL
-
-
-def _say(error: str, told: "Told | None") -> None:
-    log.error("%s", error)
-    if told is not None:
-        told.error = error
+        return EXIT_INTERNAL, sentence

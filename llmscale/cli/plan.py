@@ -23,13 +23,14 @@ def plan(
     Takes the flags of the run, and sends nothing. Exit code 1: a line that is required is a no.
     """
     from llmscale.cli.exit_codes import job_ended
+    from llmscale.runtime.run_result import RunResult
 
     given = dict(flags)
 
     def command(name: str, **other: Any) -> str:
         return command_line(name, given, **other)
 
-    def work(settings: Any, _: Any) -> int:
+    def work(settings: Any) -> RunResult:
         from llmscale.commands.plan.plan import plan as plan_job
 
         found = plan_job(settings, command, scale, hours)
@@ -41,6 +42,6 @@ def plan(
             from llmscale.cli.tables.plan import print_plan
 
             print_plan(found)
-        return int(not found["ready"])
+        return RunResult(int(not found["ready"]))
 
     raise typer.Exit(job_ended(flags, work))

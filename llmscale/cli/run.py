@@ -1,11 +1,14 @@
 """`llmscale run`: answer every row of a file."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from llmscale.cli import options
 from llmscale.core.choices import ChatFormatOrAuto
+
+if TYPE_CHECKING:
+    from llmscale.runtime.run_result import RunResult
 
 
 def run(
@@ -85,15 +88,16 @@ def run(
     raise typer.Exit(job_ended(flags, _dry_run if dry_run else _run, keeps=not dry_run))
 
 
-def _run(settings: Any, told: Any) -> int:
+def _run(settings: Any) -> "RunResult":
     from llmscale.commands.run import run as run_job
 
-    return run_job(settings, told)
+    return run_job(settings)
 
 
-def _dry_run(settings: Any, _told: Any) -> int:
+def _dry_run(settings: Any) -> "RunResult":
     from llmscale.commands.dry_run import preview
     from llmscale.core.printable import printable
+    from llmscale.runtime.run_result import RunResult
 
     seen = preview(settings)
     for label, fact in seen.facts:
@@ -101,4 +105,4 @@ def _dry_run(settings: Any, _told: Any) -> int:
     for complaint in seen.bad_rows:
         typer.echo(f"bad row    {printable(complaint)}")
     typer.echo("nothing was sent")
-    return seen.exit_code
+    return RunResult(seen.exit_code)

@@ -12,7 +12,6 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import msgspec
 
-from llmscale.commands.run import row_parser
 from llmscale.config import Config
 from llmscale.core.errors import ConfigError, JobError, StorageError
 from llmscale.core.records import Request
@@ -25,6 +24,7 @@ from llmscale.rows.chat_rows import rows_of
 from llmscale.rows.sources import Line, blocks_of_lines, expand
 from llmscale.runtime.cache import folder_of, open_store
 from llmscale.runtime.models import Models
+from llmscale.runtime.workload import chat_parser
 
 AGE_BOUNDS = (("1h", 3600.0), ("1d", 86_400.0), ("7d", 604_800.0), ("30d", 2_592_000.0))
 MAX_EXPLAINED = 20
@@ -62,7 +62,7 @@ class Explanation(NamedTuple):
 def stats(config: Config) -> dict[str, Any]:
     """Return the contents and the history of the cache as JSON."""
     contents = _with(config, Store.contents)
-    runs = list(history.runs(folder_of(config)))
+    runs = list(history.runs(folder_of(config.cache)))
     by_model: dict[str, Use] = {}
     for run in runs:
         for model, use in run.models.items():
@@ -71,7 +71,7 @@ def stats(config: Config) -> dict[str, Any]:
         by_model.setdefault(model, Use())
     life = sum(by_model.values(), Use())
     return {
-        "folder": str(folder_of(config)),
+        "folder": str(folder_of(config.cache)),
         "entries": contents.entries,
         "size_bytes": contents.size_bytes,
         "ages": _histogram(contents.ages_s),
@@ -97,7 +97,7 @@ def explain(config: Config, row_or_file: str) -> Explanation:
     `row_or_file` is a file, or one row as JSON.
     """
     requests, bad_rows = [], 0
-    parser = row_parser(config, Models(config))
+    parser = chat_parser(config, Models(config))
     for rows in rows_of(parser, _lines(row_or_file), config.files.limit):
         for row in rows:
             if row.request is None:
@@ -153,14 +153,14 @@ def import_(config: Config, path: str) -> int:
 def _with(config: Config, work: Callable[[Store], T]) -> T:
     """Open the cache, work on it, close it. Raises `StorageError` with a sentence."""
     try:
-        with closing(open_store(config)) as store:
+        with closing(open_store(config.cache)) as store:
             return work(store)
     except JobError:
         raise
     except Exception as error:  # whatever a damaged file brings
         log.debug("traceback", exc_info=True)
         raise StorageError(
-            f"the cache in {folder_of(config)} can't be used: {reason_of(error)}"
+            f"the cache in {folder_of(config.cache)} can't be used: {reason_of(error)}"
         ) from None
 
 

@@ -1,147 +1,129 @@
-"""`llmscale embed`: from files and rows to vectors, by way of the same job as `run`.
+"""`llmscale embed`: from files and rows to vectors, through the same job as `run`.
 
-Files are cut into chunks first, into a file of rows without a name: from there on it is a job like
-any other, with its lock, its journal and its report. A job whose files have changed begins anew by
-itself: what has not changed comes from the cache, and what is gone drops out.
+Files are split into chunks first, into a file of rows without a name: from there on it is a job
+like any other, with its lock, its journal and its report. A job whose files have changed starts
+over: what has not changed comes from the cache, and what is gone drops out.
 """
 
 import glob
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from llmscale.config import CHANGES_VECTORS, DEFAULT_EMBEDDING_MODEL, Config, with_settings
-from llmscale.core.errors import ConfigError
-from llmscale.job.job import Job
+from llmscale.config import Config, FilesConfig
+from llmscale.core.errors import CallFailed, ConfigError, JobError
+from llmscale.core.records import Row
+from llmscale.job.job import Job, looks_finished
 from llmscale.job.job_paths import JobPaths
-from llmscale.observe.json_summary import Told
 from llmscale.observe.progress import Reading, how_to_show
-from llmscale.rows.sources import Source
+from llmscale.rows.precheck import precheck
+from llmscale.rows.sources import STDIN
 from llmscale.rows.text_rows import TextParser
 from llmscale.runtime.document_rows import rows_as_files
 from llmscale.runtime.file_counts import FileCounts
-from llmscale.runtime.job_inputs import check_output, identity_of
-from llmscale.runtime.job_run import STDOUT, JobRun
+from llmscale.runtime.job_inputs import identity_of, job_paths
+from llmscale.runtime.job_run import JobInput, JobRun
 from llmscale.runtime.models import Models
 from llmscale.runtime.observers import Observers
+from llmscale.runtime.run_result import RunResult
+from llmscale.runtime.targets import FileTarget, StdoutTarget
+from llmscale.runtime.workload import EmbeddingWorkload, for_embedding, text_request
 
 log = logging.getLogger(__name__)
 
 
-def embed(config: Config, told: Told | None = None) -> int:
-    """Embed every chunk and row; return the exit code: 0 all embedded, 1 some failed.
+def embed(config: Config) -> RunResult:
+    """Embed every chunk and row. Exit code 0: all embedded, 1: some failed.
 
-    `told` is given the report. Raises `JobError`; the vectors made until then are safe.
+    Raises `JobError` where nothing was sent; what ends a run later is in the result, and the
+    vectors made until then are safe.
     """
     # numpy starts a thread for each core when it is imported; they spin, and have nothing to do
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    config = for_vectors(config)
-    output = None if config.files.output == STDOUT else _output_of(config)
-    _check_files(config, output)
-    observers = Observers(config, config.files.inputs, output, told)
-    beside = Path.cwd() if output is None else output.parent
+    config = for_embedding(config)
+    paths = _paths(config)
+    observers = Observers(config.observe, None if paths is None else paths.output)
+    beside = Path.cwd() if paths is None else paths.output.parent
     reading = Reading(how_to_show(quiet=config.logging.quiet, log_format=config.logging.log_format))
-    with rows_as_files(config, beside, reading) as (sources, found):
+    with rows_as_files(config.files.inputs, config.embed, beside, reading) as (sources, found):
         if found is not None:
             log.info("%s", found)
-        parser = TextParser(config, 0 if found is None else found.complete.rows)
-        counts = FileCounts(found)
-        run = JobRun(config, Models(config), sources, parser, "embedding", observers, counts)
-        if output is None:
-            return run.to_stdout()
-        files = JobPaths(output)
-        with closing(_job(config, files, sources)) as job:
+        parser = TextParser(text_request(config), 0 if found is None else found.complete.rows)
+        workload, counts = EmbeddingWorkload(config), FileCounts(found)
+        job_input = JobInput(sources, Models(config), parser, counts)
+        if paths is None:
+            job_run = JobRun(config, workload, job_input, observers)
+            return job_run.to(StdoutTarget(config.files.report))
+        is_new = config.files.overwrite or not looks_finished(paths, config.files.limit)
+        checked = precheck(sources) if is_new else None
+        identity = identity_of(config, sources, workload.identity_settings, checked)
+        overwrite = config.files.overwrite
+        with closing(Job(paths, identity, overwrite=overwrite, follows_input=True)) as job:
             if job.is_finished:
-                log.info("%s is finished and nothing has changed; nothing to do", output)
-                observers.finish_unasked(job.manifest)
-                exit_code = 0
+                log.info("%s is finished: nothing has changed; nothing to do", paths.output)
+                result = observers.finish_unchanged(job.manifest)
             else:
-                exit_code = run.to_file(job)
-            if config.files.export:
-                from llmscale.commands import vector_export as exporting
-
-                exporting.export(config.files.export, output)
-            return exit_code
+                job_input = JobInput(sources, job_input.models, parser, counts, checked)
+                job_run = JobRun(config, workload, job_input, observers)
+                result = job_run.to(FileTarget(job, config.files.report))
+            return _exported(result, config.files.export, paths)
 
 
 def embed_texts(config: Config, texts: Sequence[str]) -> list[bytes]:
     """Return the vector of each text, float32, little-endian. Raises `JobError`, `CallFailed`."""
-    import asyncio
+    from llmscale.runtime.event_loop import answer_stoppably
+    from llmscale.runtime.input_rows import rows_in_memory
+    from llmscale.runtime.session import OutcomeList, RunContext, Session
 
-    from llmscale.accounting.stats import Stats
-    from llmscale.core.records import Reply, Request
-    from llmscale.runtime.event_loop import run_loop
-    from llmscale.runtime.layer_stack import open_all, stacked
-
-    config = for_vectors(config)
-    models, stats = Models(config), Stats()
-    vectors: list[bytes] = []
-
-    async def work() -> None:
-        async with stacked(config, models, open_all(config, models, "embedding"), stats) as stack:
-            requests = [
-                Request(
-                    model=config.models.default_model,
-                    text=text,
-                    dimensions=config.embed.dimensions,
-                    extra=dict(config.sampling.param) or None,
-                )
-                for text in texts
-            ]
-            found: dict[int, Reply | Exception] = {}
-            asking = asyncio.create_task(stack.answers.answer_all(requests, found.__setitem__))
-            await asyncio.sleep(0)
-            stack.input_ended()
-            await asking
-            for _, result in sorted(found.items()):
-                if isinstance(result, Exception):
-                    raise result
-                vectors.append(result.vector or b"")
-
-    run_loop(work())
+    config = for_embedding(config)
+    parser = TextParser(text_request(config))
+    session = Session.open(config, Models(config), EmbeddingWorkload(config))
+    rows = [Row(index=i, request=parser.request_of(text)) for i, text in enumerate(texts)]
+    sink = OutcomeList()
+    answer_stoppably(session, rows_in_memory(rows), sink, RunContext())
+    vectors = []
+    for outcome in sorted(sink.outcomes, key=lambda outcome: outcome.row.index):
+        if outcome.failure is not None:
+            raise CallFailed(outcome.failure, outcome.attempts)
+        vectors.append((outcome.reply and outcome.reply.vector) or b"")
     return vectors
 
 
-def for_vectors(config: Config) -> Config:
-    """Return the settings with the model that embeds in the place of the one that answers."""
-    return with_settings(config, model=config.embed.model or DEFAULT_EMBEDDING_MODEL)
-
-
-def _job(config: Config, files: JobPaths, sources: Sequence[Source]) -> Job:
-    """Open the job; begin it anew where nothing but the content of its input has changed."""
-    identity = identity_of(config, sources, CHANGES_VECTORS)
-    return Job(files, identity, overwrite=config.files.overwrite, follows_input=True)
-
-
-def _output_of(config: Config) -> Path:
-    if config.files.output is not None:
-        output = Path(config.files.output)
-    elif len(config.files.inputs) == 1 and config.files.inputs[0] != "-":
-        name = Path(config.files.inputs[0]).resolve().name
-        for ending in (".gz", ".jsonl", ".ndjson"):
-            name = name.removesuffix(ending)
-        output = Path(f"{name}.vectors.jsonl")
-    else:
-        raise ConfigError("these inputs need one output: say where with -o FILE")
-    check_output(output)
-    return output
-
-
-def _check_files(config: Config, output: Path | None) -> None:
+def _paths(config: Config) -> JobPaths | None:
     """Refuse what can't be written, and to write over what is read, before anything is embedded."""
-    if output is None:
-        if config.files.export:
-            raise ConfigError("--export needs an output in a file; say where with -o FILE")
-        return
-    if config.files.export:
-        from llmscale.commands import vector_export as exporting  # numpy, only where it is wanted
+    files = config.files
+    if files.output is None and STDIN in files.inputs:
+        raise ConfigError("standard input needs a named output: name it with -o FILE")
+    names = [Path(name).resolve().name for name in files.inputs]
+    paths = job_paths(config, _read(files.inputs), names, "vectors")
+    if files.export:
+        if paths is None:
+            raise ConfigError("--export needs an output in a file; name it with -o FILE")
+        from llmscale.commands import vector_export as exporting  # imports numpy
 
-        may_replace = config.files.overwrite or JobPaths(output).manifest.exists()
-        exporting.check(config.files.export, output, may_replace=may_replace)
-    written = {output.resolve(), *(Path(name).resolve() for name in config.files.export)}
-    for name in config.files.inputs:
-        for found in [name] if os.path.lexists(name) else glob.glob(name):  # noqa: PTH207
-            if Path(found).resolve() in written:
-                raise ConfigError(f"{found} is both input and output; say where else with -o")
+        exporting.check(files.export, paths, may_replace=_may_replace(files, paths))
+    return paths
+
+
+def _exported(result: RunResult, names: Sequence[str], paths: JobPaths) -> RunResult:
+    """Write the files of `--export`, unless the run has not come to its end."""
+    if not names or result.error is not None:
+        return result
+    from llmscale.commands import vector_export as exporting
+
+    try:
+        exporting.export(names, paths.output)
+    except JobError as error:
+        return result._replace(exit_code=error.exit_code, error=error)
+    return result
+
+
+def _may_replace(files: FilesConfig, paths: JobPaths) -> bool:
+    return files.overwrite or paths.manifest.exists()
+
+
+def _read(inputs: Sequence[str]) -> Iterator[str]:
+    for name in inputs:
+        yield from [name] if os.path.lexists(name) else glob.glob(name)  # noqa: PTH207

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from llmscale.accounting.tokens import TokenEstimate
-from llmscale.commands.run import row_parser
 from llmscale.config import Config, EndpointConfig
 from llmscale.core.records import Row
 from llmscale.engine.limits import DAY_S
 from llmscale.rows.chat_rows import rows_of
 from llmscale.rows.sources import blocks_of_lines, expand
-from llmscale.runtime.feeds import Terms, terms_of, terms_of_limit
+from llmscale.runtime.limit_terms import Terms, terms_of, terms_of_limit
 from llmscale.runtime.models import Models, capacity_of
+from llmscale.runtime.workload import chat_parser
 
 MAX_USERS = 50  # that are told one by one
 
@@ -77,10 +77,10 @@ class Needs:
 def limits(config: Config) -> dict[str, Any]:
     """Return the budgets, as JSON. Raises `ConfigError`."""
     models = Models(config)
-    terms_of_user = terms_of(config)
+    terms_of_user = terms_of(config.limits)
     needs = Needs(terms_of_user)
     lines = blocks_of_lines(expand(config.files.inputs))
-    for rows in rows_of(row_parser(config, models), lines, config.files.limit):
+    for rows in rows_of(chat_parser(config, models), lines, config.files.limit):
         for row in rows:
             needs.add(row)
     users = list(user_bounds(terms_of_user, needs.by_user))

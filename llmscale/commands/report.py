@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 from llmscale.core.atomic_file import replace_file
 from llmscale.core.errors import ConfigError
-from llmscale.report import report_paths as files
+from llmscale.job import job_paths
+from llmscale.report.report_paths import load as load_report
 
 
 class Reports(NamedTuple):
@@ -17,7 +18,10 @@ class Reports(NamedTuple):
 
 def load(output: Path, baseline: Path | None) -> Reports:
     """Return the report of an output, and that of an earlier run. Raises `ConfigError`."""
-    return Reports(files.load(output), None if baseline is None else files.load(baseline))
+    found, *earlier = (
+        load_report(job_paths.report_of(path)) for path in (output, baseline) if path is not None
+    )
+    return Reports(found, earlier[0] if earlier else None)
 
 
 def as_json(reports: Reports) -> dict[str, Any]:
@@ -37,7 +41,7 @@ def write_page(reports: Reports, output: Path, page: Path | None) -> Path:
     """
     from llmscale.report.page import page as page_of
 
-    path = page or files.page_path(output)
+    path = page or job_paths.page_of(output)
     if path.suffix in (".json", ".jsonl"):
         raise ConfigError(f"{path} is no name for a page; end it in .html")
     replace_file(path, page_of(*reports))

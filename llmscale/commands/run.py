@@ -1,54 +1,50 @@
 """`llmscale run`: rows of prompts to answers."""
 
 import logging
-from collections.abc import Sequence
 from contextlib import closing
 
-from llmscale.config import CHANGES_ANSWERS, Config
-from llmscale.engine.layers.schema import load_response_format
-from llmscale.job.job import Job
-from llmscale.observe.json_summary import Told
-from llmscale.rows.chat_rows import RowParser
-from llmscale.rows.sources import Source, expand
-from llmscale.runtime.job_inputs import files_of, identity_of, readable_twice
-from llmscale.runtime.job_run import STDOUT, JobRun
+from llmscale.config import Config
+from llmscale.job.job import Job, looks_finished
+from llmscale.rows.precheck import precheck
+from llmscale.rows.sources import expand
+from llmscale.runtime.job_inputs import identity_of, job_paths, rereadable
+from llmscale.runtime.job_run import JobInput, JobRun
 from llmscale.runtime.models import Models
 from llmscale.runtime.observers import Observers
+from llmscale.runtime.run_result import RunResult
+from llmscale.runtime.targets import FileTarget, StdoutTarget
+from llmscale.runtime.workload import ChatWorkload, chat_parser
 
 log = logging.getLogger(__name__)
 
 
-def run(config: Config, told: Told | None = None) -> int:
-    """Answer every row of the input and return the exit code: 0 all answered, 1 some failed.
+def run(config: Config) -> RunResult:
+    """Answer every row of the input. Exit code 0: all answered, 1: some failed.
 
-    `told` is given the report. Raises `JobError`; the rows answered until then are safe.
+    Raises `JobError` where nothing was sent; what ends a run later is in the result, and the rows
+    answered until then are safe.
     """
     sources = expand(config.files.inputs)
-    inputs = [source.path for source in sources]
-    if config.files.output == STDOUT:
-        return _chat(config, sources, Observers(config, inputs, None, told)).to_stdout()
-    files = files_of(config, sources)
-    observers = Observers(config, inputs, files.output, told)
-    with readable_twice(sources, files) as sources:
-        job_run = _chat(config, sources, observers)
-        identity = identity_of(config, sources, CHANGES_ANSWERS)
-        with closing(Job(files, identity, overwrite=config.files.overwrite)) as job:
-            if not job.is_finished:
-                return job_run.to_file(job)
-            rows = job.manifest.rows
-            log.info("%s is finished: all %d rows are answered; nothing to do", files.output, rows)
-            observers.finish_unasked(job.manifest)
-            return 0
-
-
-def _chat(config: Config, sources: Sequence[Source], observers: Observers) -> JobRun:
-    models = Models(config)
-    return JobRun(config, models, sources, row_parser(config, models), "chat", observers)
-
-
-def row_parser(config: Config, models: Models) -> RowParser:
-    """Return what reads the lines of a run. Raises `ConfigError`."""
-    response_format = None
-    if config.sampling.json_schema is not None:
-        response_format = load_response_format(config.sampling.json_schema)
-    return RowParser(config, response_format, models.resolve)
+    read = [source.path for source in sources]
+    paths = job_paths(config, read, [source.name for source in sources], "results")
+    observers = Observers(config.observe, None if paths is None else paths.output)
+    workload, models = ChatWorkload(config), Models(config)
+    parser = chat_parser(config, models)
+    if paths is None:
+        job_input = JobInput(sources, models, parser)
+        job_run = JobRun(config, workload, job_input, observers)
+        return job_run.to(StdoutTarget(config.files.report))
+    with rereadable(sources, paths) as sources:
+        is_new = config.files.overwrite or not looks_finished(paths, config.files.limit)
+        checked = precheck(sources, config.files.limit) if is_new else None
+        identity = identity_of(config, sources, workload.identity_settings, checked)
+        with closing(Job(paths, identity, overwrite=config.files.overwrite)) as job:
+            if job.is_finished:
+                rows = job.manifest.rows
+                log.info(
+                    "%s is finished: all %d rows are answered; nothing to do", paths.output, rows
+                )
+                return observers.finish_unchanged(job.manifest)
+            job_input = JobInput(sources, models, parser, checked=checked)
+            job_run = JobRun(config, workload, job_input, observers)
+            return job_run.to(FileTarget(job, config.files.report))

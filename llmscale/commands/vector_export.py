@@ -8,26 +8,23 @@ from typing import IO
 from llmscale import vector_files as exports
 from llmscale.core.atomic_file import publish, stage
 from llmscale.core.errors import ConfigError
+from llmscale.job.job_paths import JobPaths
 
 log = logging.getLogger(__name__)
 
 
-def check(names: Sequence[str], output: Path, *, may_replace: bool) -> None:
+def check(names: Sequence[str], job: JobPaths, *, may_replace: bool) -> None:
     """Raise `ConfigError` for a file that can't be written, or is not to be.
 
-    `may_replace`: what is there already was made by this job, or is given up.
+    `may_replace`: an existing file was made by this job, or is given up.
     """
-    seen = {output.resolve()}
     for path in map(Path, names):
         exports.check(path)
-        if path.resolve() in seen:
-            raise ConfigError(f"{path} would be written twice; give each file its own name")
         if path.exists() and not may_replace:
             raise ConfigError(
-                f"{path} is there already, and {output} is no job yet; name another file, or "
-                "replace it with --overwrite"
+                f"{path} exists, and {job.output} is no job yet; name another file, or replace it "
+                "with --overwrite"
             )
-        seen.add(path.resolve())
 
 
 def export(names: Sequence[str], output: Path) -> None:

@@ -1,7 +1,29 @@
-"""The names of a job's files, all beside its output."""
+"""Where a job keeps what: all paths of a job by name, or one sentence why they can't be used.
 
+Looks at the file system and writes nothing.
+"""
+
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Literal, NamedTuple
+
+from llmscale.core.errors import ConfigError
+
+OutputKind = Literal["results", "vectors"]
+
+_INPUT_SUFFIXES = MappingProxyType(
+    {
+        "results": (".gz", ".jsonl", ".ndjson", ".json"),
+        "vectors": (".gz", ".jsonl", ".ndjson"),  # a .json file is a document there
+    }
+)
+"""What the name of an input loses where the default output is named after it."""
+
+_OUTPUT_SUFFIXES = (".results.jsonl", ".jsonl", ".json")
+"""What the name of an output loses where its report is named after it; the first that fits."""
+
+_REPORT_SUFFIX = ".report.json"
 
 
 class JobPaths(NamedTuple):
@@ -29,5 +51,105 @@ class JobPaths(NamedTuple):
         """What was estimated of the job before it ran."""
         return self._beside(".estimate.json")
 
-    def _beside(self, ending: str) -> Path:
-        return self.output.with_name(self.output.name + ending)
+    @property
+    def report(self) -> Path:
+        """The report: `x.results.jsonl` has `x.report.json`."""
+        name = self.output.name
+        for suffix in _OUTPUT_SUFFIXES:
+            if name.endswith(suffix):
+                name = name.removesuffix(suffix)
+                break
+        return self.output.with_name(name + _REPORT_SUFFIX)
+
+    @property
+    def page(self) -> Path:
+        """The report as a page: `x.report.html`."""
+        return page_of(self.output)
+
+    def _beside(self, suffix: str) -> Path:
+        return self.output.with_name(self.output.name + suffix)
+
+
+class FlagPath(NamedTuple):
+    """A file that a flag names."""
+
+    flag: str  # "--report"
+    path: Path
+
+
+def report_of(path: Path) -> Path:
+    """Return the report that is meant by a path: of an output, or a report itself."""
+    if path.name.endswith(_REPORT_SUFFIX):
+        return path
+    report = JobPaths(path).report
+    is_named = not report.exists() and path.exists() and path.suffix == ".json"
+    return path if is_named else report  # as --report has named it
+
+
+def page_of(path: Path) -> Path:
+    """Return where the page goes of a report, or of the report of an output."""
+    report = path if path.name.endswith(_REPORT_SUFFIX) else JobPaths(path).report
+    return report.with_suffix(".html")
+
+
+def default_output(inputs: Sequence[str], kind: OutputKind) -> Path:
+    """Return the output in the current folder that is named after the input.
+
+    Raises `ConfigError` where there are several inputs.
+    """
+    if len(inputs) > 1:
+        raise ConfigError(f"{len(inputs)} inputs need one output: name it with -o FILE")
+    name = Path(inputs[0]).name
+    for suffix in _INPUT_SUFFIXES[kind]:
+        name = name.removesuffix(suffix)
+    return Path(f"{name}.{kind}.jsonl")
+
+
+def check_paths(
+    job: JobPaths | None,
+    inputs: Iterable[str],
+    exports: Sequence[str] = (),
+    flagged: Sequence[FlagPath] = (),
+) -> None:
+    """Raise `ConfigError` for a file that can't be written, or that is another file's already.
+
+    `job` None: standard output.
+    """
+    taken = {Path(name).resolve(): "an input" for name in inputs}
+    if job is not None:
+        _check_output(job, taken)
+    for path in map(Path, exports):
+        _claim(path, "--export", taken)
+    for flag, path in flagged:
+        if path.exists() and not path.is_file():  # it would be replaced: a folder, a device
+            raise ConfigError(f"{flag} {path} is not a regular file; name another file")
+        if not path.parent.is_dir():
+            raise ConfigError(f"there is no folder {path.parent} for {flag} {path.name}")
+        _claim(path, flag, taken)
+
+
+def _check_output(job: JobPaths, taken: dict[Path, str]) -> None:
+    output = job.output
+    try:
+        if output.is_dir():
+            raise ConfigError(f"{output} is a folder; name a file with -o")
+        if output.exists() and not output.is_file():
+            raise ConfigError(f"{output} is a device or a pipe; name a file with -o")
+        if not output.parent.is_dir():
+            raise ConfigError(f"there is no folder {output.parent} for the output")
+        output.with_name(output.name + ".job.json.tmp").exists()  # the longest name beside it
+    except OSError as error:
+        raise ConfigError(
+            f"the output can't be {output}: {error.strerror}; name another file with -o"
+        ) from None
+    if output.resolve() in taken:
+        raise ConfigError(f"{output} is both input and output; name another output with -o")
+    for path in (output, job.partial, job.manifest, job.lock):
+        taken[path.resolve()] = "the output"
+
+
+def _claim(path: Path, flag: str, taken: dict[Path, str]) -> None:
+    found = path.resolve()
+    if found in taken:
+        raise ConfigError(f"{flag} {path} is also {taken[found]}; name another file")
+    taken[found] = flag

@@ -8,23 +8,19 @@ import orjson
 from llmscale.core.printable import printable
 
 
-class Told:
-    """What is known at the end; filled in as it becomes known."""
+def summary_line(exit_code: int, report: Mapping[str, Any] | None, error: str | None) -> str:
+    """Return the line. Fields of a run that has not begun are null: `llmscale help ci`.
 
-    def __init__(self) -> None:
-        self.report: dict[str, Any] | None = None  # None: there was no run
-        self.error: str | None = None  # the sentence that ended the command
-
-
-def summary_line(exit_code: int, told: Told) -> str:
-    """Return the line. Fields of a run that has not begun are null: README, "In CI"."""
-    report: Mapping[str, Any] = told.report or {}
+    `report` None: there was no run. `error`: the sentence that ended the command.
+    """
+    output = None if report is None else printable(report["output"])
+    report = report or {}
     rows, calls = report.get("rows", {}), report.get("calls", {})
     tokens, latency_s = calls.get("tokens", {}), rows.get("latency_s", {})
     known = {
         "exit_code": exit_code,
-        "error": None if told.error is None else printable(told.error),
-        "output": None if told.report is None else printable(report["output"]),
+        "error": None if error is None else printable(error),
+        "output": output,
         "wall_s": report.get("wall_s"),
         **{f"rows_{name}": rows.get(name) for name in _ROWS},
         "failures": rows.get("failures"),

@@ -8,33 +8,13 @@ import orjson
 from llmscale.core.errors import ConfigError, StorageError
 from llmscale.report.builder import SCHEMA_VERSION
 
-_ENDINGS = (".results.jsonl", ".jsonl", ".json")
 
-
-def default_path(output: Path) -> Path:
-    """Return where the report of an output goes: `x.results.jsonl` has `x.report.json`."""
-    name = output.name
-    for ending in _ENDINGS:
-        if name.endswith(ending):
-            return output.with_name(name.removesuffix(ending) + ".report.json")
-    return output.with_name(name + ".report.json")
-
-
-def page_path(output: Path) -> Path:
-    """Return where the page of a report goes: `x.report.html`."""
-    report = output if output.name.endswith(".report.json") else default_path(output)
-    return report.with_suffix(".html")
-
-
-def load(path: Path) -> dict[str, Any]:
-    """Return a report, given its own file or the output that it is of.
+def load(file: Path) -> dict[str, Any]:
+    """Return the report in a file.
 
     Raises `ConfigError` where there is none or it is no report, `StorageError` where it can't be
     read.
     """
-    file = path if path.name.endswith(".report.json") else default_path(path)
-    if not file.exists() and path.exists() and path.suffix == ".json":
-        file = path  # as --report has named it
     try:
         found = orjson.loads(file.read_bytes())
     except FileNotFoundError:

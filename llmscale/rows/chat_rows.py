@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import msgspec
 import orjson
 
-from llmscale.config import Config
+from llmscale.config import SamplingConfig
 from llmscale.core.json_depth import MAX_LEVELS, is_too_deep
 from llmscale.core.records import SAMPLING_FIELDS, Failure, Request, Row
 from llmscale.rows.sources import MAX_LINE_BYTES, Line
@@ -60,17 +60,18 @@ class BadRow(Exception):
 
 
 class RowParser:
-    """Reads lines under the defaults of a `Config`; a field of a row wins over them."""
+    """Reads lines under the defaults of the settings; a field of a row takes precedence."""
 
     def __init__(
         self,
-        config: Config,
+        model: str,
+        sampling: SamplingConfig,
         response_format: dict[str, Any] | None = None,
         resolve_model: Callable[[str], str] = str,
     ) -> None:
-        self._model = config.models.default_model
+        """`model`: of rows that name none. `resolve_model` raises `LookupError` with a sentence."""
+        self._model = model
         self._resolve_model = resolve_model
-        sampling = config.sampling
         self._system = sampling.system
         self._template = None if sampling.template is None else Template(sampling.template)
         self._defaults: dict[str, Any] = {

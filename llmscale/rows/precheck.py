@@ -1,5 +1,4 @@
-"""One look at the whole input before anything is sent: how many rows, and whether they can be told
-apart.
+"""One pass over the input before a run: its digests, its rows, and whether ids are unique.
 
 Memory: 24 bytes for each row that has an id.
 """
@@ -13,7 +12,7 @@ import orjson
 
 from llmscale.core.errors import ConfigError
 from llmscale.rows.chat_rows import row_id_of
-from llmscale.rows.sources import Line, Source, blocks_of_lines
+from llmscale.rows.sources import Line, Source, blocks_of_lines, digest
 
 _BUCKETS = 16  # ids are compared a sixteenth at a time, to keep the set of them small
 
@@ -23,14 +22,19 @@ class Precheck(NamedTuple):
 
     rows: int
     is_batch: bool  # the first row is a line of an OpenAI batch file
+    digests: list[str]  # SHA-256 of each source, in hex
 
 
 def precheck(sources: Sequence[Source], limit: int | None = None) -> Precheck:
-    """Count the rows. Raises `ConfigError` when one id stands for two different rows."""
+    """Count and digest the input. Raises `ConfigError` when one id stands for two different rows.
+
+    `limit`: of the rows; digests are of whole files.
+    """
     ids, contents, indexes = array("q"), array("q"), array("Q")
+    digests: dict[str, str] = {}
     rows = 0
     is_batch = False
-    for lines in _first(limit, sources):
+    for lines in _first(limit, sources, digests):
         if rows == 0:
             is_batch = is_batch_line(lines[0])
         for index, line in enumerate(lines, rows):
@@ -49,7 +53,8 @@ def precheck(sources: Sequence[Source], limit: int | None = None) -> Precheck:
             f"two different rows have the id {row_id_of(second.raw)!r}: {first.source} line "
             f"{first.number} and {second.source} line {second.number}; give each its own"
         )
-    return Precheck(rows, is_batch)
+    found = [digests.get(path) or digest(path) for path, _ in sources]
+    return Precheck(rows, is_batch, found)
 
 
 def is_batch_line(line: Line) -> bool:
@@ -57,9 +62,11 @@ def is_batch_line(line: Line) -> bool:
     return line.raw is not None and b'"body"' in line.raw and "body" in _fields(line.raw)
 
 
-def _first(limit: int | None, sources: Sequence[Source]) -> Iterator[list[Line]]:
+def _first(
+    limit: int | None, sources: Sequence[Source], digests: dict[str, str] | None = None
+) -> Iterator[list[Line]]:
     left = limit
-    for lines in blocks_of_lines(sources):
+    for lines in blocks_of_lines(sources, digests=digests):
         if left is not None and left <= len(lines):
             if left:
                 yield lines[:left]

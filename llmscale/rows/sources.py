@@ -6,6 +6,7 @@ Lines are read block by block and bounded in length, so that memory does not gro
 import glob
 import gzip
 import hashlib
+import io
 import os
 import select
 import sys
@@ -85,18 +86,26 @@ def digest(path: str) -> str:
 
 
 def blocks_of_lines(
-    sources: Sequence[Source], stopped: threading.Event | None = None
+    sources: Sequence[Source],
+    stopped: threading.Event | None = None,
+    digests: dict[str, str] | None = None,
 ) -> Iterator[list[Line]]:
     """Yield the lines that are not blank, in lists of what one read brings.
 
     From standard input a list comes as soon as a line does; `stopped` ends the wait for one.
+    `digests` gets the SHA-256 of each file that was read to its end, in hex, by its path.
     Raises `StorageError` when a file can't be read.
     """
     for path, name in sources:
         try:
-            with closing(_open(path)) as stream:
-                read = stream.read1 if path != STDIN else _patient_read(stream, stopped)
-                yield from _split(name, read)
+            if digests is None:
+                with closing(_open(path)) as stream:
+                    read = stream.read1 if path != STDIN else _patient_read(stream, stopped)
+                    yield from _split(name, read)
+            else:
+                with closing(_HashedFile(path)) as file:
+                    yield from _split(name, _unpacked(path, file).read1)
+                    digests[path] = file.hexdigest()
         except (OSError, EOFError, zlib.error) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise StorageError(f"can't read {name}: {reason}") from None
@@ -110,7 +119,48 @@ class _Stream(Protocol):
 def _open(path: str) -> _Stream:
     if path == STDIN:
         return open(sys.stdin.fileno(), "rb", closefd=False)
-    return gzip.open(path, "rb") if path.endswith(".gz") else Path(path).open("rb")
+    return gzip.open(path, "rb") if _is_packed(path) else Path(path).open("rb")
+
+
+def _is_packed(path: str) -> bool:
+    return path.endswith(".gz")
+
+
+class _HashedFile:
+    """A file whose SHA-256 is taken while it is read."""
+
+    def __init__(self, path: str) -> None:
+        self._file = Path(path).open("rb")  # noqa: SIM115 (closed with the stream)
+        self._sha256 = hashlib.sha256()
+
+    def read(self, size: int = -1, /) -> bytes:
+        return self._hashed(self._file.read(size))
+
+    def read1(self, size: int, /) -> bytes:
+        return self._hashed(self._file.read1(size))
+
+    def seek(self, _: int, /) -> int:
+        """Refuse: a part that is skipped is not hashed."""
+        raise io.UnsupportedOperation("seek")
+
+    def close(self) -> None:
+        self._file.close()
+
+    def hexdigest(self) -> str:
+        """Return the SHA-256 of the whole file, in hex, whatever of it was read."""
+        while self.read1(BLOCK_BYTES):
+            pass
+        return self._sha256.hexdigest()
+
+    def _hashed(self, block: bytes) -> bytes:
+        self._sha256.update(block)
+        return block
+
+
+def _unpacked(path: str, file: _HashedFile) -> _Stream:
+    if not _is_packed(path):
+        return file
+    return gzip.GzipFile(fileobj=file, mode="rb")
 
 
 def _patient_read(stream: _Stream, stopped: threading.Event | None) -> Callable[[int], bytes]:

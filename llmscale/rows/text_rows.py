@@ -7,8 +7,8 @@ say under the same names is theirs.
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
-from llmscale.config import Config
 from llmscale.core.records import Failure, Place, Request, Row
 from llmscale.rows.chat_rows import BadRow, bad_row, id_of, json_object, user_of
 from llmscale.rows.sources import Line
@@ -17,12 +17,13 @@ from llmscale.rows.sources import Line
 class TextParser:
     """Reads lines with a text each."""
 
-    def __init__(self, config: Config, chunks: int = 0) -> None:
-        """`chunks`: how many of the first rows are chunks of files, or files without any."""
+    def __init__(self, request: Request, chunks: int = 0) -> None:
+        """`request`: of every row, but for its text.
+
+        `chunks`: how many of the first rows are chunks of files, or files without any.
+        """
+        self._without_text = request
         self._chunks = chunks
-        self._model = config.models.default_model
-        self._dimensions = config.embed.dimensions
-        self._extra = dict(config.sampling.param) or None
         self.ignored_fields: set[str] = set()  # none: a row of any shape can have a text
 
     def parse(self, index: int, line: Line) -> Row:
@@ -45,13 +46,17 @@ class TextParser:
             place=msgspec.convert(fields["place"], Place) if is_chunk else None,
         )
 
+    def request_of(self, text: str) -> Request:
+        """Return the request of a text."""
+        return replace(self._without_text, text=text)
+
     def _request(self, fields: dict[str, Any]) -> Request:
         text = fields.get("text")
         if not isinstance(text, str):
             raise BadRow('has no "text", or one that is no text')
         if not text or text.isspace():
             raise BadRow("text is empty")
-        return Request(model=self._model, text=text, dimensions=self._dimensions, extra=self._extra)
+        return self.request_of(text)
 
 
 def _failure(fields: dict[str, Any]) -> Failure | None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from llmscale.accounting.stats import Lookups, Rows, Stats
-from llmscale.config import Config
+from llmscale.config import CacheConfig
 from llmscale.core.units import duration_s, size_bytes
 from llmscale.engine.cache import history
 from llmscale.engine.cache.disk_backend import DiskBackend
@@ -16,37 +16,37 @@ from llmscale.engine.cache.store import Store, reason_of
 log = logging.getLogger(__name__)
 
 
-def folder_of(config: Config) -> Path:
+def folder_of(cache: CacheConfig) -> Path:
     """Return the folder of the cache: the one that is set, or the user's (XDG base directories)."""
-    if config.cache.dir is not None:
-        return Path(config.cache.dir).expanduser()
+    if cache.dir is not None:
+        return Path(cache.dir).expanduser()
     base = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "llmscale"
 
 
-def open_store(config: Config) -> Store:
+def open_store(cache: CacheConfig) -> Store:
     """Open the cache. Raises one of `STORE_ERRORS`, for a damaged file anything."""
-    ttl_s = None if config.cache.ttl is None else duration_s(config.cache.ttl)
-    return Store(folder_of(config), size_bytes(config.cache.max_size), ttl_s)
+    ttl_s = None if cache.ttl is None else duration_s(cache.ttl)
+    return Store(folder_of(cache), size_bytes(cache.max_size), ttl_s)
 
 
-def open_replies(config: Config) -> DiskBackend | None:
+def open_replies(cache: CacheConfig) -> DiskBackend | None:
     """Open the cache for a run; None where it is off, or can't be opened: the run goes on."""
-    if config.cache.mode == "off":
+    if cache.mode == "off":
         return None
     try:
-        return DiskBackend(open_store(config), replace=config.cache.mode != "write")
+        return DiskBackend(open_store(cache), replace=cache.mode != "write")
     except Exception as error:  # whatever a damaged file brings
         log.warning(
             "the cache in %s can't be opened (%s); the run goes on without one",
-            folder_of(config),
+            folder_of(cache),
             reason_of(error),
         )
         return None
 
 
 def note_use(
-    config: Config, replies: DiskBackend, stats: Stats, started: datetime, output: str
+    cache: CacheConfig, replies: DiskBackend, stats: Stats, started: datetime, output: str
 ) -> None:
     """Add this run to the history of the cache."""
     rows, lookups = stats.rows_by_model(), stats.lookups_by_model()
@@ -58,6 +58,6 @@ def note_use(
         )
     run = RunUse(started.isoformat(timespec="seconds"), output, models, **replies.summary())
     try:
-        history.append(folder_of(config), run)
+        history.append(folder_of(cache), run)
     except OSError as error:
         log.warning("the cache's history can't be written (%s)", error.strerror)

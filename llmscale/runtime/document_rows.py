@@ -7,7 +7,7 @@ file that can't be read becomes a row that says so.
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from llmscale.config import Config
+from llmscale.config import EmbedConfig
 from llmscale.core.atomic_file import storage_error
 from llmscale.core.errors import ConfigError
 from llmscale.observe.progress import Reading
@@ -47,27 +47,27 @@ class Found(NamedTuple):
 
 @contextmanager
 def rows_as_files(
-    config: Config, beside: Path, reading: Reading
+    inputs: Sequence[str], embed: EmbedConfig, beside: Path, reading: Reading
 ) -> Iterator[tuple[list[Source], Found | None]]:
     """Yield the rows of all inputs as one source, those of files first, and what files there were.
 
     Raises `ConfigError` for an input that is not there, `StorageError` on a full disk.
     """
-    rows = [name for name in config.files.inputs if name == STDIN or _holds_rows(name)]
-    paths = [name for name in config.files.inputs if name not in rows]
-    if STDIN in rows and len(config.files.inputs) > 1:
+    rows = [name for name in inputs if name == STDIN or _holds_rows(name)]
+    paths = [name for name in inputs if name not in rows]
+    if STDIN in rows and len(inputs) > 1:
         raise ConfigError("standard input (-) can't be mixed with files")
     if not paths and STDIN not in rows:
         yield expand(rows), None
         return
     with tempfile.TemporaryFile(dir=beside) as spool:
         try:
-            found = _copy_chunks(config, paths, spool, reading) if paths else None
+            found = _copy_chunks(embed, paths, spool, reading) if paths else None
             _copy_rows(rows, spool)
             spool.flush()
         except OSError as error:
             raise storage_error(beside / "a copy of the input", error) from None
-        name = ", ".join("stdin" if name == STDIN else name for name in config.files.inputs)
+        name = ", ".join("stdin" if name == STDIN else name for name in inputs)
         yield [Source(f"/dev/fd/{spool.fileno()}", name)], found
 
 
@@ -84,15 +84,15 @@ def _copy_rows(names: list[str], spool: IO[bytes]) -> None:
             spool.write((line.raw or b"") + b"\n")
 
 
-def _copy_chunks(config: Config, paths: list[str], spool: IO[bytes], reading: Reading) -> Found:
+def _copy_chunks(embed: EmbedConfig, paths: list[str], spool: IO[bytes], reading: Reading) -> Found:
     # not where rows are rows: patterns and all that is known of files have to be loaded
     from llmscale.rows.documents import Chunker, CompleteFiles, Walk, blocks_of_chunks
 
     complete = CompleteFiles()
-    walk = Walk(paths, include=config.embed.include, exclude=config.embed.exclude)
+    walk = Walk(paths, include=embed.include, exclude=embed.exclude)
     chunker = Chunker(
-        chunk_tokens=config.embed.chunk_tokens if config.embed.chunk else None,
-        overlap_tokens=config.embed.overlap,
+        chunk_tokens=embed.chunk_tokens if embed.chunk else None,
+        overlap_tokens=embed.overlap,
     )
     failed = chunks = of_this_file = 0
     with reading:

@@ -1,230 +1,193 @@
-"""A job from its lock to its report, whatever its rows are.
+"""A run of a job from its input to its report, whatever its rows are and wherever answers go.
 
-The network stack, the event loop and the weights are not touched before there is a row to ask.
+The network stack, the event loop and the weights are not loaded before there is a row to answer.
 """
 
 import logging
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, takewhile
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 from llmscale.accounting.stats import Stats
 from llmscale.config import Config
-from llmscale.core.choices import OutputFormat
 from llmscale.core.errors import JobError
 from llmscale.core.protocols import OutcomeSink
-from llmscale.core.records import Row
-from llmscale.job.job import Job
-from llmscale.job.stdout import StdoutSink
-from llmscale.providers import Task
-from llmscale.report.builder import JobFacts
-from llmscale.report.report_paths import default_path
-from llmscale.rows.chat_rows import Parses, rows_of
-from llmscale.rows.precheck import is_batch_line, precheck
-from llmscale.rows.sources import STDIN, Line, Source, blocks_of_lines
-from llmscale.runtime.costs import budget_of, check_budget, with_rows_left
-from llmscale.runtime.estimate_drift import drift_watch
+from llmscale.rows.chat_rows import Parses
+from llmscale.rows.precheck import Precheck, is_batch_line, precheck
+from llmscale.rows.sources import STDIN, Source
+from llmscale.runtime.costs import budget_of, with_rows_left
 from llmscale.runtime.file_counts import FileCounts
+from llmscale.runtime.input_rows import LineReader
 from llmscale.runtime.models import Models
 from llmscale.runtime.observers import Observers
 from llmscale.runtime.run_report import RunReport
+from llmscale.runtime.run_result import RunResult
+from llmscale.runtime.targets import Target
+from llmscale.runtime.workload import Workload
 
 if TYPE_CHECKING:
     from llmscale.accounting.budget import CostBudget
-    from llmscale.engine.feed.input_passes import IsDone
-    from llmscale.runtime.layer_stack import Opened
-
-STDOUT = "-"
+    from llmscale.runtime.session import Session, Watcher
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class JobInput:
+    """What rows are made of."""
+
+    sources: Sequence[Source]
+    models: Models
+    parser: Parses
+    files: FileCounts = field(default_factory=FileCounts)  # that the rows were made of
+    checked: Precheck | None = None  # None: not yet read
+
+
+class _Known(NamedTuple):
+    """What is known of the input before the first call."""
+
+    rows: int | None  # None: it is a stream
+    is_batch: bool
 
 
 class JobRun:
     """One run of one job, and what its parts share."""
 
     def __init__(
-        self,
-        config: Config,
-        models: Models,
-        sources: Sequence[Source],
-        parser: Parses,
-        task: Task,
-        observers: Observers,
-        files: FileCounts | None = None,
+        self, config: Config, workload: Workload, source: JobInput, observers: Observers
     ) -> None:
-        """`files`: those that the rows were made of; None: rows were rows."""
-        self._observers = observers
         self._config = config
-        self._sources = sources
-        self._models = models
-        self._parser = parser
-        self._task = task
-        self._files = files or FileCounts()
+        self._workload = workload
+        self._input = source
+        self._observers = observers
         self._stats = Stats()
-        inputs = [source.name for source in sources]
-        self._report = RunReport(config, task, inputs, self._stats, observers, self._files)
-        self._reading_stopped = threading.Event()
+        self._reader = LineReader(source.sources)
+        inputs = [one.name for one in source.sources]
+        self._report = RunReport(
+            config, workload.produces, inputs, self._stats, observers, source.files
+        )
 
-    def to_file(self, job: Job) -> int:
-        """Bring a job to its end, or as far as it goes."""
-        config = self._config
-        found = precheck(self._sources, config.files.limit)
-        opened = self._open()  # before the job leaves a trace
-        job.begin(found.rows, self._output_format(is_batch=found.is_batch))
-        journal = job.journal
-        kept = journal.answered
-        _say_what_is_kept(job)
-        if kept:
-            self._files.keep(journal.has_answer)
-        budget = budget_of(config, self._models, job.spending)
-        self._report.drift = drift_watch(job.files, job.manifest, self._stats)
+    def to(self, target: Target) -> RunResult:
+        """Answer every row that has no answer yet, or as many as go.
+
+        Raises `JobError` before anything is sent; what ends the run later is in the result.
+        """
+        known = self._known()
+        session = self._open()  # before the job leaves a trace
+        output_format = self._workload.output_format(is_batch=known.is_batch)
+        sink = target.begin(known.rows, output_format, self._stats)
+        if target.is_done is not None and target.resumed_rows:
+            self._input.files.keep(target.is_done)
+        budget = budget_of(self._config, self._input.models, target.spending)
+        self._report.drift = target.drift
         failed: JobError | None = None
         try:
-            if kept < found.rows:
-                has_answer = journal.has_answer
-                self._answer(opened, job, found.rows, kept, journal.sync, budget, has_answer)
+            if known.rows is None or target.resumed_rows < known.rows:
+                self._answer(session, target, sink, known, budget)
             else:
                 self._report.note_start()
-                _close(opened)
-            job.finish(self._stats.spend())
+                _close(session)
+            target.finish(self._stats.spend())
         except JobError as error:
-            failed = with_rows_left(error, found.rows - kept - self._stats.done)
-            job.pause(self._stats.spend())
-        exit_code = failed.exit_code if failed else int(journal.failed > 0)
-        facts = JobFacts(
-            total=found.rows,
-            kept=kept,
-            runs=job.manifest.runs,
-            max_repeated_calls=job.manifest.max_repeated_calls,
-            spend=job.spend(self._stats.spend()),
-            max_cost_usd=config.cost.max_cost,
-            unconfirmed_usd=job.spending.unconfirmed_usd,
+            failed = error
+            if known.rows is not None:
+                left = known.rows - target.resumed_rows - self._stats.done
+                failed = with_rows_left(error, left)
+            target.pause(self._stats.spend())
+        return self._ended(session, target, known, budget, failed)
+
+    def _ended(
+        self,
+        session: "Session",
+        target: Target,
+        known: _Known,
+        budget: "CostBudget | None",
+        failed: JobError | None,
+    ) -> RunResult:
+        stats = self._stats
+        exit_code = failed.exit_code if failed else int(target.failed_rows(stats) > 0)
+        facts = target.facts(
+            stats.done if known.rows is None else known.rows,
+            stats.spend(),
+            0.0 if budget is None else budget.unconfirmed_usd,
+        )._replace(max_cost_usd=self._config.cost.max_cost)
+        return self._report.tell(
+            target.output, target.report, facts, session.opened, exit_code, failed
         )
-        path = config.files.report or str(default_path(job.files.output))
-        output = str(job.files.output)
-        exit_code = self._report.tell(output, path, facts, opened, exit_code, failed)
-        if failed is not None:
-            raise failed
-        return exit_code
 
-    def to_stdout(self) -> int:
-        """Stream the answers to standard output, in the order in which they come."""
-        config = self._config
-        lines = self._lines()
-        first = next(lines, [])
-        is_batch = bool(first) and is_batch_line(first[0])
-        sink = StdoutSink(self._output_format(is_batch=is_batch))
-        total = None
-        if self._sources[0].path != STDIN:
-            total = precheck(self._sources, config.files.limit).rows
-        opened = self._open()
-        budget = budget_of(config, self._models)
-        failed: JobError | None = None
-        try:
-            begun = chain([first], lines)
-            self._answer(opened, sink, total, 0, lambda: None, budget, begun=begun)
-        except JobError as error:
-            failed = error if total is None else with_rows_left(error, total - self._stats.done)
-        exit_code = failed.exit_code if failed else int(self._stats.rows().failed > 0)
-        spend = self._stats.spend()
-        facts = JobFacts(
-            total=total if total is not None else self._stats.done,
-            spend=spend,
-            max_cost_usd=config.cost.max_cost,
-            unconfirmed_usd=budget.unconfirmed_usd if budget is not None else 0.0,
-        )
-        exit_code = self._report.tell(STDOUT, config.files.report, facts, opened, exit_code, failed)
-        if failed is not None:
-            raise failed
-        return exit_code
+    def _known(self) -> _Known:
+        """Return what is known of the input; a stream is read no further than its first block."""
+        source = self._input
+        if source.sources[0].path == STDIN:
+            first = self._reader.first()
+            return _Known(None, first is not None and is_batch_line(first))
+        found = source.checked or precheck(source.sources, self._config.files.limit)
+        return _Known(found.rows, found.is_batch)
 
-    def _lines(self) -> Iterator[list[Line]]:
-        lines = blocks_of_lines(self._sources, self._reading_stopped)
-        return takewhile(lambda _: not self._reading_stopped.is_set(), lines)
+    def _open(self) -> "Session":
+        # not before there is a row to answer: it loads the network stack and the weights
+        from llmscale.runtime.session import Session
 
-    def _open(self) -> "Opened":
-        # not before there is a row to ask: with this come the network stack and the weights
-        from llmscale.runtime.layer_stack import open_all
-
-        check_budget(self._config, self._models, self._task)
-        return open_all(self._config, self._models, self._task)
-
-    def _output_format(self, *, is_batch: bool) -> OutputFormat:
-        if self._task == "embedding":
-            return self._config.embed.vectors
-        if self._config.files.output_format != "auto":
-            return self._config.files.output_format
-        return "openai-batch" if is_batch and self._config.sampling.template is None else "llmscale"
+        return Session.open(self._config, self._input.models, self._workload)
 
     def _answer(
         self,
-        opened: "Opened",
+        session: "Session",
+        target: Target,
         sink: OutcomeSink,
-        total: int | None,
-        kept: int,
-        sync: Callable[[], None],
+        known: _Known,
         budget: "CostBudget | None",
-        has_answer: Callable[[int], bool] | None = None,
-        begun: Iterator[list[Line]] | None = None,
     ) -> None:
-        from llmscale.observe.progress import Progress, how_to_show
-        from llmscale.runtime.event_loop import answer_rows, run_loop
-        from llmscale.runtime.feeds import either, feed_of
+        from llmscale.runtime.event_loop import answer_stoppably
+        from llmscale.runtime.session import RunContext
 
-        logging = self._config.logging
-        show = how_to_show(quiet=logging.quiet, log_format=logging.log_format)
-        left_usd = None if budget is None else lambda: budget.left_usd
-        unit, more = self._files.unit(total), self._files.figures
-        progress = Progress(self._stats, total, kept, show, left_usd, unit=unit, more=more)
         # the rows that were counted, though the file may have grown since
-        limit = self._config.files.limit if total is None else total
-
-        def read(is_done: "IsDone | None") -> Iterator[list[Row]]:
-            lines = begun if begun and is_done is None else self._lines()
-            return rows_of(self._parser, lines, limit, either(has_answer, is_done))
-
+        limit = self._config.files.limit if known.rows is None else known.rows
+        parser, files = self._input.parser, self._input.files
+        rows = self._reader.rows(parser, known.rows, limit, target.is_done)
+        sink = files.counting(self._observers.through(sink))
+        watchers = self._watchers(session, target, known, budget)
         self._report.note_start()
-        run_loop(
-            answer_rows(
-                self._config,
-                self._models,
-                opened,
-                feed_of(self._config, read, total),
-                self._files.counting(self._observers.through(sink)),
-                self._stats,
-                progress,
-                sync,
-                self._reading_stopped,
-                budget,
-                [
-                    *self._observers.watching(self._stats, total, kept, opened.endpoints, budget),
-                    *([self._report.drift.watch] if self._report.drift else []),
-                ],
-            )
-        )
-        ignored = sorted(self._parser.ignored_fields)
+        context = RunContext(self._stats, budget, target.sync, watchers)
+        answer_stoppably(session, rows, sink, context)
+        ignored = sorted(parser.ignored_fields)
         if ignored:
             log.warning(
-                'fields of rows that are neither sent nor kept: %s; put under "metadata" what '
-                "is to come out again",
+                "fields of rows that are neither sent nor kept: %s; put what is to come out again "
+                'under "metadata"',
                 ", ".join(ignored),
             )
 
+    def _watchers(
+        self,
+        session: "Session",
+        target: Target,
+        known: _Known,
+        budget: "CostBudget | None",
+    ) -> "list[Watcher]":
+        from llmscale.observe.progress import Progress, how_to_show
 
-def _close(opened: "Opened") -> None:
+        logging, files = self._config.logging, self._input.files
+        progress = Progress(
+            self._stats,
+            known.rows,
+            target.resumed_rows,
+            how_to_show(quiet=logging.quiet, log_format=logging.log_format),
+            None if budget is None else lambda: budget.left_usd,
+            unit=files.unit(known.rows),
+            more=files.figures,
+        )
+        endpoints = session.opened.endpoints
+        watchers = [
+            progress.watch,
+            *self._observers.watching(
+                self._stats, known.rows, target.resumed_rows, endpoints, budget
+            ),
+        ]
+        return watchers if target.drift is None else [*watchers, target.drift.watch]
+
+
+def _close(session: "Session") -> None:
     from llmscale.runtime.event_loop import run_loop
 
-    run_loop(opened.aclose())
-
-
-def _say_what_is_kept(job: Job) -> None:
-    journal = job.journal
-    if journal.answered or journal.failed:
-        log.info("resuming: %d of %d rows are answered", journal.answered, journal.rows)
-    if journal.damaged_lines:
-        log.warning(
-            "%s has %d damaged lines; their rows are asked again",
-            job.files.partial,
-            journal.damaged_lines,
-        )
+    run_loop(session.aclose())

@@ -1,35 +1,28 @@
-"""What answers a row, layer on layer: cache, schema check, one call a row, balance, providers.
+"""What answers a row, layer on layer: fallback, cache, batches or single calls, balance, endpoints.
 
-Endpoints are opened here, each with its key, its prices and its capacity, and closed together.
+`open_all` opens what lasts for a session: endpoints (each with its key, prices and limits), the
+cache, tracing. `layers_on` builds the layers of one run on top. Neither sends anything.
 """
 
 import random
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmscale.accounting.stats import Stats
 from llmscale.config import BalanceConfig, Config, EndpointConfig
 from llmscale.core.protocols import Answers, Budget
-from llmscale.core.units import per_minute, size_bytes
+from llmscale.core.units import per_minute
 from llmscale.engine.balance.adaptive_window import AdaptiveWindow
 from llmscale.engine.balance.endpoint import Endpoint
 from llmscale.engine.balance.pool import Pool
 from llmscale.engine.balance.retry import Balancer, RetryPolicy
 from llmscale.engine.balance.strategies import strategy
 from llmscale.engine.cache.disk_backend import DiskBackend
-from llmscale.engine.layers.batcher import Batcher
-from llmscale.engine.layers.batches import BatchCaps
 from llmscale.engine.layers.cache import CacheLayer
 from llmscale.engine.layers.fallback import FallbackLayer
-from llmscale.engine.layers.schema import SchemaLayer
-from llmscale.engine.layers.single_calls import SingleCalls
-from llmscale.engine.layers.text_weights import TextWeights
-from llmscale.engine.layers.truncation import TruncationLayer
 from llmscale.engine.limits import RateLimits
 from llmscale.providers import (
     ON_THE_NETWORK,
-    Task,
     base_url_of,
     default_capacity,
     open_provider,
@@ -39,22 +32,18 @@ from llmscale.runtime.cache import open_replies
 from llmscale.runtime.concurrency import capacities
 from llmscale.runtime.costs import prices_at
 from llmscale.runtime.models import Models
+from llmscale.runtime.workload import Workload
 
 if TYPE_CHECKING:
     from llmscale.observe.otel import Tracing
 
 
-LOOKED_UP_TOGETHER = 64  # rows
-
-
 class LayerStack(NamedTuple):
-    """The layers of a run, from above."""
+    """The layers of one run, from above."""
 
     answers: Answers
     balanced: Balancer
     pools: "Pools"
-    width: int  # rows in flight
-    together: int  # rows taken up at a time
     input_ended: Callable[[], None]  # to be called when there is no further row
 
     def stop(self) -> None:
@@ -66,11 +55,9 @@ class LayerStack(NamedTuple):
 class Pools:
     """A pool for each model, made when the first row asks for it; endpoints are shared."""
 
-    def __init__(self, balance: BalanceConfig, models: Models, opened: "Opened") -> None:
+    def __init__(self, balance: BalanceConfig, opened: "Opened") -> None:
         self._balance = balance
-        self._models = models
-        self._endpoints = opened.endpoints
-        self._fallbacks = opened.fallbacks
+        self._opened = opened
         self._pools: dict[str, Pool] = {}
         self._rng = random.Random()  # noqa: S311 (ties, no secret)
         self._stopped = False
@@ -79,9 +66,10 @@ class Pools:
         """Return the pool of a model."""
         pool = self._pools.get(model)
         if pool is None:
-            serving = [self._endpoints[e] for e in self._models.endpoints_of(model)]
+            opened = self._opened
+            serving = [opened.endpoints[e] for e in opened.models.endpoints_of(model)]
             chooses = strategy(self._balance.strategy, model, self._rng)
-            patience_s = self._balance.fallback_after if model in self._fallbacks else float("inf")
+            patience_s = self._balance.fallback_after if model in opened.fallbacks else float("inf")
             pool = self._pools[model] = Pool(serving, chooses, patience_s=patience_s)
             if self._stopped:
                 pool.stop()
@@ -99,30 +87,16 @@ class Pools:
 
 
 class Opened(NamedTuple):
-    """What the layers stand on."""
+    """What the layers stand on, for as long as a session lasts."""
 
+    models: Models
     endpoints: dict[EndpointConfig, Endpoint]
     replies: DiskBackend | None  # None: no cache
-    task: Task
-    fallbacks: dict[str, list[str]]  # for a model, those that answer when it can't
-    tracing: "Tracing | None" = None  # None: nobody wants spans
-
-    def calls(self, config: Config) -> int:
-        """Return how many calls may be in flight: as asked for, or as the endpoints take."""
-        return config.models.concurrency or sum(e.capacity for e in self.endpoints.values())
-
-    def width(self, config: Config) -> int:
-        """Return how many rows may be in flight."""
-        calls = self.calls(config)
-        if self.task == "chat":
-            return calls
-        return (calls + 1) * config.embed.batch_size  # while they are out, one more batch gathers
-
-    def together(self, config: Config) -> int:
-        """Return how many rows are taken up at a time: a batch, or what one look-up finds."""
-        if self.task == "embedding":
-            return config.embed.batch_size
-        return 1 if self.replies is None else LOOKED_UP_TOGETHER
+    fallbacks: Mapping[str, list[str]]  # for a model, those that answer when it can't
+    max_calls: int  # in flight: `--concurrency`, else what the endpoints take
+    max_in_flight: int  # rows
+    rows_per_take: int  # a batch, or what one look-up in the cache finds
+    tracing: "Tracing | None" = None  # None: no spans
 
     @property
     def capacity(self) -> int | None:
@@ -146,117 +120,86 @@ class Opened(NamedTuple):
             await self.tracing.aclose()
 
 
-def open_all(config: Config, models: Models, task: Task = "chat") -> Opened:
-    """Open every endpoint (find its key, load its weights) and the cache. Nothing is sent.
+def open_all(config: Config, models: Models, workload: Workload) -> Opened:
+    """Open every endpoint of the workload (find its key, load its weights) and the cache.
 
-    For embeddings, the endpoints of the one model that embeds. Raises `ConfigError` when an
-    endpoint can't be opened.
+    Raises `ConfigError` when an endpoint can't be opened.
     """
-    wanted: Iterable[EndpointConfig] = models.endpoints
-    if task == "embedding":
-        wanted = models.endpoints_of(config.models.default_model)
-    tracing = _open_tracing(config)
-    endpoints = {
-        endpoint: _open(config, models, endpoint, capacity, task, tracing)
-        for endpoint, capacity in capacities(config, wanted, task).items()
-    }
-    fallbacks = models.fallbacks() if task == "chat" else {}  # vectors of two models never mix
-    return Opened(endpoints, open_replies(config), task, fallbacks, tracing)
-
-
-@asynccontextmanager
-async def stacked(
-    config: Config, models: Models, opened: Opened, stats: Stats, budget: Budget | None = None
-) -> AsyncIterator[LayerStack]:
-    """Put the layers on top of what is opened, and close that at the end."""
-    try:
-        pools = Pools(config.balance, models, opened)
-        retry = config.retry
-        policy = RetryPolicy(retry.timeout, retry.max_attempts, retry.retry_time)
-        balanced = Balancer(pools, policy, stats, budget=budget)
-        answers, input_ended = _bridge(config, opened.task, balanced, stats)
-        if opened.replies is not None and config.cache.mode != "off":
-            answers = CacheLayer(answers, opened.replies, stats, config.cache.mode)
-        if opened.fallbacks:
-            answers = FallbackLayer(answers, opened.fallbacks)
-        if opened.task == "embedding":
-            answers = _finished(config, answers)
-        width, together = opened.width(config), opened.together(config)
-        yield LayerStack(answers, balanced, pools, width, together, input_ended)
-    finally:
-        await opened.aclose()
-
-
-def _bridge(
-    config: Config, task: Task, balanced: Balancer, stats: Stats
-) -> tuple[Answers, Callable[[], None]]:
-    """Return what makes calls of rows, and what it wants to be told when there are no more."""
-    if task == "chat":
-        return SchemaLayer(SingleCalls(balanced)), lambda: None
-    caps = BatchCaps(
-        config.embed.batch_size,
-        config.embed.batch_tokens,
-        size_bytes(config.embed.batch_bytes),
-        config.embed.batch_wait,
-    )
-    batcher = Batcher(balanced, caps, TextWeights(), stats)
-    return batcher, batcher.end
-
-
-def _finished(config: Config, answers: Answers) -> Answers:
-    """What is done to vectors above the cache, which keeps them as the model made them."""
-    from llmscale.engine.layers.normalization import (
-        NormalizationLayer,  # numpy, only where it is wanted
+    tracing = _open_tracing() if config.observe.otel else None
+    opener = _Opener(config, models, workload, tracing)
+    wanted = capacities(config, workload.endpoints(models), workload.task)
+    endpoints = {endpoint: opener.open(endpoint, slots) for endpoint, slots in wanted.items()}
+    fallbacks = workload.fallbacks(models)
+    replies = open_replies(config.cache)
+    max_calls = config.models.concurrency or sum(e.capacity for e in endpoints.values())
+    return Opened(
+        models,
+        endpoints,
+        replies,
+        fallbacks,
+        max_calls,
+        workload.max_in_flight(max_calls),
+        workload.rows_per_take(looks_up=replies is not None),
+        tracing,
     )
 
-    if config.embed.truncate:
-        answers = TruncationLayer(answers)
-    return NormalizationLayer(answers) if config.embed.normalize else answers
+
+def layers_on(
+    opened: Opened, config: Config, workload: Workload, stats: Stats, budget: Budget | None = None
+) -> LayerStack:
+    """Build the layers of one run, which count into `stats`. Needs a running event loop."""
+    pools, retry = Pools(config.balance, opened), config.retry
+    policy = RetryPolicy(retry.timeout, retry.max_attempts, retry.retry_time)
+    balancer = Balancer(pools, policy, stats, budget=budget)
+    answers, input_ended = workload.bridge(balancer, stats)
+    if opened.replies is not None:
+        answers = CacheLayer(answers, opened.replies, stats, config.cache.mode)
+    if opened.fallbacks:
+        answers = FallbackLayer(answers, opened.fallbacks)
+    return LayerStack(workload.above_cache(answers), balancer, pools, input_ended)
 
 
-def _open_tracing(config: Config) -> "Tracing | None":
-    if not config.observe.otel:
-        return None
+def _open_tracing() -> "Tracing":
     from llmscale.observe.otel import Tracing
 
     return Tracing()
 
 
-def _open(
-    config: Config,
-    models: Models,
-    endpoint: EndpointConfig,
-    capacity: int,
-    task: Task,
-    tracing: "Tracing | None",
-) -> Endpoint:
-    provider = open_provider(endpoint, capacity, frozenset(config.models.allow_host), task)
-    if tracing is not None:
-        address = base_url_of(endpoint, task)
-        provider = tracing.around(provider, endpoint.model, address, config.retry.timeout)
-    prices = prices_at(config, endpoint)
-    return Endpoint(
-        models.label(endpoint),
-        provider,
-        capacity,
-        prices,
-        _limits(endpoint),
-        weight=endpoint.weight,
-        window=_window(config, endpoint, capacity),
-        full_at=default_capacity(endpoint.model, task),
-        follows_concurrency=endpoint.capacity is None,
-    )
+class _Opener(NamedTuple):
+    """Opens endpoints, each with its price, its limits and its window."""
+
+    config: Config
+    models: Models
+    workload: Workload
+    tracing: "Tracing | None"
+
+    def open(self, endpoint: EndpointConfig, slots: int) -> Endpoint:
+        config, task = self.config, self.workload.task
+        allow_hosts = frozenset(config.models.allow_host)
+        provider = open_provider(endpoint, slots, allow_hosts, task)
+        if self.tracing is not None:
+            address = base_url_of(endpoint, task)
+            provider = self.tracing.around(provider, endpoint.model, address, config.retry.timeout)
+        return Endpoint(
+            self.models.label(endpoint),
+            provider,
+            slots,
+            prices_at(config, endpoint),
+            _limits(endpoint),
+            weight=endpoint.weight,
+            window=_window(endpoint, slots) if config.balance.adaptive else None,
+            full_at=default_capacity(endpoint.model, task),
+            follows_concurrency=endpoint.capacity is None,
+        )
 
 
-def _window(config: Config, endpoint: EndpointConfig, capacity: int) -> AdaptiveWindow | None:
+def _window(endpoint: EndpointConfig, slots: int) -> AdaptiveWindow:
     """A server of one's own takes every call and gets slower; a provider refuses what is much."""
-    if not config.balance.adaptive:
-        return None
-    return AdaptiveWindow(capacity, follows_latency=endpoint.base_url is not None)
+    return AdaptiveWindow(slots, follows_latency=endpoint.base_url is not None)
 
 
 def _limits(endpoint: EndpointConfig) -> RateLimits | None:
-    """The limits that are set; of an endpoint on the network also those that it will tell."""
+    """The limits that are set; of an endpoint on the network also those that it will report."""
     rpm, tpm = (None if r is None else per_minute(r) for r in (endpoint.rpm, endpoint.tpm))
     is_remote = split_model(endpoint.model)[0] in ON_THE_NETWORK
     if not is_remote and (rpm, tpm, endpoint.rpd, endpoint.tpd) == (None,) * 4:

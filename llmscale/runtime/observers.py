@@ -5,20 +5,19 @@ asked for is not loaded.
 """
 
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmscale import __version__
 from llmscale.accounting.stats import Calls, Rows, Stats
-from llmscale.config import Config, EndpointConfig, parse_rules, value_of
+from llmscale.config import EndpointConfig, ObserveConfig, parse_rules
 from llmscale.core.atomic_file import replace_file
 from llmscale.core.errors import ConfigError, JobError
 from llmscale.core.protocols import OutcomeSink
-from llmscale.job.job_paths import JobPaths
 from llmscale.job.manifest import Manifest
-from llmscale.observe.json_summary import Told
+from llmscale.runtime.run_result import RunResult
 
 if TYPE_CHECKING:
     from llmscale.accounting.budget import CostBudget
@@ -35,18 +34,11 @@ log = logging.getLogger(__name__)
 class Observers:
     """All who observe one run."""
 
-    def __init__(
-        self, config: Config, inputs: Iterable[str], output: Path | None, told: Told | None = None
-    ) -> None:
-        """`output` None: standard output. `told`: is given the report.
-
-        Raises `ConfigError` for a target or a file that can't be used.
-        """
-        _check_files(config, inputs, output)
+    def __init__(self, config: ObserveConfig, output: Path | None) -> None:
+        """`output` None: standard output. Raises `ConfigError` for a target that can't be used."""
         self._config = config
         self._job = "-" if output is None else str(output)
-        self._told = told or Told()
-        self._targets = [_target(text) for text in config.observe.alert]
+        self._targets = [_target(text) for text in config.alert]
         self._alerts: Alerts | None = None
         self._delivery: Delivery | None = None
         self._metrics: MetricsFile | None = None
@@ -54,7 +46,7 @@ class Observers:
 
     def through(self, sink: OutcomeSink) -> OutcomeSink:
         """Return where outcomes go, with whoever sees them on their way."""
-        if self._config.observe.junit is None:
+        if self._config.junit is None:
             return sink
         from llmscale.observe.junit import Examples
 
@@ -71,13 +63,13 @@ class Observers:
     ) -> list[Watch]:
         """Return what is to run beside the rows, until it is cancelled."""
         self._alerts = self._alerts_on(stats, budget)
-        if self._config.observe.metrics is None:
+        if self._config.metrics is None:
             return [self._alerts.watch]
         from llmscale.observe.metrics import MetricsFile
 
         health = {endpoint.name: endpoint.health for endpoint in endpoints.values()}
         self._metrics = MetricsFile(
-            Path(self._config.observe.metrics),
+            Path(self._config.metrics),
             stats,
             total,
             kept,
@@ -98,16 +90,15 @@ class Observers:
 
     def finish(self, report: dict[str, Any], error: JobError | None = None) -> None:
         """Tell of the end. `report` has all that is known; `error` has ended the run."""
-        self._told.report = report
-        if self._config.observe.junit is not None:
-            self._write_junit(Path(self._config.observe.junit), report, error)
-        if self._config.observe.metrics is not None:
-            self._write_metrics(Path(self._config.observe.metrics), report)
+        if self._config.junit is not None:
+            self._write_junit(Path(self._config.junit), report, error)
+        if self._config.metrics is not None:
+            self._write_metrics(Path(self._config.metrics), report)
         if self._delivery is not None:
             self._delivery.finish()
 
-    def finish_unasked(self, job: Manifest) -> None:
-        """Tell of a job that was finished before; nothing was asked, so no rule is judged."""
+    def finish_unchanged(self, job: Manifest) -> RunResult:
+        """Tell of a job that was finished before; nothing was sent, so no rule is judged."""
         rows = {"total": job.rows, "kept": job.rows, **Rows().summary(), "pending": 0}
         report = {
             "llmscale": __version__,
@@ -119,6 +110,7 @@ class Observers:
             "calls": Calls().summary(),
         }
         self.finish(report)
+        return RunResult(0, report)
 
     def _alerts_on(self, stats: Stats, budget: "CostBudget | None") -> "Alerts":
         from llmscale.observe.alerts import Alerts, Delivery, Spent
@@ -132,8 +124,8 @@ class Observers:
         return Alerts(
             stats,
             spent,
-            fail_on=parse_rules(self._config.observe.fail_on or ""),
-            alert_on=parse_rules(self._config.observe.alert_on),
+            fail_on=parse_rules(self._config.fail_on or ""),
+            alert_on=parse_rules(self._config.alert_on),
             job=self._job,
             tell=self._delivery.tell,
         )
@@ -166,27 +158,3 @@ def _target(text: str) -> "Target":
         return target_of(text)
     except ValueError as error:
         raise ConfigError(f"--alert: {error}") from None
-
-
-def _check_files(config: Config, inputs: Iterable[str], output: Path | None) -> None:
-    """Refuse files that can't be written, or that are something else already."""
-    taken = {Path(name).resolve(): "an input" for name in inputs}
-    taken |= {Path(name).resolve(): "--export" for name in config.files.export}
-    if output is not None:
-        files = JobPaths(output)
-        taken |= {
-            file.resolve(): "the output"
-            for file in (output, files.partial, files.manifest, files.lock)
-        }
-    for name in ("report", "junit", "metrics"):
-        given = value_of(config, name)
-        if given is None:
-            continue
-        path = Path(given)
-        if path.exists() and not path.is_file():  # it would be replaced: a folder, a device
-            raise ConfigError(f"--{name} {path} is no file that can be replaced; name another")
-        if not path.parent.is_dir():
-            raise ConfigError(f"there is no folder {path.parent} for --{name} {path.name}")
-        if path.resolve() in taken:
-            raise ConfigError(f"--{name} {path} is {taken[path.resolve()]} too; name another file")
-        taken[path.resolve()] = f"--{name}"

@@ -13,11 +13,11 @@ from llmscale.config import Config
 from llmscale.core.atomic_file import replace_file
 from llmscale.core.errors import JobError
 from llmscale.observe.bottleneck import Settings, verdict
-from llmscale.providers import Task
 from llmscale.report.builder import JobFacts, build, encode
 from llmscale.report.table import print_table, summary_line
 from llmscale.runtime.file_counts import FileCounts
 from llmscale.runtime.observers import Observers
+from llmscale.runtime.run_result import RunResult
 
 if TYPE_CHECKING:
     from llmscale.accounting.forecast.drift import DriftWatch
@@ -32,14 +32,14 @@ class RunReport:
     def __init__(
         self,
         config: Config,
-        task: Task,
+        produces: str,
         inputs: Sequence[str],
         stats: Stats,
         observers: Observers,
         files: FileCounts,
     ) -> None:
         self._config = config
-        self._task = task
+        self._produces = produces
         self._inputs = inputs
         self._stats = stats
         self._observers = observers
@@ -60,8 +60,8 @@ class RunReport:
         opened: "Opened",
         exit_code: int,
         failed: JobError | None,
-    ) -> int:
-        """Tell of the run in every way that is wanted; return its exit code, by the rules too.
+    ) -> RunResult:
+        """Tell of the run in every way that is wanted; its exit code is by the rules too.
 
         `path`: of the report, None for none. `failed` has ended the run.
         """
@@ -77,18 +77,18 @@ class RunReport:
         self._observers.finish(report, failed)
         if not self._config.logging.quiet:
             self._show(report, path)
-        return exit_code
+        return RunResult(exit_code, report, failed)
 
     def _note_use(self, output: str, opened: "Opened") -> None:
         if opened.replies is not None:
             from llmscale.runtime.cache import note_use  # loaded with the cache by now
 
-            note_use(self._config, opened.replies, self._stats, self._started, output)
+            note_use(self._config.cache, opened.replies, self._stats, self._started, output)
 
     def _built(
         self, output: str, facts: JobFacts, opened: "Opened", exit_code: int, wall_s: float
     ) -> dict[str, Any]:
-        settings = Settings(opened.calls(self._config), opened.capacity)
+        settings = Settings(opened.max_calls, opened.capacity)
         held_s, causes_s = self._stats.held_s(), self._stats.causes_s
         return build(
             self._stats,
@@ -112,5 +112,4 @@ class RunReport:
             log.info("%s -> %s", summary_line(report), report["output"])
             return
         print_table(report)
-        made = "vectors" if self._task == "embedding" else "answers"
-        log.info("%s in %s, report in %s", made, report["output"], path or "no file")
+        log.info("%s in %s, report in %s", self._produces, report["output"], path or "no file")

@@ -10,11 +10,11 @@ from llmscale.core.errors import Interrupted
 
 log = logging.getLogger(__name__)
 
-DRAIN_S = 5.0  # for answers on their way, which are paid for already
+DRAIN_S = 5.0  # for calls in flight, which are paid for already
 
 
-async def run_stoppable(work: Coroutine[Any, Any, None], stop: Callable[[], None]) -> None:
-    """Run `work` under Ctrl-C and SIGTERM. `stop` makes it begin nothing new.
+async def run_stoppable(work: Coroutine[Any, Any, object], stop: Callable[[], None]) -> None:
+    """Run `work` under Ctrl-C and SIGTERM. `stop` makes it start nothing new.
 
     Raises `Interrupted` when a signal came, after at most `DRAIN_S` seconds, or at once on a second
     signal.
@@ -30,7 +30,9 @@ async def run_stoppable(work: Coroutine[Any, Any, None], stop: Callable[[], None
             return
         stop()
         loop.call_later(DRAIN_S, task.cancel)
-        log.warning("stopping; waiting up to %.0f s for answers on their way", DRAIN_S)
+        log.warning(
+            "stopping: draining in-flight requests (up to %.0f s); Ctrl-C again quits now", DRAIN_S
+        )
 
     signals = (signal.SIGINT, signal.SIGTERM)
     for number in signals:

@@ -7,7 +7,7 @@ several rounds, because other programs may have the core for some of them.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from statistics import median
 
 from llmscale.accounting.stats import Stats, Waited
@@ -18,8 +18,9 @@ from llmscale.engine.feed.ordered_feed import OrderedFeed
 from llmscale.engine.outcome_writer import OutcomeWriter
 from llmscale.engine.pipeline import Pipeline
 from llmscale.runtime.bottleneck_meter import BEAT_S, BottleneckMeter
-from llmscale.runtime.layer_stack import open_all, stacked
+from llmscale.runtime.layer_stack import layers_on, open_all
 from llmscale.runtime.models import Models
+from llmscale.runtime.workload import ChatWorkload
 from tests.benchmarks.machine import print_machine
 from tests.benchmarks.simulated_run import Nowhere
 from tests.settings import config_of
@@ -50,8 +51,10 @@ async def watched(stats: Stats) -> AsyncIterator[BottleneckMeter]:
     )
     config = config_of(model="sim/latency=1e4", endpoint=endpoints, cache_mode="off")
     models = Models(config)
-    opened = open_all(config, models)
-    async with stacked(config, models, opened, stats) as stack:
+    workload = ChatWorkload(config)
+    opened = open_all(config, models, workload)
+    stack = layers_on(opened, config, workload, stats)
+    async with aclosing(opened):
         requests = [request(number) for number in range(CALLS)]
         calls = asyncio.create_task(stack.answers.answer_all(requests, lambda *_: None))
         feed, sink = OrderedFeed(iter([])), Nowhere()

@@ -25,14 +25,14 @@ from llmscale.engine.balance.endpoint import Endpoint
 from llmscale.engine.cache.disk_backend import DiskBackend
 from llmscale.engine.feed.input_passes import IsDone
 from llmscale.observe.bottleneck import Settings, verdict
-from llmscale.observe.progress import Progress
 from llmscale.providers import Task, default_capacity, split_model
 from llmscale.runtime import bottleneck_meter as meter
 from llmscale.runtime.costs import budget_of
-from llmscale.runtime.event_loop import answer_rows
-from llmscale.runtime.feeds import feed_of
+from llmscale.runtime.input_rows import InputRows
 from llmscale.runtime.layer_stack import Opened, open_all
 from llmscale.runtime.models import Models
+from llmscale.runtime.session import RunContext, Session
+from llmscale.runtime.workload import ChatWorkload, EmbeddingWorkload, Workload
 from tests.settings import config_of
 from tests.virtual_time import now_s
 
@@ -239,23 +239,14 @@ async def _played(job: Simulation) -> Ran:
         budget = budget_of(config, models)
         error: JobError | None = None
         try:
-            await answer_rows(
-                config,
-                models,
-                opened,
-                feed_of(config, lambda is_done: _blocks(job, is_done), job.rows),
-                Nowhere(),
-                stats,
-                Progress(stats, job.rows, 0, "nothing"),
-                lambda: None,
-                threading.Event(),
-                budget,
-            )
+            rows = InputRows(lambda is_done: _blocks(job, is_done), job.rows, threading.Event())
+            async with Session(config, _workload(job), opened) as session:
+                await session.answer(rows, Nowhere(), RunContext(stats, budget))
         except JobError as raised:
             error = raised
     wall_s = round(now_s() - began_s, 3)
     assert error is None, error
-    settings = Settings(opened.calls(config), opened.capacity)
+    settings = Settings(opened.max_calls, opened.capacity)
     return Ran(wall_s, verdict(stats.held_s(), wall_s, settings, stats.causes_s), stats, servers)
 
 
@@ -265,14 +256,18 @@ async def _opened(job: Simulation, models: Models) -> Opened:
         endpoint = EndpointConfig(model=job.config.models.default_model)
         slots, free = default_capacity(endpoint.model) or 1, Prices(is_listed=False)
         local = Endpoint("local", job.server(), slots, free, full_at=slots)
-        return Opened({endpoint: local}, None, job.task, {})
-    opened = open_all(job.config, models, job.task)
+        return Opened(models, {endpoint: local}, None, {}, slots, slots, 1)
+    opened = open_all(job.config, models, _workload(job))
     for one in opened.endpoints.values():
         await one.provider.aclose()
         one.provider = job.server()
     if job.store_s:
         return opened._replace(replies=cast("DiskBackend", _Store(job.store_s)))
     return opened
+
+
+def _workload(job: Simulation) -> Workload:
+    return ChatWorkload(job.config) if job.task == "chat" else EmbeddingWorkload(job.config)
 
 
 def _blocks(job: Simulation, is_done: IsDone | None) -> Iterator[list[Row]]:

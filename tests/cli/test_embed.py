@@ -229,7 +229,7 @@ def test_exports_are_made_from_the_finished_lines(folder: Path) -> None:
 def test_an_export_does_not_replace_what_is_not_of_the_job(folder: Path) -> None:
     (folder / "v.npy").write_text("mine")
     options = ("docs", *SIM, "-o", "v.jsonl", "--export", "v.npy")
-    assert "v.npy is there already" in embed(folder, *options, code=2).stderr
+    assert "v.npy exists" in embed(folder, *options, code=2).stderr
     assert (folder / "v.npy").read_text() == "mine"
     embed(folder, *options, "--overwrite")
     embed(folder, *options)

@@ -149,7 +149,7 @@ def test_a_second_ctrl_c_does_not_wait_for_answers(tmp_path: Path) -> None:
         wait_until(lambda: b"0000000004" in (tmp_path / "out.jsonl.lock").read_bytes())
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
-        assert "waiting" in process.stderr.readline()
+        assert "draining" in process.stderr.readline()
         assert stop(process, signal.SIGINT).returncode == 130
 
 

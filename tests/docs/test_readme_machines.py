@@ -8,7 +8,7 @@ from llmscale.config.rules import METRICS
 from llmscale.observe.alerts import delivery as telling
 from llmscale.observe.alerts import targets
 from llmscale.observe.alerts.metrics import FEWEST_ROWS
-from llmscale.observe.json_summary import Told, summary_line
+from llmscale.observe.json_summary import summary_line
 from llmscale.observe.junit import examples
 from llmscale.observe.metrics import Facts, families_of, metrics_file
 from llmscale.observe.otel import FLUSH_S
@@ -65,4 +65,4 @@ def test_the_metrics_and_their_labels_are_all_there() -> None:
 
 def test_the_fields_of_the_summary_are_all_there() -> None:
     told = flat("In CI").partition("It holds ")[2].partition(". ")[0]
-    assert code(told) == list(orjson.loads(summary_line(0, Told())))
+    assert code(told) == list(orjson.loads(summary_line(0, None, None)))

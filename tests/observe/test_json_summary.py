@@ -3,24 +3,22 @@
 import orjson
 
 from llmscale.accounting.stats import Stats
-from llmscale.observe.json_summary import Told, summary_line
+from llmscale.observe.json_summary import summary_line
 from tests.observe.alerts import add_rows
 from tests.observe.junit import report_of
 
 
-def told(error: str | None = None) -> Told:
+def line_of(exit_code: int, error: str | None = None) -> str:
     stats = Stats()
     add_rows(stats, 3, 1)
-    found = Told()
-    found.error = error
-    found.report = report_of(stats, 6, kept=1)
+    report = report_of(stats, 6, kept=1)
     alert = {"rule": "errors>5%", "fails": False}
-    found.report["alerts"] = [alert, {"rule": "errors>1%", "fails": True}]
-    return found
+    report["alerts"] = [alert, {"rule": "errors>1%", "fails": True}]
+    return summary_line(exit_code, report, error)
 
 
 def test_it_has_the_numbers_of_the_report() -> None:
-    found = orjson.loads(summary_line(1, told()))
+    found = orjson.loads(line_of(1))
     assert found.pop("p50_s") == found.pop("p99_s")
     assert found == {
         "exit_code": 1,
@@ -44,16 +42,15 @@ def test_it_has_the_numbers_of_the_report() -> None:
 
 
 def test_without_a_run_the_same_fields_are_null() -> None:
-    nothing = Told()
-    nothing.error = "there is no input nowhere.jsonl"
-    found = orjson.loads(summary_line(2, nothing))
-    assert list(found) == list(orjson.loads(summary_line(1, told())))
+    error = "there is no input nowhere.jsonl"
+    found = orjson.loads(summary_line(2, None, error))
+    assert list(found) == list(orjson.loads(line_of(1)))
     known = {name: value for name, value in found.items() if value is not None}
-    assert known == {"exit_code": 2, "error": nothing.error, "alerts": [], "failed_on": []}
+    assert known == {"exit_code": 2, "error": error, "alerts": [], "failed_on": []}
 
 
 def test_it_is_one_line_that_steers_no_terminal() -> None:
-    line = summary_line(3, told("HTTP 401:\n\x1b[2J\x9b \u2028 no"))
+    line = line_of(3, "HTTP 401:\n\x1b[2J\x9b \u2028 no")
     assert len(line.splitlines()) == 1
     assert not {"\x1b", "\x9b", "\u2028"} & set(line)
     assert "no" in orjson.loads(line)["error"]

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmscale.config import SamplingConfig
 from llmscale.core.json_depth import MAX_LEVELS
 from llmscale.core.records import Request, Row
 from llmscale.rows import chat_rows as module
@@ -31,8 +32,12 @@ def line(fields: object, number: int = 7) -> Line:
     return Line("in.jsonl", number, raw)
 
 
+def parser_of(**settings: Any) -> RowParser:
+    return RowParser(MODEL, config_of(**settings).sampling)
+
+
 def parse(fields: object, **settings: Any) -> Row:
-    return RowParser(config_of(model=MODEL, **settings)).parse(3, line(fields))
+    return parser_of(**settings).parse(3, line(fields))
 
 
 def request_of(fields: object, **settings: Any) -> Request:
@@ -154,7 +159,7 @@ def test_stop_may_be_one_text() -> None:
 
 
 def test_one_row_does_not_change_the_next() -> None:
-    parser = RowParser(config_of(model=MODEL, param={"top_k": 1}, max_tokens=10))
+    parser = parser_of(param={"top_k": 1}, max_tokens=10)
     plain = parser.parse(0, line({"prompt": "hello"}))
     parser.parse(0, line({"prompt": "hello", "max_tokens": 5, "top_k": 9, "stop": "x"}))
     assert parser.parse(0, line({"prompt": "hello"})) == plain
@@ -190,7 +195,7 @@ def test_further_fields_are_passed_on_and_those_of_a_row_win_over_param() -> Non
 
 
 def test_a_response_format_of_the_job_holds_for_rows_without_one() -> None:
-    parser = RowParser(config_of(model=MODEL), {"type": "json_schema"})
+    parser = RowParser(MODEL, SamplingConfig(), {"type": "json_schema"})
     default = parser.parse(0, line({"prompt": "hello"})).request
     own = parser.parse(0, line({"prompt": "hello", "response_format": {"type": "text"}})).request
     assert default is not None
@@ -207,7 +212,7 @@ def test_the_model_of_a_row_is_resolved_and_one_that_is_not_served_is_a_bad_row(
             raise LookupError(f"no endpoint answers for model {name}")
         return "sim/long"
 
-    parser = RowParser(config_of(model=MODEL), resolve_model=resolve)
+    parser = RowParser(MODEL, SamplingConfig(), resolve_model=resolve)
     right = parser.parse(0, line({"prompt": "hello", "model": "short"}))
     wrong = parser.parse(0, line({"id": 1, "prompt": "hello", "model": "gpt-9"}))
     assert right.request is not None
@@ -338,7 +343,7 @@ def test_a_bad_row_keeps_its_id() -> None:
 
 def test_a_line_that_is_too_long_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_LINE_BYTES", 5 * 1024 * 1024)
-    row = RowParser(config_of(model=MODEL)).parse(0, Line("in.jsonl", 1, None))
+    row = parser_of().parse(0, Line("in.jsonl", 1, None))
     assert row.failure is not None
     assert row.failure.message == "in.jsonl line 1: longer than 5 MB"
 
@@ -372,7 +377,7 @@ def test_of_two_keys_with_one_name_the_last_counts() -> None:
 
 
 def test_fields_that_are_neither_sent_nor_kept_are_noted() -> None:
-    parser = RowParser(config_of(model=MODEL))
+    parser = parser_of()
     parser.parse(0, line({"prompt": "a", "id": 1, "metadata": 1, "user": 1, "top_k": 1, "seed": 1}))
     assert not parser.ignored_fields
     parser.parse(0, line({"prompt": "a", "text": 1, "label": 1}))
@@ -381,7 +386,7 @@ def test_fields_that_are_neither_sent_nor_kept_are_noted() -> None:
 
 
 def test_what_is_noted_does_not_grow_with_the_input() -> None:
-    parser = RowParser(config_of(model=MODEL))
+    parser = parser_of()
     for number in range(3):
         fields = {f"field {number} {i}": 0 for i in range(15)}
         parser.parse(0, line({"prompt": "a", **fields}))
@@ -400,7 +405,7 @@ def numbered(*sizes: int) -> list[list[Line]]:
 def indexes(
     sizes: tuple[int, ...], limit: int | None, is_done: Callable[[int], bool] | None = None
 ) -> list[list[int]]:
-    found = list(rows_of(RowParser(config_of(model=MODEL)), iter(numbered(*sizes)), limit, is_done))
+    found = list(rows_of(parser_of(), iter(numbered(*sizes)), limit, is_done))
     for row in (row for rows in found for row in rows):
         assert row.request is not None
         assert row.request.messages[0]["content"] == str(row.index)
@@ -433,7 +438,7 @@ def test_rows_that_are_done_are_left_out_and_keep_their_number() -> None:
 
 def test_nothing_is_read_beyond_the_limit() -> None:
     blocks = iter(numbered(2, 2, 2))
-    assert len(list(rows_of(RowParser(config_of(model=MODEL)), blocks, 2))) == 1
+    assert len(list(rows_of(parser_of(), blocks, 2))) == 1
     assert len(list(blocks)) == 2
 
 

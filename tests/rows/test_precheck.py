@@ -1,6 +1,8 @@
 """One look ahead counts the rows, knows a batch file, and refuses one id for two different rows."""
 
+import gzip
 import re
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +45,8 @@ def test_every_line_that_is_not_blank_is_a_row(lines: list[Any], rows: int, tmp_
 
 def test_a_line_that_is_too_long_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source_module, "MAX_LINE_BYTES", 10)
-    assert survey_of(tmp_path, b"a", b"l" * 11, b"b") == Precheck(3, is_batch=False)
-    assert survey_of(tmp_path, b"l" * 11, BATCH) == Precheck(2, is_batch=False)
+    assert survey_of(tmp_path, b"a", b"l" * 11, b"b")[:2] == (3, False)
+    assert survey_of(tmp_path, b"l" * 11, BATCH)[:2] == (2, False)
 
 
 @pytest.mark.parametrize(("limit", "rows"), [(None, 5), (1, 1), (3, 3), (5, 5), (9, 5)])
@@ -145,3 +147,12 @@ def test_ids_are_compared_in_every_bucket(tmp_path: Path, monkeypatch: pytest.Mo
         assert survey_of(tmp_path, *lines, *lines).rows == 400
         with pytest.raises(ConfigError, match="two different rows have the id 150"):
             survey_of(tmp_path, *lines, {"id": 150, "prompt": "y"})
+
+
+@pytest.mark.parametrize("limit", [None, 0, 2])
+def test_digests_are_of_whole_files_as_they_lie_there(limit: int | None, tmp_path: Path) -> None:
+    plain, packed = tmp_path / "a.jsonl", tmp_path / "b.jsonl.gz"
+    plain.write_bytes(b'{"prompt": "a"}\n' * 3)
+    packed.write_bytes(gzip.compress(b'{"prompt": "b"}\n' * 3) + bytes(9))
+    found = precheck([Source(str(path), path.name) for path in (plain, packed)], limit)
+    assert found.digests == [sha256(path.read_bytes()).hexdigest() for path in (plain, packed)]

@@ -8,14 +8,13 @@ import pytest
 from llmscale.core.records import Place, Request
 from llmscale.rows.sources import Line
 from llmscale.rows.text_rows import TextParser
-from tests.settings import config_of
 
-CONFIG = config_of(model="openai/v", embed_dimensions=8, param={"input_type": "query"})
+WITHOUT_TEXT = Request(model="openai/v", dimensions=8, extra={"input_type": "query"})
 
 
 def parsed(row: Any, chunks: int = 0) -> Any:
     raw = row if isinstance(row, bytes) else orjson.dumps(row)
-    return TextParser(CONFIG, chunks).parse(3, Line("in.jsonl", 4, raw))
+    return TextParser(WITHOUT_TEXT, chunks).parse(3, Line("in.jsonl", 4, raw))
 
 
 def test_a_row_becomes_a_request_with_model_dimensions_and_further_fields() -> None:

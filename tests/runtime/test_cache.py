@@ -40,7 +40,7 @@ def config(folder: Path, **settings: Any) -> Config:
 @asynccontextmanager
 async def replies_of(settings: Config) -> AsyncIterator[DiskBackend]:
     """Open the cache of a run; fail where it has none."""
-    replies = open_replies(settings)
+    replies = open_replies(settings.cache)
     assert replies is not None
     try:
         yield replies
@@ -55,8 +55,8 @@ async def replies_of(settings: Config) -> AsyncIterator[DiskBackend]:
 def test_the_folder_is_the_one_that_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
-    assert folder_of(config_of(cache_dir="here")) == Path("here")
-    assert folder_of(config_of(cache_dir="~/there")) == tmp_path / "there"
+    assert folder_of(config_of(cache_dir="here").cache) == Path("here")
+    assert folder_of(config_of(cache_dir="~/there").cache) == tmp_path / "there"
 
 
 def test_the_folder_is_the_users_by_default(
@@ -64,31 +64,31 @@ def test_the_folder_is_the_users_by_default(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert folder_of(Config()) == tmp_path / "xdg" / "llmscale"
+    assert folder_of(Config().cache) == tmp_path / "xdg" / "llmscale"
     for unusable in ("", "relative/path"):  # to be ignored, says the specification
         monkeypatch.setenv("XDG_CACHE_HOME", unusable)
-        assert folder_of(Config()) == tmp_path / ".cache" / "llmscale"
+        assert folder_of(Config().cache) == tmp_path / ".cache" / "llmscale"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert folder_of(Config()) == tmp_path / ".cache" / "llmscale"
+    assert folder_of(Config().cache) == tmp_path / ".cache" / "llmscale"
 
 
 # --- how it is opened
 
 
 def test_a_run_without_a_cache_touches_nothing(tmp_path: Path) -> None:
-    assert open_replies(config(tmp_path / "cache", cache_mode="off")) is None
+    assert open_replies(config(tmp_path / "cache", cache_mode="off").cache) is None
     assert not (tmp_path / "cache").exists()
 
 
 async def test_time_and_size_reach_the_store(tmp_path: Path) -> None:
     old, young = questions(2)
     settings = config(tmp_path / "cache", cache_ttl="1d", cache_max_size="3MB")
-    with closing(open_store(settings)) as store:
+    with closing(open_store(settings.cache)) as store:
         store.add([item(old, age_s=DAY_S + 60), item(young, age_s=DAY_S - 60)])
         assert store.get(key_of(old)) is None
         assert store.get(key_of(young)) is not None
         assert store._cache.size_limit == 3_000_000
-    with closing(open_store(config(tmp_path / "other"))) as store:
+    with closing(open_store(config(tmp_path / "other").cache)) as store:
         assert store._cache.size_limit == 10**10
         store.add([item(old, age_s=1000 * DAY_S)])
         assert store.get(key_of(old)) is not None
@@ -98,7 +98,7 @@ async def test_time_and_size_reach_the_store(tmp_path: Path) -> None:
 async def test_a_new_answer_replaces_the_old_one(tmp_path: Path, mode: Any) -> None:
     fill(tmp_path / "cache", [request()])
     await put_another_answer(config(tmp_path / "cache", cache_mode=mode))
-    with closing(open_store(config(tmp_path / "cache"))) as store:
+    with closing(open_store(config(tmp_path / "cache").cache)) as store:
         found = store.get(key_of(request()))
     assert found is not None
     assert found.reply == answer_to(request("another"))
@@ -107,7 +107,7 @@ async def test_a_new_answer_replaces_the_old_one(tmp_path: Path, mode: Any) -> N
 async def test_writing_only_what_is_missing_keeps_the_old_answer(tmp_path: Path) -> None:
     fill(tmp_path / "cache", [request()])
     await put_another_answer(config(tmp_path / "cache", cache_mode="write"))
-    with closing(open_store(config(tmp_path / "cache"))) as store:
+    with closing(open_store(config(tmp_path / "cache").cache)) as store:
         found = store.get(key_of(request()))
     assert found is not None
     assert found.reply == answer_to(request())
@@ -131,7 +131,7 @@ def test_a_cache_that_can_not_be_opened_is_said_and_done_without(
     tmp_path: Path, place: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("x")
-    assert open_replies(config(tmp_path / place)) is None
+    assert open_replies(config(tmp_path / place).cache) is None
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert "the run goes on without one" in record.message
@@ -145,7 +145,7 @@ def test_a_cache_that_another_process_holds_is_said_in_words_for_a_person(
         raise sqlite3.OperationalError("database is locked")
 
     monkeypatch.setattr(caching, "Store", locked)
-    assert open_replies(config(tmp_path)) is None
+    assert open_replies(config(tmp_path).cache) is None
     assert "another process holds it" in caplog.text
     assert "database is locked" not in caplog.text
 
@@ -175,7 +175,7 @@ async def test_a_run_is_noted_with_its_uses_by_model_and_what_the_store_went_thr
     stats.merge(stats_of(paid, model="sim/other", lookups=1))
     async with replies_of(settings) as replies:
         replies.put(*item(request()))
-    note_use(settings, replies, stats, STARTED, "out.jsonl")
+    note_use(settings.cache, replies, stats, STARTED, "out.jsonl")
     (run,) = history.runs(tmp_path / "cache")
     assert (run.started, run.output) == ("2026-01-02T03:04:05+00:00", "out.jsonl")
     assert run.models == {
@@ -190,7 +190,7 @@ async def test_shared_calls_are_noted_in_modes_that_look_nothing_up(tmp_path: Pa
     settings = config(tmp_path / "cache", cache_mode="refresh")
     async with replies_of(settings) as replies:
         pass
-    note_use(settings, replies, stats_of(shared), STARTED, "out.jsonl")
+    note_use(settings.cache, replies, stats_of(shared), STARTED, "out.jsonl")
     (run,) = history.runs(tmp_path / "cache")
     assert run.models == {"sim/m": Use(deduped=1, saved_tokens=12)}
 
@@ -202,5 +202,5 @@ async def test_a_history_that_can_not_be_written_is_said_and_done_without(
     async with replies_of(settings) as replies:
         pass
     (tmp_path / "cache" / history.FILE).mkdir()
-    note_use(settings, replies, Stats(), STARTED, "out.jsonl")
+    note_use(settings.cache, replies, Stats(), STARTED, "out.jsonl")
     assert "history can't be written" in caplog.text

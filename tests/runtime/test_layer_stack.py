@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,9 @@ from llmscale.core.errors import CallFailed, CallStopped
 from llmscale.core.records import Reply, Request
 from llmscale.engine.balance.endpoint import Endpoint
 from llmscale.engine.balance.pool import Pool
-from llmscale.runtime.layer_stack import (
-    LOOKED_UP_TOGETHER,
-    LayerStack,
-    Opened,
-    Pools,
-    open_all,
-    stacked,
-)
+from llmscale.runtime.layer_stack import LayerStack, Opened, Pools, layers_on, open_all
 from llmscale.runtime.models import Models
+from llmscale.runtime.workload import ROWS_PER_LOOKUP, ChatWorkload, EmbeddingWorkload
 from tests.engine.answering import answer
 from tests.settings import config_of
 
@@ -31,7 +25,23 @@ OWN = "http://127.0.0.1:1/v1"
 
 def opened(*endpoints: EndpointConfig, **settings: Any) -> Opened:
     config = config_of(endpoint=endpoints, cache_mode="off", **settings)
-    return open_all(config, Models(config))
+    return opened_by(config)
+
+
+def opened_by(config: Config) -> Opened:
+    return open_all(config, Models(config), ChatWorkload(config))
+
+
+def opened_to_embed(**settings: Any) -> Opened:
+    config = config_of(cache_mode="off", **settings)
+    return open_all(config, Models(config), EmbeddingWorkload(config))
+
+
+@asynccontextmanager
+async def stacked(config: Config) -> AsyncIterator[LayerStack]:
+    """Yield the layers of a run."""
+    async with aclosing(opened_by(config)) as there:
+        yield layers_on(there, config, ChatWorkload(config), Stats())
 
 
 def only(config: EndpointConfig, **settings: Any) -> Endpoint:
@@ -100,8 +110,7 @@ def test_without_adaptive_there_is_always_as_much_room_as_there_is_capacity() ->
 async def pools_of(*endpoints: EndpointConfig, **settings: Any) -> AsyncIterator[Pools]:
     """Yield the pools of a stack."""
     config = config_of(endpoint=endpoints, cache_mode="off", **settings)
-    models = Models(config)
-    async with stacked(config, models, open_all(config, models), Stats()) as stack:
+    async with stacked(config) as stack:
         yield stack.pools
 
 
@@ -112,7 +121,7 @@ async def test_a_pool_is_made_once_for_each_model_and_endpoints_are_shared() -> 
         assert await pools("sim/x").acquire(set()) is await pools("sim/y").acquire(set())
 
 
-async def test_only_a_model_that_has_stand_ins_loses_its_patience() -> None:
+async def test_only_a_model_that_has_fallbacks_loses_its_patience() -> None:
     fallback = {"sim/a": ("openai/a",)}
     async with pools_of(of_sim(), own_server(), fallback=fallback, fallback_after=7.0) as pools:
         assert pools("sim/a").patience_s == 7
@@ -141,9 +150,7 @@ async def test_a_pool_that_is_made_after_the_stop_is_stopped() -> None:
 
 async def answered(config: Config, request: Request) -> Reply:
     """Ask the whole stack."""
-    models = Models(config)
-    async with stacked(config, models, open_all(config, models), Stats()) as stack:
-        assert isinstance(stack, LayerStack)
+    async with stacked(config) as stack:
         return await answer(stack.answers, request)
 
 
@@ -176,30 +183,28 @@ def test_calls_and_rows_in_flight_are_as_many_as_are_asked_for_or_as_the_endpoin
     pair = of_sim(capacity=7), own_server(capacity=9)
     for settings, calls in (({}, 16), ({"concurrency": 5}, 5)):
         config = config_of(endpoint=pair, cache_mode="off", **settings)
-        there = open_all(config, Models(config))
-        assert there.calls(config) == there.width(config) == calls
+        there = opened_by(config)
+        assert there.max_calls == there.max_in_flight == calls
 
 
-def test_while_lots_are_in_flight_one_more_gathers() -> None:
-    config = config_of(embed_model="sim/a", model="sim/a", concurrency=4, cache_mode="off")
-    there = open_all(config, Models(config), "embedding")
-    assert (there.calls(config), there.width(config)) == (4, 5 * config.embed.batch_size)
+def test_while_batches_are_in_flight_one_more_gathers() -> None:
+    there = opened_to_embed(model="sim/a", concurrency=4, embed_batch_size=7)
+    assert (there.max_calls, there.max_in_flight) == (4, 5 * 7)
 
 
-async def test_rows_are_taken_up_together_where_one_look_up_or_one_lot_is_for_many(
+async def test_rows_are_taken_up_in_groups_where_one_look_up_or_one_batch_is_for_many(
     tmp_path: Path,
 ) -> None:
-    for cache_mode, together in (("off", 1), ("on", LOOKED_UP_TOGETHER)):
+    for cache_mode, rows in (("off", 1), ("on", ROWS_PER_LOOKUP)):
         config = config_of(
             model="sim/a",
             cache_mode=cache_mode,
             cache_dir=str(tmp_path),
         )
-        there = open_all(config, Models(config))
-        assert there.together(config) == together
+        there = opened_by(config)
+        assert there.rows_per_take == rows
         await there.aclose()
-    config = config_of(embed_model="sim/a", model="sim/a", embed_batch_size=7, cache_mode="off")
-    assert open_all(config, Models(config), "embedding").together(config) == 7
+    assert opened_to_embed(model="sim/a", embed_batch_size=7).rows_per_take == 7
 
 
 @pytest.mark.parametrize(
@@ -225,8 +230,7 @@ def test_an_endpoint_without_a_capacity_of_its_own_has_places_for_all_rows_in_fl
 
 def test_a_model_in_this_process_is_full_with_the_calls_that_suit_it() -> None:
     local = EndpointConfig(model="local/wordllama")
-    config = config_of(endpoint=(local, of_sim()), model="local/wordllama", cache_mode="off")
-    there = open_all(config, Models(config), "embedding")
+    there = opened_to_embed(endpoint=(local, of_sim()), model="local/wordllama")
     assert there.is_in_process
     (one,) = there.endpoints.values()
     assert not one.is_full

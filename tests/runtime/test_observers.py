@@ -8,10 +8,9 @@ import pytest
 
 from llmscale.accounting.budget import CallBounds, CostBudget
 from llmscale.accounting.stats import Stats
-from llmscale.core.errors import ConfigError, ProviderRefused
+from llmscale.core.errors import ProviderRefused
 from llmscale.job.manifest import InputFile, Manifest
 from llmscale.job.stdout import StdoutSink
-from llmscale.observe.json_summary import Told
 from llmscale.runtime.observers import Observers
 from tests.observe.alerts import add_rows
 from tests.observe.junit import report_of
@@ -21,8 +20,8 @@ from tests.settings import config_of
 FAILS = "errors>1%"
 
 
-def observers(folder: Path, told: Told | None = None, **settings: Any) -> Observers:
-    return Observers(config_of(**settings), [str(folder / "in.jsonl")], folder / "out.jsonl", told)
+def observers(folder: Path, **settings: Any) -> Observers:
+    return Observers(config_of(**settings).observe, folder / "out.jsonl")
 
 
 def failing() -> Stats:
@@ -74,15 +73,13 @@ def test_only_who_is_asked_for_watches(tmp_path: Path) -> None:
 
 
 def test_the_end_is_told_in_every_way(tmp_path: Path) -> None:
-    told = Told()
     junit, metrics = tmp_path / "j.xml", tmp_path / "m.prom"
-    watching = observers(tmp_path, told, junit=str(junit), metrics=str(metrics), fail_on=FAILS)
+    watching = observers(tmp_path, junit=str(junit), metrics=str(metrics), fail_on=FAILS)
     stats = failing()
     watching.watching(stats, 5, 0, {}, None)
     watching.judge(3, stats, 1.0)
     report = report_of(stats, 5, exit_code=3)
     watching.finish(report, ProviderRefused("the key is refused"))
-    assert told.report is report
     assert 'llmscale_exit_code{run="m"} 3' in metrics.read_text()
     assert set(cases_of(junit.read_bytes())) == {
         "all rows are answered",
@@ -105,14 +102,14 @@ def test_a_file_that_can_no_longer_be_written_does_not_hurt_the_run(
 
 
 def test_a_job_that_was_finished_before_is_told_and_not_judged(tmp_path: Path) -> None:
-    told, junit = Told(), tmp_path / "j.xml"
-    watching = observers(tmp_path, told, junit=str(junit), fail_on="rows_per_s<1")
+    junit = tmp_path / "j.xml"
+    watching = observers(tmp_path, junit=str(junit), fail_on="rows_per_s<1")
     files = [InputFile("in.jsonl", "0")]
-    watching.finish_unasked(
+    result = watching.finish_unchanged(
         Manifest(inputs=files, settings={}, output_format="llmscale", rows=7, answered=7)
     )
-    assert told.report is not None
-    assert (told.report["rows"]["total"], told.report["rows"]["kept"]) == (7, 7)
+    assert result.report is not None
+    assert (result.report["rows"]["total"], result.report["rows"]["kept"]) == (7, 7)
     assert cases_of(junit.read_bytes()) == {"all rows are answered": None}
 
 
@@ -125,14 +122,3 @@ async def test_what_watches_can_be_cancelled(tmp_path: Path) -> None:
         task.cancel()
     await asyncio.wait(tasks)
     assert all(task.cancelled() for task in tasks)
-
-
-def test_a_file_that_is_something_else_already_is_refused(tmp_path: Path) -> None:
-    for name in ("in.jsonl", "out.jsonl", "out.jsonl.lock", "out.jsonl.job.json"):
-        for flag in ("report", "junit", "metrics"):
-            settings: dict[str, Any] = {flag: str(tmp_path / name)}
-            with pytest.raises(ConfigError, match=f"--{flag} .*{name} is (an input|the output)"):
-                observers(tmp_path, **settings)
-    export = str(tmp_path / "v.npy")
-    with pytest.raises(ConfigError, match="is --export too"):
-        observers(tmp_path, export=(export,), junit=export)

@@ -21,7 +21,7 @@ def stored_answers(config: Config) -> Iterator[Lookup]:
 
     A cache that can't be read misses, as it does in a run.
     """
-    if config.cache.mode not in ("on", "read") or not folder_of(config).is_dir():
+    if config.cache.mode not in ("on", "read") or not folder_of(config.cache).is_dir():
         yield lambda _: {}
         return
     stored = _Stored(config)
@@ -33,10 +33,10 @@ def stored_answers(config: Config) -> Iterator[Lookup]:
 
 class _Stored:
     def __init__(self, config: Config) -> None:
-        self._folder = folder_of(config)
+        self._folder = folder_of(config.cache)
         self._store: Store | None = None
         try:
-            self._store = open_store(config)
+            self._store = open_store(config.cache)
         except Exception as error:  # whatever a damaged file brings
             self._warn(error)
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from llmscale.accounting.forecast.saved_estimate import Pace
 from llmscale.commands.limits import Bound, Need, endpoint_bounds, user_bounds
 from llmscale.config import Config, EndpointConfig
-from llmscale.runtime.feeds import Terms, terms_of, terms_of_limit
+from llmscale.runtime.limit_terms import Terms, terms_of, terms_of_limit
 from llmscale.runtime.models import Models, capacity_of
 
 ROWS_PER_S = {"low": 10_000.0, "estimate": 3_000.0, "high": 1_000.0}
@@ -42,7 +42,7 @@ class Pacing(NamedTuple):
 def bounds_of(pacing: Pacing, work: Work, which: str) -> list[Bound]:
     """Return what may bind, with its minutes. `which` of the figures they are: low, ..."""
     config, models = pacing.config, pacing.models
-    bounds = [*user_bounds(terms_of(config), work.by_user)]
+    bounds = [*user_bounds(terms_of(config.limits), work.by_user)]
     bounds += endpoint_bounds(models, work.by_model, time.time(), _terms_of_endpoint(pacing))
     if work.busy_s is not None:
         bounds += _in_flight(pacing, work.busy_s, which)

@@ -21,7 +21,6 @@ from llmscale.accounting.token_bounds import (
 )
 from llmscale.accounting.tokens import characters
 from llmscale.commands.estimate.cached_answers import Lookup, stored_answers
-from llmscale.commands.run import row_parser
 from llmscale.config import Config
 from llmscale.core.records import Request, Row
 from llmscale.engine.cache.entry import Entry
@@ -30,6 +29,7 @@ from llmscale.rows.chat_rows import rows_of
 from llmscale.rows.sources import Source, blocks_of_lines
 from llmscale.runtime.costs import max_answer_tokens_of
 from llmscale.runtime.models import Models
+from llmscale.runtime.workload import chat_parser
 
 UNBOUNDED = 2**32 - 1
 """In the place of a number of tokens: nothing bounds it."""
@@ -206,7 +206,7 @@ def taken(
 ) -> InputCounts:
     """Return the census of an input. `answered`: for rows from 0 on, whether OUT has an answer."""
     census = InputCounts(max_answer_tokens_of(config))
-    parser = row_parser(config, models)
+    parser = chat_parser(config, models)
     with stored_answers(config) as lookup:
         for rows in rows_of(parser, blocks_of_lines(sources), config.files.limit):
             census.add(rows, lookup, answered)

@@ -17,9 +17,9 @@ from llmscale.job.manifest import Manifest
 from llmscale.rows.precheck import precheck
 from llmscale.rows.sources import Source, expand
 from llmscale.runtime.estimate_drift import NEVER_COMPARED, saved_estimate
-from llmscale.runtime.job_inputs import files_of, identity_of, readable_twice
-from llmscale.runtime.job_run import STDOUT
+from llmscale.runtime.job_inputs import identity_of, job_paths, rereadable
 from llmscale.runtime.models import Models
+from llmscale.runtime.targets import STDOUT
 
 
 class JobState(NamedTuple):
@@ -45,11 +45,12 @@ def surveyed(config: Config) -> Iterator[JobState]:
     if not keeps:
         config = with_settings(config, output=None)
     found = expand(config.files.inputs)
-    files = files_of(config, found)
-    with readable_twice(found, files) as sources:
+    files = job_paths(config, [s.path for s in found], [s.name for s in found], "results")
+    assert files is not None  # noqa: S101
+    with rereadable(found, files) as sources:
         models, names = Models(config), [n for n in CHANGES_ANSWERS if n not in NEVER_COMPARED]
-        precheck(sources, config.files.limit)
-        identity = identity_of(config, sources, names)
+        checked = precheck(sources, config.files.limit)
+        identity = identity_of(config, sources, names, checked)
         job = job_there(files, identity, NEVER_COMPARED) if keeps else None
         done = answered(files, job)
         census = taken(config, models, sources, done.rows)

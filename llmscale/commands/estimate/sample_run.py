@@ -4,27 +4,25 @@ Limits, retries, the cap and the cache are those of the run: an answer that the 
 paid for again. Writes no output.
 """
 
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from llmscale.accounting.forecast.saved_estimate import Observation, Overhead, Pace, Sample
 from llmscale.accounting.stats import Stats
-from llmscale.commands.run import row_parser
 from llmscale.config import Config
-from llmscale.core.records import Outcome, Row
+from llmscale.core.records import Outcome
 from llmscale.engine.balance.endpoint import Endpoint
-from llmscale.engine.feed.input_passes import IsDone
 from llmscale.engine.layers.cache import is_storable
 from llmscale.observe.progress import Progress, how_to_show
-from llmscale.rows.chat_rows import rows_of
-from llmscale.rows.sources import Source, blocks_of_lines
+from llmscale.rows.sources import Source
 from llmscale.runtime.cache import note_use
-from llmscale.runtime.costs import budget_of, check_budget
-from llmscale.runtime.event_loop import answer_rows, run_loop
-from llmscale.runtime.feeds import either, feed_of
-from llmscale.runtime.layer_stack import Opened, open_all
+from llmscale.runtime.costs import budget_of
+from llmscale.runtime.event_loop import answer_stoppably
+from llmscale.runtime.input_rows import LineReader
+from llmscale.runtime.layer_stack import Opened
 from llmscale.runtime.models import Models
+from llmscale.runtime.session import OutcomeList, RunContext, Session
+from llmscale.runtime.workload import ChatWorkload, chat_parser
 
 
 def ask(
@@ -38,70 +36,40 @@ def ask(
 
     Raises `JobError` as a run does; what was answered until then is in the cache.
     """
-    check_budget(config, models)
-    opened = open_all(config, models)
+    session = Session.open(config, models, ChatWorkload(config))
+    opened = session.opened
     rooms = {endpoint.name: endpoint.room for endpoint in opened.endpoints.values()}
-    stats, sink, started = Stats(), _Gathered(), datetime.now(UTC)
-    stopped, wanted = threading.Event(), frozenset(indexes)
-    parser = row_parser(config, models)
-
-    def read(is_done: IsDone | None) -> Iterator[list[Row]]:
-        left_out = either(lambda index: index not in wanted, is_done)
-        return rows_of(parser, blocks_of_lines(sources, stopped), indexes[-1] + 1, left_out)
-
+    stats, sink, started = Stats(), OutcomeList(), datetime.now(UTC)
+    wanted, last = frozenset(indexes), indexes[-1] + 1
+    rows = LineReader(sources).rows(
+        chat_parser(config, models), last, last, lambda index: index not in wanted
+    )
     show = how_to_show(quiet=config.logging.quiet, log_format=config.logging.log_format)
     progress = Progress(stats, len(indexes), 0, show)
-    feed = feed_of(config, read, indexes[-1] + 1)
-    budget = budget_of(config, models)
+    context = RunContext(stats, budget_of(config, models), watchers=[progress.watch])
     try:
-        run_loop(
-            answer_rows(
-                config,
-                models,
-                opened,
-                feed,
-                sink,
-                stats,
-                progress,
-                lambda: None,
-                stopped,
-                budget,
-            )
-        )
+        answer_stoppably(session, rows, sink, context)
     finally:
         if opened.replies is not None:
-            note_use(config, opened.replies, stats, started, output)
-    return _sample(config, opened, rooms, sink, stats), stats
-
-
-class _Gathered:
-    """An `OutcomeSink` that keeps outcomes in memory."""
-
-    def __init__(self) -> None:
-        self.outcomes: list[Outcome] = []
-
-    def take_up(self, rows: int) -> None:
-        """Nothing is noted."""
-
-    def put(self, outcomes: Sequence[Outcome]) -> None:
-        """Keep them."""
-        self.outcomes += outcomes
-
-    def put_back(self) -> None:
-        """Nothing is noted."""
+            note_use(config.cache, opened.replies, stats, started, output)
+    return _sample(config, opened, rooms, sink.outcomes, stats), stats
 
 
 def _sample(
-    config: Config, opened: Opened, rooms: Mapping[str, float], sink: _Gathered, stats: Stats
+    config: Config,
+    opened: Opened,
+    rooms: Mapping[str, float],
+    outcomes: Sequence[Outcome],
+    stats: Stats,
 ) -> Sample:
     stores = opened.replies is not None and config.cache.mode == "on"
-    observations = [_observed(outcome, stores=stores) for outcome in sink.outcomes]
-    fresh = [o for o in sink.outcomes if o.attempts]
+    observations = [_observed(outcome, stores=stores) for outcome in outcomes]
+    fresh = [o for o in outcomes if o.attempts]
     return Sample(
         observations=sorted(observations, key=lambda o: o.index),
         overhead=_overheads(fresh, stats),
         paces={e.name: _pace(e, rooms[e.name]) for e in opened.endpoints.values()},
-        rows_per_s=_rows_per_s(fresh, opened.width(config)),
+        rows_per_s=_rows_per_s(fresh, opened.max_in_flight),
     )
 
 

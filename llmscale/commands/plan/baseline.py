@@ -9,7 +9,6 @@ import msgspec
 
 from llmscale.commands.estimate.job_state import JobState
 from llmscale.report.builder import SCHEMA_VERSION
-from llmscale.report.report_paths import default_path
 
 
 class _Rows(msgspec.Struct, frozen=True):
@@ -76,7 +75,7 @@ def baseline_of(seen: JobState) -> Baseline | None:
     if not seen.keeps or seen.job is None:
         return None
     try:
-        raw = Path(seen.config.files.report or default_path(seen.files.output)).read_bytes()
+        raw = Path(seen.config.files.report or seen.files.report).read_bytes()
         found = msgspec.json.decode(raw, type=Baseline)
     except (OSError, ValueError, RecursionError):  # msgspec's own errors are ValueErrors
         return None

@@ -68,7 +68,7 @@ def storage(facts: Facts) -> Line:
     if entry_bytes is None or asked is None:
         return Line("storage", question, "unknown", "no stored answer tells how large one is")
     needed, most = entry_bytes * asked, size_bytes(config.cache.max_size)
-    free = shutil.disk_usage(folder_of(config)).free
+    free = shutil.disk_usage(folder_of(config.cache)).free
     evidence = (
         f"about {short_size(needed)} are needed; the cache may have {short_size(most)}, and "
         f"{short_size(free)} of its disk are free"
@@ -168,10 +168,10 @@ def verified(facts: Facts) -> Line:
 def _bytes_of_entry(facts: Facts) -> float | None:
     """Return the mean size of what is stored, None where there is nothing or no cache."""
     config = facts.seen.config
-    if not folder_of(config).is_dir():
+    if not folder_of(config.cache).is_dir():
         return None
     try:
-        with closing(open_store(config)) as store:
+        with closing(open_store(config.cache)) as store:
             contents = store.contents()
     except Exception:  # whatever a damaged file brings
         return None

@@ -115,7 +115,7 @@ def test_a_sample_is_asked_and_the_run_pays_nothing_for_it_again(job: Path) -> N
     now = found["now"]
     assert now["asked"] == {"estimate": 180, "low": 180, "high": 180}
     assert now["output_tokens"]["estimate"] == 180 * 16
-    assert run(config()) == 0
+    assert run(config()).exit_code == 0
     calls = report()["calls"]
     assert calls["attempts"] == 180
     assert now["usd"]["low"] <= calls["cost_usd"] <= now["usd"]["high"]
@@ -328,8 +328,7 @@ def test_of_a_cap_what_the_job_has_spent_is_gone(job: Path) -> None:
 
 
 def test_of_a_cap_what_a_run_has_spent_that_is_not_finished_is_gone(job: Path) -> None:
-    with pytest.raises(BudgetReached):
-        run(config(max_cost=5.0, max_tokens=100))
+    assert isinstance(run(config(max_cost=5.0, max_tokens=100)).error, BudgetReached)
     spent_usd = report()["job"]["spend"]["cost_usd"]
     assert 0 < spent_usd < 5
     found = told(max_cost=50.0, max_tokens=100)
@@ -434,7 +433,7 @@ def test_a_damaged_estimate_is_none(job: Path, raw: bytes) -> None:
     Path("in.results.jsonl.estimate.json").write_bytes(raw)
     assert told()["method"] == "counts"
     Path("in.results.jsonl.estimate.json").write_bytes(raw)
-    assert run(config()) == 0
+    assert run(config()).exit_code == 0
     assert report()["estimate"] is None
 
 

@@ -282,7 +282,7 @@ def test_no_setting_of_the_file_is_believed(folder: Path, name: str, value: obje
 )
 async def test_a_run_goes_on_whatever_the_file_says(folder: Path, work: str) -> None:
     sql(folder, work)
-    replies = open_replies(config_of(cache_dir=str(folder)))
+    replies = open_replies(config_of(cache_dir=str(folder)).cache)
     if replies is None:  # it can't be opened, and that is said
         return
     for asked in (PLANTED, INTACT):

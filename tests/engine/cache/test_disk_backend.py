@@ -51,7 +51,7 @@ def folder(tmp_path: Path) -> Path:
 @asynccontextmanager
 async def replies_in(folder: Path) -> AsyncIterator[DiskBackend | None]:
     """Open the replies as a run does: None where they can't be opened."""
-    replies = open_replies(config_of(cache_dir=str(folder)))
+    replies = open_replies(config_of(cache_dir=str(folder)).cache)
     try:
         yield replies
     finally:

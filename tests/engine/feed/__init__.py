@@ -4,13 +4,12 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from llmscale.config import UserLimit
+from llmscale.config import LimitsConfig, UserLimit
 from llmscale.core.records import Failure, Outcome, Reply, Request, Row, Usage
 from llmscale.engine.feed import Feed
 from llmscale.engine.feed.input_passes import IsDone
 from llmscale.engine.limits.user_limits import UserLimits
-from llmscale.runtime.feeds import limits_of_users
-from tests.settings import config_of
+from llmscale.runtime.limit_terms import limits_of_users
 from tests.virtual_time import now_s
 
 TEXT = "x" * 40
@@ -44,7 +43,7 @@ def failed(row: Row, attempts: int) -> Outcome:
 
 def limits_of(default: UserLimit | None = None, **named: UserLimit) -> UserLimits:
     """Return the limits of all users, as a run has them."""
-    return UserLimits(limits_of_users(config_of(limits_user=default, limits_users=named)))
+    return UserLimits(limits_of_users(LimitsConfig(user=default, users=named)))
 
 
 class Input:

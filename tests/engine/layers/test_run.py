@@ -94,7 +94,7 @@ async def test_the_answer_of_a_stand_in_is_cached_under_its_own_model(tmp_path: 
         ended = await run_with(tmp_path, [first, second], *cache, fallback_after=1.0)
         assert ended.returncode == 0, ended.stderr
     messages = [{"role": "user", "content": prompts(1)[0]["prompt"]}]
-    store = open_store(config_of(cache_dir=str(tmp_path / "cache")))
+    store = open_store(config_of(cache_dir=str(tmp_path / "cache")).cache)
     try:
         there = [
             store.get_many([key_of(Request(model=model, messages=messages))]) for model in MODELS
