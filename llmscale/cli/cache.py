@@ -32,7 +32,7 @@ def stats(
         from llmscale.cli.tables.cache import print_stats
         from llmscale.commands import cache as cache_use
 
-        found = cache_use.stats(settings)
+        found = cache_use.stats(settings.cache)
         if as_json:
             _print_json(found)
         else:
@@ -100,11 +100,11 @@ def clear(
         from llmscale.commands import cache as cache_use
 
         older_than_s = None if older_than is None else _seconds(older_than)
-        count = cache_use.clear(settings, model, older_than_s, really=False)
+        count = cache_use.clear(settings.cache, model, older_than_s, really=False)
         if not yes and not _confirmed(f"Remove {count} entries?"):
             typer.echo("nothing was removed; --yes removes without asking", err=True)
             return 1
-        removed = cache_use.clear(settings, model, older_than_s, really=True)
+        removed = cache_use.clear(settings.cache, model, older_than_s, really=True)
         typer.echo(f"{removed} entries removed")
         return 0
 
@@ -123,7 +123,7 @@ def prune(
     def command(settings: Any) -> int:
         from llmscale.commands import cache as cache_use
 
-        expired, evicted = cache_use.prune(settings)
+        expired, evicted = cache_use.prune(settings.cache)
         typer.echo(f"{expired} entries expired, {evicted} evicted")
         return 0
 
@@ -142,7 +142,7 @@ def export_(
     def command(settings: Any) -> int:
         from llmscale.commands import cache as cache_use
 
-        typer.echo(f"{cache_use.export(settings, file, model)} entries exported", err=True)
+        typer.echo(f"{cache_use.export(settings.cache, file, model)} entries exported", err=True)
         return 0
 
     _ended(command, config, cache_dir=cache_dir)
@@ -159,7 +159,7 @@ def import_(
     def command(settings: Any) -> int:
         from llmscale.commands import cache as cache_use
 
-        typer.echo(f"{cache_use.import_(settings, file)} entries imported", err=True)
+        typer.echo(f"{cache_use.import_(settings.cache, file)} entries imported", err=True)
         return 0
 
     _ended(command, config, cache_dir=cache_dir)

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import msgspec
 
-from llmscale.config import Config
+from llmscale.config import CacheConfig, Config
 from llmscale.core.errors import ConfigError, JobError, StorageError
 from llmscale.core.records import Request
 from llmscale.engine.cache import history
@@ -59,10 +59,10 @@ class Explanation(NamedTuple):
     explained: list[Miss]  # the first `MAX_EXPLAINED`
 
 
-def stats(config: Config) -> dict[str, Any]:
+def stats(cache: CacheConfig) -> dict[str, Any]:
     """Return the contents and the history of the cache as JSON."""
-    contents = _with(config, Store.contents)
-    runs = list(history.runs(folder_of(config.cache)))
+    contents = _with(cache, Store.contents)
+    runs = list(history.runs(folder_of(cache)))
     by_model: dict[str, Use] = {}
     for run in runs:
         for model, use in run.models.items():
@@ -71,7 +71,7 @@ def stats(config: Config) -> dict[str, Any]:
         by_model.setdefault(model, Use())
     life = sum(by_model.values(), Use())
     return {
-        "folder": str(folder_of(config.cache)),
+        "folder": str(folder_of(cache)),
         "entries": contents.entries,
         "size_bytes": contents.size_bytes,
         "ages": _histogram(contents.ages_s),
@@ -97,31 +97,33 @@ def explain(config: Config, row_or_file: str) -> Explanation:
     `row_or_file` is a file, or one row as JSON.
     """
     requests, bad_rows = [], 0
-    parser = chat_parser(config, Models(config))
+    parser = chat_parser(config, Models(config.models))
     for rows in rows_of(parser, _lines(row_or_file), config.files.limit):
         for row in rows:
             if row.request is None:
                 bad_rows += 1
             else:
                 requests.append((row.index, row.request))
-    return _with(config, lambda store: _explained(store, requests, bad_rows))
+    return _with(config.cache, lambda store: _explained(store, requests, bad_rows))
 
 
-def clear(config: Config, model_pattern: str, older_than_s: float | None, *, really: bool) -> int:
+def clear(
+    cache: CacheConfig, model_pattern: str, older_than_s: float | None, *, really: bool
+) -> int:
     """Remove entries and return how many; without `really` only count them."""
 
     def work(store: Store) -> int:
         return (store.clear if really else store.count)(model_pattern, older_than_s)
 
-    return _with(config, work)
+    return _with(cache, work)
 
 
-def prune(config: Config) -> tuple[int, int]:
+def prune(cache: CacheConfig) -> tuple[int, int]:
     """Drop what is expired, evict down to the size limit; return both counts."""
-    return _with(config, lambda store: (store.expire(), store.make_room()))
+    return _with(cache, lambda store: (store.expire(), store.make_room()))
 
 
-def export(config: Config, path: str, model_pattern: str) -> int:
+def export(cache: CacheConfig, path: str, model_pattern: str) -> int:
     """Write entries as JSONL, to standard output for `-`; return how many."""
 
     def work(store: Store) -> int:
@@ -133,10 +135,10 @@ def export(config: Config, path: str, model_pattern: str) -> int:
                     count += 1
         return count
 
-    return _with(config, work)
+    return _with(cache, work)
 
 
-def import_(config: Config, path: str) -> int:
+def import_(cache: CacheConfig, path: str) -> int:
     """Store what an export holds; return how many entries. Raises `ConfigError` for a bad line."""
 
     def work(store: Store) -> int:
@@ -147,20 +149,20 @@ def import_(config: Config, path: str) -> int:
         store.make_room()
         return count
 
-    return _with(config, work)
+    return _with(cache, work)
 
 
-def _with(config: Config, work: Callable[[Store], T]) -> T:
+def _with(cache: CacheConfig, work: Callable[[Store], T]) -> T:
     """Open the cache, work on it, close it. Raises `StorageError` with a sentence."""
     try:
-        with closing(open_store(config.cache)) as store:
+        with closing(open_store(cache)) as store:
             return work(store)
     except JobError:
         raise
     except Exception as error:  # whatever a damaged file brings
         log.debug("traceback", exc_info=True)
         raise StorageError(
-            f"the cache in {folder_of(config.cache)} can't be used: {reason_of(error)}"
+            f"the cache in {folder_of(cache)} can't be used: {reason_of(error)}"
         ) from None
 
 

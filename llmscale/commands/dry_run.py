@@ -48,7 +48,7 @@ def preview(config: Config) -> Preview:
         raise ConfigError("--dry-run reads the input without keeping it; name a file instead of -")
     names = [source.name for source in sources]
     paths = job_paths(config, [source.path for source in sources], names, "results")
-    models, workload = Models(config), ChatWorkload(config)
+    models, workload = Models(config.models), ChatWorkload(config)
     found = precheck(sources, config.files.limit)
     counted = _count(chat_parser(config, models), sources, config.files.limit)
     identity = identity_of(config, sources, workload.identity_settings, found)

@@ -52,7 +52,7 @@ def embed(config: Config) -> RunResult:
             log.info("%s", found)
         parser = TextParser(text_request(config), 0 if found is None else found.complete.rows)
         workload, counts = EmbeddingWorkload(config), FileCounts(found)
-        job_input = JobInput(sources, Models(config), parser, counts)
+        job_input = JobInput(sources, Models(config.models), parser, counts)
         if paths is None:
             job_run = JobRun(config, workload, job_input, observers)
             return job_run.to(StdoutTarget(config.files.report))
@@ -79,7 +79,7 @@ def embed_texts(config: Config, texts: Sequence[str]) -> list[bytes]:
 
     config = for_embedding(config)
     parser = TextParser(text_request(config))
-    session = Session.open(config, Models(config), EmbeddingWorkload(config))
+    session = Session.open(config, Models(config.models), EmbeddingWorkload(config))
     rows = [Row(index=i, request=parser.request_of(text)) for i, text in enumerate(texts)]
     sink = OutcomeList()
     answer_stoppably(session, rows_in_memory(rows), sink, RunContext())

@@ -76,7 +76,7 @@ class Needs:
 
 def limits(config: Config) -> dict[str, Any]:
     """Return the budgets, as JSON. Raises `ConfigError`."""
-    models = Models(config)
+    models = Models(config.models)
     terms_of_user = terms_of(config.limits)
     needs = Needs(terms_of_user)
     lines = blocks_of_lines(expand(config.files.inputs))
@@ -96,7 +96,10 @@ def limits(config: Config) -> dict[str, Any]:
         "rows_without_user": needs.by_user.get(None, Need()).rows,
         "minutes": round(binding.minutes, 3) if binding and binds else 0.0,
         "binds": _named(binding) if binding and binds else None,
-        "endpoints": [_endpoint(config, models, e) for e in models.endpoints],
+        "endpoints": [
+            _endpoint(models, e, capacity_of(config.models.concurrency, e))
+            for e in models.endpoints
+        ],
         "users": [_user(terms_of_user(b.name), needs.by_user[b.name], b) for b in slowest],
         "more_users": len(users) - len(slowest),
     }
@@ -106,11 +109,11 @@ def _named(bound: Bound) -> dict[str, str]:
     return {"scope": bound.scope, "name": bound.name, "budget": bound.budget}
 
 
-def _endpoint(config: Config, models: Models, endpoint: EndpointConfig) -> dict[str, Any]:
+def _endpoint(models: Models, endpoint: EndpointConfig, capacity: int) -> dict[str, Any]:
     midnight_in_s = DAY_S - time.time() % DAY_S
     return {
         "name": models.label(endpoint),
-        "capacity": capacity_of(config, endpoint),
+        "capacity": capacity,
         **_minute_budgets(terms_of_limit(endpoint)),
         "rpd": _full(endpoint.rpd, midnight_in_s),
         "tpd": _full(endpoint.tpd, midnight_in_s),

@@ -28,7 +28,7 @@ def run(config: Config) -> RunResult:
     read = [source.path for source in sources]
     paths = job_paths(config, read, [source.name for source in sources], "results")
     observers = Observers(config.observe, None if paths is None else paths.output)
-    workload, models = ChatWorkload(config), Models(config)
+    workload, models = ChatWorkload(config), Models(config.models)
     parser = chat_parser(config, models)
     if paths is None:
         job_input = JobInput(sources, models, parser)

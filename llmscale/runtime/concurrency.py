@@ -6,7 +6,7 @@ Without this, the calls that find no file for their socket fail and are tried ag
 import logging
 from collections.abc import Iterable
 
-from llmscale.config import Config, EndpointConfig
+from llmscale.config import EndpointConfig
 from llmscale.providers import ON_THE_NETWORK, Task, split_model
 from llmscale.runtime.models import capacity_of
 from llmscale.runtime.open_files import room_for
@@ -15,10 +15,10 @@ log = logging.getLogger(__name__)
 
 
 def capacities(
-    config: Config, endpoints: Iterable[EndpointConfig], task: Task
+    concurrency: int | None, endpoints: Iterable[EndpointConfig], task: Task
 ) -> dict[EndpointConfig, int]:
     """Return the calls in flight of each endpoint, all of them less where there is no room."""
-    found = {endpoint: capacity_of(config, endpoint, task) for endpoint in endpoints}
+    found = {endpoint: capacity_of(concurrency, endpoint, task) for endpoint in endpoints}
     remote = [e for e in found if split_model(e.model)[0] in ON_THE_NETWORK]
     wanted = sum(found[endpoint] for endpoint in remote)
     room = room_for(wanted)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from llmscale.accounting.prices import OwnPrice, Prices
 from llmscale.accounting.stats import Spend
-from llmscale.config import Config, EndpointConfig
+from llmscale.config import Config, CostConfig, EndpointConfig
 from llmscale.core.errors import BudgetReached, ConfigError, JobError
 from llmscale.providers import Task, split_model
 from llmscale.runtime.models import Models
@@ -20,31 +20,28 @@ if TYPE_CHECKING:
     from llmscale.job.spending import Spending
 
 
-def prices_at(config: Config, endpoint: EndpointConfig) -> Prices:
+def prices_at(cost: CostConfig, endpoint: EndpointConfig) -> Prices:
     """Return the prices at an endpoint: those of the configuration before the list's."""
-    own = [
-        OwnPrice(p.model, p.input, p.output, p.cached_input, p.cache_write)
-        for p in config.cost.price
-    ]
+    own = [OwnPrice(p.model, p.input, p.output, p.cached_input, p.cache_write) for p in cost.price]
     return Prices(is_listed=endpoint.base_url is None, own=own)
 
 
 def budget_of(
-    config: Config, models: Models, spending: "Spending | None" = None
+    cost: CostConfig, models: Models, spending: "Spending | None" = None
 ) -> "CostBudget | None":
     """Return the budget of a run, None without a cap. `spending`: of the job until now."""
-    if config.cost.max_cost is None:
+    if cost.max_cost is None:
         return None
     from llmscale.accounting.budget import CallBounds, CostBudget
 
     def prices_of(model: str) -> list[Prices]:
-        return [prices_at(config, endpoint) for endpoint in models.endpoints_of(model)]
+        return [prices_at(cost, endpoint) for endpoint in models.endpoints_of(model)]
 
-    bounds = CallBounds(prices_of, max_answer_tokens_of(config))
+    bounds = CallBounds(prices_of, max_answer_tokens_of(cost))
     if spending is None:
-        return CostBudget(config.cost.max_cost, bounds)
+        return CostBudget(cost.max_cost, bounds)
     return CostBudget(
-        config.cost.max_cost,
+        cost.max_cost,
         bounds,
         spent_usd=spending.total(Spend()).cost_usd,
         unconfirmed_usd=spending.unconfirmed_usd,
@@ -74,7 +71,7 @@ def with_rows_left(error: JobError, rows: int) -> JobError:
 
 
 def _check(config: Config, model: str, endpoint: EndpointConfig, task: Task) -> None:
-    max_call_usd = prices_at(config, endpoint).max_call_usd(model, 1, int(task == "chat"))
+    max_call_usd = prices_at(config.cost, endpoint).max_call_usd(model, 1, int(task == "chat"))
     if max_call_usd is None:
         at = f" at {endpoint.base_url}" if endpoint.base_url else ""
         raise ConfigError(
@@ -83,7 +80,8 @@ def _check(config: Config, model: str, endpoint: EndpointConfig, task: Task) -> 
             "million tokens"
         )
     is_bounded = (
-        config.sampling.max_tokens is not None or max_answer_tokens_of(config)(model) is not None
+        config.sampling.max_tokens is not None
+        or max_answer_tokens_of(config.cost)(model) is not None
     )
     if task == "chat" and max_call_usd and not is_bounded:
         raise ConfigError(
@@ -92,11 +90,11 @@ def _check(config: Config, model: str, endpoint: EndpointConfig, task: Task) -> 
         )
 
 
-def max_answer_tokens_of(config: Config) -> Callable[[str], int | None]:
+def max_answer_tokens_of(cost: CostConfig) -> Callable[[str], int | None]:
     """Return what tells the longest answer of a model where the request sets no bound."""
 
     def max_answer_tokens(model: str) -> int | None:
-        for price in config.cost.price:
+        for price in cost.price:
             if fnmatch.fnmatchcase(model, price.model):
                 if price.max_output is not None:
                     return price.max_output

@@ -78,7 +78,7 @@ class JobRun:
         sink = target.begin(known.rows, output_format, self._stats)
         if target.is_done is not None and target.resumed_rows:
             self._input.files.keep(target.is_done)
-        budget = budget_of(self._config, self._input.models, target.spending)
+        budget = budget_of(self._config.cost, self._input.models, target.spending)
         self._report.drift = target.drift
         failed: JobError | None = None
         try:

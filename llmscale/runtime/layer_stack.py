@@ -127,7 +127,7 @@ def open_all(config: Config, models: Models, workload: Workload) -> Opened:
     """
     tracing = _open_tracing() if config.observe.otel else None
     opener = _Opener(config, models, workload, tracing)
-    wanted = capacities(config, workload.endpoints(models), workload.task)
+    wanted = capacities(config.models.concurrency, workload.endpoints(models), workload.task)
     endpoints = {endpoint: opener.open(endpoint, slots) for endpoint, slots in wanted.items()}
     fallbacks = workload.fallbacks(models)
     replies = open_replies(config.cache)
@@ -184,7 +184,7 @@ class _Opener(NamedTuple):
             self.models.label(endpoint),
             provider,
             slots,
-            prices_at(config, endpoint),
+            prices_at(config.cost, endpoint),
             _limits(endpoint),
             weight=endpoint.weight,
             window=_window(endpoint, slots) if config.balance.adaptive else None,

@@ -1,6 +1,6 @@
-"""Which endpoints answer for which model, and with how many calls at once, by a `Config`."""
+"""Which endpoints answer for which model, and with how many calls at once, by the settings."""
 
-from llmscale.config import Config, EndpointConfig
+from llmscale.config import EndpointConfig, ModelsConfig
 from llmscale.core.errors import ConfigError
 from llmscale.providers import ANY_MODEL, PROVIDERS, Task, default_capacity, split_model
 
@@ -8,12 +8,12 @@ DEFAULT_CONCURRENCY = 64
 DEFAULT_BATCHES = 16  # in flight, of texts to be embedded
 
 
-def capacity_of(config: Config, endpoint: EndpointConfig, task: Task = "chat") -> int:
-    """Return how many calls an endpoint may have in flight."""
+def capacity_of(concurrency: int | None, endpoint: EndpointConfig, task: Task = "chat") -> int:
+    """Return how many calls an endpoint may have in flight. `concurrency` None: not set."""
     return (
         endpoint.capacity
         or default_capacity(endpoint.model, task)
-        or config.models.concurrency
+        or concurrency
         or (DEFAULT_CONCURRENCY if task == "chat" else DEFAULT_BATCHES)
     )
 
@@ -21,13 +21,13 @@ def capacity_of(config: Config, endpoint: EndpointConfig, task: Task = "chat") -
 class Models:
     """Names of models as rows write them, and the endpoints behind them."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: ModelsConfig) -> None:
         """Raises `ConfigError` for an endpoint of no known provider."""
-        self.endpoints = config.models.endpoints()
-        self._own_provider, _ = split_model(config.models.default_model)
+        self.endpoints = config.endpoints()
+        self._own_provider, _ = split_model(config.default_model)
         for endpoint in self.endpoints:
             split_model(endpoint.model)
-        self._fallback = config.models.fallback
+        self._fallback = config.fallback
 
     def fallbacks(self) -> dict[str, list[str]]:
         """Return for each model that answers here those that answer when it can't.

@@ -50,7 +50,7 @@ async def watched(stats: Stats) -> AsyncIterator[BottleneckMeter]:
         for number in range(1, ENDPOINTS + 1)
     )
     config = config_of(model="sim/latency=1e4", endpoint=endpoints, cache_mode="off")
-    models = Models(config)
+    models = Models(config.models)
     workload = ChatWorkload(config)
     opened = open_all(config, models, workload)
     stack = layers_on(opened, config, workload, stats)

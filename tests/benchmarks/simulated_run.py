@@ -231,12 +231,12 @@ def simulate(job: Simulation) -> Ran:
 
 async def _played(job: Simulation) -> Ran:
     config, stats, began_s = job.config, Stats(), now_s()
-    models = Models(config)
+    models = Models(config.models)
     async with AsyncExitStack() as stack:
         opened = await _opened(job, models)
         servers = [cast("Server", e.provider) for e in opened.endpoints.values()]
         stack.enter_context(patch.object(meter, "CpuClock", lambda **_: _Processor(servers)))
-        budget = budget_of(config, models)
+        budget = budget_of(config.cost, models)
         error: JobError | None = None
         try:
             rows = InputRows(lambda is_done: _blocks(job, is_done), job.rows, threading.Event())

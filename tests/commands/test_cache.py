@@ -71,7 +71,7 @@ def note(folder: Path, number: int, **models: Use) -> None:
 
 
 def test_the_figures_of_an_empty_cache_are_zero_and_its_rate_is_null(folder: Path) -> None:
-    found = cache_use.stats(config(folder))
+    found = cache_use.stats(config(folder).cache)
     assert found == {
         "folder": str(folder),
         "entries": 0,
@@ -100,7 +100,7 @@ def test_the_history_of_all_runs_adds_up_by_model(folder: Path) -> None:
     one, other = Use(3, 1, 2, 100, 0.5), Use(1, 3, 0, 50, 0.25)
     note(folder, 1, **{"openai/m": one})
     note(folder, 2, **{"openai/m": other, "openai/gone": other})
-    found = cache_use.stats(config(folder))
+    found = cache_use.stats(config(folder).cache)
     assert found["life"] == {
         **msgspec.structs.asdict(one + other + other),
         "hit_rate": round(5 / 12, 6),
@@ -124,7 +124,7 @@ def test_the_last_ten_runs_are_shown_the_latest_last(folder: Path) -> None:
     fill(folder, [])
     for number in range(12):
         note(folder, number, a=Use(number), b=Use(1, 1))
-    runs = cache_use.stats(config(folder))["last_runs"]
+    runs = cache_use.stats(config(folder).cache)["last_runs"]
     assert [run["output"] for run in runs] == [f"out {number}" for number in range(2, 12)]
     assert runs[-1]["started"] == "2026-01-01T00:00:11+00:00"
     assert (runs[-1]["hits"], runs[-1]["misses"]) == (12, 1)
@@ -135,7 +135,7 @@ def test_entries_are_counted_by_age(folder: Path) -> None:
     with opened(folder) as store:
         pairs = zip(questions(8), ages_s, strict=True)
         store.add([item(one, age_s=age_s) for one, age_s in pairs])
-    assert cache_use.stats(config(folder))["ages"] == {
+    assert cache_use.stats(config(folder).cache)["ages"] == {
         "1h": 2,
         "1d": 1,
         "7d": 2,
@@ -257,17 +257,17 @@ def test_a_file_that_is_not_there_is_a_usage_error(folder: Path, tmp_path: Path)
 def test_clear_counts_first_and_removes_only_when_it_is_meant(folder: Path) -> None:
     fill(folder, [*questions(3), request(model="sim/m")])
     settings = config(folder)
-    assert cache_use.clear(settings, "openai/*", None, really=False) == 3
-    assert cache_use.stats(settings)["entries"] == 4
-    assert cache_use.clear(settings, "openai/*", None, really=True) == 3
-    assert cache_use.stats(settings)["models"].keys() == {"sim/m"}
+    assert cache_use.clear(settings.cache, "openai/*", None, really=False) == 3
+    assert cache_use.stats(settings.cache)["entries"] == 4
+    assert cache_use.clear(settings.cache, "openai/*", None, really=True) == 3
+    assert cache_use.stats(settings.cache)["models"].keys() == {"sim/m"}
 
 
 def test_clear_by_age_leaves_the_younger(folder: Path) -> None:
     old, young = questions(2)
     with opened(folder) as store:
         store.add([item(old, age_s=DAY_S), item(young)])
-    assert cache_use.clear(config(folder), "*", 3_600, really=True) == 1
+    assert cache_use.clear(config(folder).cache, "*", 3_600, really=True) == 1
     with opened(folder) as store:
         assert store.get(key_of(young)) is not None
 
@@ -277,19 +277,19 @@ def test_prune_drops_the_expired_first_and_then_down_to_the_limit(folder: Path) 
         store.add([item(one, age_s=2 * DAY_S) for one in questions(5)])
         store.add([bulky(number) for number in range(60)])
     settings = config(folder, cache_ttl="1d", cache_max_size="500kB")
-    expired, evicted = cache_use.prune(settings)
+    expired, evicted = cache_use.prune(settings.cache)
     assert expired == 5
     assert 0 < evicted < 60
-    found = cache_use.stats(settings)
+    found = cache_use.stats(settings.cache)
     assert found["entries"] == 60 - evicted
     assert found["size_bytes"] <= 500_000
-    assert cache_use.prune(settings) == (0, 0)
+    assert cache_use.prune(settings.cache) == (0, 0)
 
 
 def test_prune_without_need_removes_nothing(folder: Path) -> None:
     fill(folder, questions(5), age_s=900 * DAY_S)
-    assert cache_use.prune(config(folder)) == (0, 0)
-    assert cache_use.stats(config(folder))["entries"] == 5
+    assert cache_use.prune(config(folder).cache) == (0, 0)
+    assert cache_use.stats(config(folder).cache)["entries"] == 5
 
 
 # --- export and import
@@ -300,12 +300,12 @@ def test_entries_move_to_another_folder_whole(folder: Path, tmp_path: Path) -> N
     fill(folder, asked, age_s=60)
     path = str(tmp_path / "moved.jsonl")
     there = config(tmp_path / "there")
-    assert cache_use.export(config(folder), path, "*") == 1101
-    assert cache_use.import_(there, path) == 1101
+    assert cache_use.export(config(folder).cache, path, "*") == 1101
+    assert cache_use.import_(there.cache, path) == 1101
     with opened(folder) as one, opened(tmp_path / "there") as other:
         assert list(one.items()) == list(other.items())
         assert other.contents().models.keys() == {"openai/m", "sim/m"}
-    assert cache_use.stats(there)["ages"]["1h"] == 1101
+    assert cache_use.stats(there.cache)["ages"]["1h"] == 1101
     assert min(age_s for age_s in _ages_s(tmp_path / "there")) >= 60  # its age moved along
 
 
@@ -317,7 +317,7 @@ def _ages_s(folder: Path) -> list[float]:
 def test_an_export_takes_only_the_models_that_are_asked_for(folder: Path, tmp_path: Path) -> None:
     fill(folder, [request(model=model) for model in ("openai/a", "openai/b", "sim/a")])
     path = tmp_path / "moved.jsonl"
-    assert cache_use.export(config(folder), str(path), "openai/*") == 2
+    assert cache_use.export(config(folder).cache, str(path), "openai/*") == 2
     lines = [orjson.loads(line) for line in path.read_bytes().splitlines()]
     assert sorted(line["model"] for line in lines) == ["openai/a", "openai/b"]
     assert lines[0].keys() == {"key", "model", "entry"}
@@ -333,7 +333,7 @@ def test_nobody_else_can_read_an_export(
         (tmp_path / "moved.jsonl").touch(0o666)
     before = os.umask(umask)
     try:
-        cache_use.export(config(folder), str(tmp_path / "moved.jsonl"), "*")
+        cache_use.export(config(folder).cache, str(tmp_path / "moved.jsonl"), "*")
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "moved.jsonl").stat().st_mode) == 0o600
@@ -351,7 +351,7 @@ def test_an_export_leaves_out_what_is_damaged_or_planted(folder: Path, tmp_path:
     sql(folder, insert, pickle_that_touches(touched), 1)
     sql(folder, insert, 5, 1)
     path = tmp_path / "moved.jsonl"
-    assert cache_use.export(config(folder), str(path), "*") == 1
+    assert cache_use.export(config(folder).cache, str(path), "*") == 1
     assert orjson.loads(path.read_bytes())["key"] == key_of(intact)
     assert explained(folder, '{"prompt": "no such"}').misses == 1
     assert not touched.exists()
@@ -362,10 +362,10 @@ def test_what_is_past_its_time_does_not_live_again_by_a_move(folder: Path, tmp_p
     with opened(folder) as store:
         store.add([item(old, age_s=2 * DAY_S), item(young)])
     path = str(tmp_path / "moved.jsonl")
-    cache_use.export(config(folder), path, "*")
+    cache_use.export(config(folder).cache, path, "*")
     there = config(tmp_path / "there", cache_ttl="1d")
-    cache_use.import_(there, path)
-    assert cache_use.stats(there)["entries"] == 1
+    cache_use.import_(there.cache, path)
+    assert cache_use.stats(there.cache)["entries"] == 1
 
 
 def exported_line(**changed: Any) -> bytes:
@@ -378,7 +378,7 @@ def test_a_line_as_it_is_exported_is_imported_or_the_test_below_tests_nothing(
     folder: Path, tmp_path: Path
 ) -> None:
     path = write_lines(tmp_path / "moved.jsonl", exported_line())
-    assert cache_use.import_(config(folder), path) == 1
+    assert cache_use.import_(config(folder).cache, path) == 1
     with opened(folder) as store:
         found = store.get(key_of(request()))
     assert found is not None
@@ -408,7 +408,7 @@ def test_a_line_that_is_no_entry_is_refused_with_its_number(
 ) -> None:
     path = write_lines(tmp_path / "moved.jsonl", exported_line(), line)
     with pytest.raises(ConfigError, match=r"moved\.jsonl line 2 is no exported entry"):
-        cache_use.import_(config(folder), path)
+        cache_use.import_(config(folder).cache, path)
 
 
 # --- a cache that can't be used
@@ -419,15 +419,15 @@ def test_a_cache_that_can_not_be_opened_is_one_sentence_with_its_folder(tmp_path
     settings = config(tmp_path / "cache")
     for use in (cache_use.stats, cache_use.prune):
         with pytest.raises(StorageError, match=f"the cache in {tmp_path}/cache can't be used: "):
-            use(settings)
+            use(settings.cache)
 
 
 USES: dict[str, Callable[[Config], object]] = {
-    "stats": cache_use.stats,
+    "stats": lambda settings: cache_use.stats(settings.cache),
     "explain": lambda settings: cache_use.explain(settings, '{"prompt": "hello"}'),
-    "export": lambda settings: cache_use.export(settings, os.devnull, "*"),
-    "clear": lambda settings: cache_use.clear(settings, "*", None, really=True),
-    "prune": cache_use.prune,
+    "export": lambda settings: cache_use.export(settings.cache, os.devnull, "*"),
+    "clear": lambda settings: cache_use.clear(settings.cache, "*", None, really=True),
+    "prune": lambda settings: cache_use.prune(settings.cache),
 }
 
 
@@ -454,7 +454,7 @@ def test_an_export_that_can_not_be_written_is_not_blamed_on_the_cache(
     folder: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(StorageError, match="nowhere") as caught:
-        cache_use.export(config(folder), str(tmp_path / "nowhere" / "moved.jsonl"), "*")
+        cache_use.export(config(folder).cache, str(tmp_path / "nowhere" / "moved.jsonl"), "*")
     assert "the cache in" not in str(caught.value)
 
 

@@ -232,7 +232,7 @@ def test_commands_name_only_samples_that_are_there() -> None:
 def test_the_settings_that_are_shown_can_be_used(text: str, tmp_path: Path) -> None:
     (tmp_path / "llmscale.toml").write_text(text, encoding="utf-8")
     loaded = config.load({}, {}, str(tmp_path / "llmscale.toml"))
-    Models(loaded)
+    Models(loaded.models)
     assert loaded != Config()
 
 

@@ -278,7 +278,7 @@ def test_every_setting_is_in_the_file_and_all_of_them_can_be_switched_on(tmp_pat
     loaded = config.load({}, {}, str(tmp_path / "all.toml"))
     assert len(loaded.models.endpoint) == len(table["endpoint"])
     assert loaded.sampling.json_schema == str(tmp_path / "person.schema.json")
-    assert list(Models(loaded).fallbacks()) == ["openai/gpt-4.1-mini"]
+    assert list(Models(loaded.models).fallbacks()) == ["openai/gpt-4.1-mini"]
 
 
 def type_of(name: str) -> Any:

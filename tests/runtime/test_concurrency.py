@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from llmscale.config import Config, EndpointConfig
+from llmscale.config import EndpointConfig
 from llmscale.runtime import concurrency as connections
 from llmscale.runtime.concurrency import capacities
 from llmscale.runtime.open_files import Room
@@ -29,7 +29,7 @@ def test_with_room_for_all_each_has_what_is_set(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     asked = room(monkeypatch, 400)
-    assert capacities(Config(), (ONE, OTHER, SIM), "chat") == {ONE: 300, OTHER: 100, SIM: 900}
+    assert capacities(None, (ONE, OTHER, SIM), "chat") == {ONE: 300, OTHER: 100, SIM: 900}
     assert asked == [400], "a simulation needs no file"
     assert not caplog.records
 
@@ -39,7 +39,7 @@ def test_without_room_each_has_its_share_and_a_warning_says_what_to_do(
 ) -> None:
     room(monkeypatch, 40)
     with caplog.at_level(logging.WARNING):
-        assert capacities(Config(), (ONE, OTHER, SIM), "chat") == {ONE: 30, OTHER: 10, SIM: 900}
+        assert capacities(None, (ONE, OTHER, SIM), "chat") == {ONE: 30, OTHER: 10, SIM: 900}
     (said,) = [record.getMessage() for record in caplog.records]
     assert said == (
         "of 400 calls at once only 40 are made, since this process may open only 128 files; "
@@ -49,4 +49,4 @@ def test_without_room_each_has_its_share_and_a_warning_says_what_to_do(
 
 def test_no_endpoint_is_left_without_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
     room(monkeypatch, 1)
-    assert capacities(Config(), (ONE, OTHER), "chat") == {ONE: 1, OTHER: 1}
+    assert capacities(None, (ONE, OTHER), "chat") == {ONE: 1, OTHER: 1}

@@ -19,7 +19,7 @@ ELSEWHERE = {"base_url": "http://127.0.0.1:9/v1"}
 
 def checked(task: Task = "chat", **settings: Any) -> None:
     config = config_of(max_cost=5.0, **settings)
-    check_budget(config, Models(config), task)
+    check_budget(config, Models(config.models), task)
 
 
 @pytest.mark.parametrize(
@@ -82,12 +82,12 @@ def test_for_embeddings_neither_output_nor_a_bound_is_asked_for() -> None:
 
 def test_without_a_cap_there_is_no_budget_and_nothing_is_refused() -> None:
     config = config_of(model="openai/no-such-model")
-    check_budget(config, Models(config))
-    assert budget_of(config, Models(config)) is None
+    check_budget(config, Models(config.models))
+    assert budget_of(config.cost, Models(config.models)) is None
 
 
 def max_call_usd(config: Config, **fields: Any) -> float:
-    budget = budget_of(config, Models(config))
+    budget = budget_of(config.cost, Models(config.models))
     assert budget is not None
     return budget.max_call_usd((Request(model=config.models.default_model, messages=[], **fields),))
 
@@ -110,7 +110,7 @@ def test_an_endpoint_has_the_own_prices_and_the_list_only_at_the_own_address() -
     million = Usage(1_000_000)
     for base_url in (None, "http://127.0.0.1:9/v1"):
         endpoint = EndpointConfig(model="openai/mine", base_url=base_url)
-        prices = prices_at(config, endpoint)
+        prices = prices_at(config.cost, endpoint)
         assert prices.cost_usd("openai/mine", million) == pytest.approx(3.0)
         assert (prices.cost_usd("openai/gpt-4.1-mini", million) is None) == (base_url is not None)
 

@@ -29,12 +29,12 @@ def opened(*endpoints: EndpointConfig, **settings: Any) -> Opened:
 
 
 def opened_by(config: Config) -> Opened:
-    return open_all(config, Models(config), ChatWorkload(config))
+    return open_all(config, Models(config.models), ChatWorkload(config))
 
 
 def opened_to_embed(**settings: Any) -> Opened:
     config = config_of(cache_mode="off", **settings)
-    return open_all(config, Models(config), EmbeddingWorkload(config))
+    return open_all(config, Models(config.models), EmbeddingWorkload(config))
 
 
 @asynccontextmanager

@@ -23,7 +23,7 @@ def models(*endpoints: EndpointConfig, **fallback: tuple[str, ...]) -> Models:
         f"openai/{model}": tuple(f"openai/{other}" for other in others)
         for model, others in fallback.items()
     }
-    return Models(config_of(endpoint=endpoints, fallback=named))
+    return Models(config_of(endpoint=endpoints, fallback=named).models)
 
 
 def test_a_model_is_answered_by_all_endpoints_that_have_its_name() -> None:
@@ -66,11 +66,11 @@ def test_without_a_fallback_nobody_stands_in() -> None:
 def test_a_fallback_is_by_full_names_and_in_its_order() -> None:
     assert models(A, B, SIM, a=("b",)).fallbacks() == {"openai/a": ["openai/b"]}
     bare = config_of(endpoint=(A, B, SIM), fallback={"a": ("sim/x", "b")})
-    assert Models(bare).fallbacks() == {"openai/a": ["sim/x", "openai/b"]}
+    assert Models(bare.models).fallbacks() == {"openai/a": ["sim/x", "openai/b"]}
 
 
 def test_a_fallback_that_names_a_model_without_endpoint_is_refused_by_its_name() -> None:
-    named = Models(config_of(endpoint=(A, B), fallback={"openai/a": ("local/c",)}))
+    named = Models(config_of(endpoint=(A, B), fallback={"openai/a": ("local/c",)}).models)
     with pytest.raises(ConfigError, match="of openai/a: no endpoint answers for model local/c"):
         named.fallbacks()
 
@@ -79,7 +79,7 @@ def test_a_fallback_of_a_model_that_is_not_of_this_run_is_passed_over() -> None:
     other = config_of(
         endpoint=(A, B), fallback={"local/c": ("local/d",), "openai/a": ("openai/b",)}
     )
-    assert Models(other).fallbacks() == {"openai/a": ["openai/b"]}
+    assert Models(other.models).fallbacks() == {"openai/a": ["openai/b"]}
 
 
 def test_an_endpoint_of_no_known_provider_is_refused() -> None:

@@ -22,7 +22,7 @@ from tests.virtual_time import now_s
 
 def session_of(model: str = "sim/a", **settings: Any) -> Session:
     config = config_of(**{"model": model, "cache_mode": "off"} | settings)
-    return Session.open(config, Models(config), ChatWorkload(config))
+    return Session.open(config, Models(config.models), ChatWorkload(config))
 
 
 def prompts(*texts: str, model: str = "sim/a", user: str | None = None) -> list[Row]:
@@ -61,7 +61,7 @@ async def test_an_answer_of_the_first_input_is_a_hit_in_the_next(tmp_path: Path)
 
 async def test_vectors_come_back_for_texts() -> None:
     config = config_of(model="sim/a", cache_mode="off", embed_normalize=True)
-    async with Session.open(config, Models(config), EmbeddingWorkload(config)) as session:
+    async with Session.open(config, Models(config.models), EmbeddingWorkload(config)) as session:
         for count in (1, 60):
             rows = [
                 Row(index=i, request=Request(model="sim/a", text=f"text {i}")) for i in range(count)
@@ -96,12 +96,12 @@ async def test_what_is_in_flight_at_the_stop_is_answered_and_nothing_after_it() 
 async def test_a_budget_is_that_of_one_input_and_its_end_is_raised() -> None:
     price = (PriceConfig(model="sim/*", input=1e6, output=1e6),)
     config = config_of(model="sim/a", max_cost=20.0, max_tokens=5, price=price, cache_mode="off")
-    models = Models(config)
+    models = Models(config.models)
     async with Session.open(config, models, ChatWorkload(config)) as session:
         stats = Stats()
         request = Request(model="sim/a", messages=[{"role": "user", "content": "a"}], max_tokens=5)
         rows = rows_in_memory([Row(index=i, request=request) for i in range(9)])
-        context = RunContext(stats, budget_of(config, models))
+        context = RunContext(stats, budget_of(config.cost, models))
         with pytest.raises(BudgetReached):
             await session.answer(rows, OutcomeList(), context)
         assert stats.done < 9

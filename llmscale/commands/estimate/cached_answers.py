@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from llmscale.config import Config
+from llmscale.config import CacheConfig
 from llmscale.engine.cache.entry import Entry
 from llmscale.engine.cache.store import Store, reason_of
 from llmscale.runtime.cache import folder_of, open_store
@@ -16,15 +16,15 @@ Lookup = Callable[[Sequence[str]], Mapping[str, Entry]]
 
 
 @contextmanager
-def stored_answers(config: Config) -> Iterator[Lookup]:
+def stored_answers(cache: CacheConfig) -> Iterator[Lookup]:
     """Yield what looks answers up: there are none where a run would not look, or has no cache yet.
 
     A cache that can't be read misses, as it does in a run.
     """
-    if config.cache.mode not in ("on", "read") or not folder_of(config.cache).is_dir():
+    if cache.mode not in ("on", "read") or not folder_of(cache).is_dir():
         yield lambda _: {}
         return
-    stored = _Stored(config)
+    stored = _Stored(cache)
     try:
         yield stored.get_many
     finally:
@@ -32,11 +32,11 @@ def stored_answers(config: Config) -> Iterator[Lookup]:
 
 
 class _Stored:
-    def __init__(self, config: Config) -> None:
-        self._folder = folder_of(config.cache)
+    def __init__(self, cache: CacheConfig) -> None:
+        self._folder = folder_of(cache)
         self._store: Store | None = None
         try:
-            self._store = open_store(config.cache)
+            self._store = open_store(cache)
         except Exception as error:  # whatever a damaged file brings
             self._warn(error)
 

@@ -66,7 +66,7 @@ def check_scale(scale: float) -> None:
 
 def estimated(seen: JobState, sample: Sample | None, scale: float) -> Estimate:
     """Return what a job will take, by a sample where there is one of use."""
-    rates = {model: rates_of(seen.config, seen.models, model) for model in seen.census.models}
+    rates = {model: rates_of(seen.config.cost, seen.models, model) for model in seen.census.models}
     deviation_usd = 0.0
     forecasts: Forecasts = FromCounts(seen.census, seen.columns, rates)
     if sample is not None:
@@ -128,7 +128,7 @@ def _usd(seen: JobState, observation: Observation, model: str) -> float | None:
         model = observation.model  # it may have stood in for another
     serving = seen.models.endpoints_of(model)
     named = {seen.models.label(endpoint): endpoint for endpoint in serving}
-    prices = prices_at(seen.config, named.get(observation.endpoint, serving[0]))
+    prices = prices_at(seen.config.cost, named.get(observation.endpoint, serving[0]))
     return prices.cost_usd(model, observation.usage)
 
 

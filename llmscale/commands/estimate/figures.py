@@ -12,7 +12,7 @@ from llmscale.accounting.forecast.interval import Interval
 from llmscale.accounting.tokens import CHARACTERS_PER_TOKEN, OUTPUT_TOKENS
 from llmscale.commands.estimate.input_counts import Columns, Extent, InputCounts
 from llmscale.commands.limits import Need
-from llmscale.config import Config
+from llmscale.config import CostConfig
 from llmscale.core.records import Usage
 from llmscale.runtime.costs import prices_at
 from llmscale.runtime.models import Models
@@ -50,12 +50,12 @@ class Rates(NamedTuple):
     max_answer_tokens: float
 
 
-def rates_of(config: Config, models: Models, model: str) -> Rates | None:
+def rates_of(cost: CostConfig, models: Models, model: str) -> Rates | None:
     """Return what tokens of a model cost, None where one of its endpoints has no price."""
     some = _SOME_TOKENS
     inputs, outputs = [], []
     for endpoint in models.endpoints_of(model):
-        prices = prices_at(config, endpoint)
+        prices = prices_at(cost, endpoint)
         inputs += [
             prices.cost_usd(model, usage)
             for usage in (Usage(some), Usage(some, cached_input_tokens=some))

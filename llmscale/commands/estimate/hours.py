@@ -93,7 +93,7 @@ def _in_flight(pacing: Pacing, busy_s: Mapping[str, float], which: str) -> Itera
 
 def _room(pacing: Pacing, endpoint: EndpointConfig, which: str) -> float:
     """Return the calls in flight: as many as are set, or as many as it bore in the sample."""
-    capacity = float(capacity_of(pacing.config, endpoint))
+    capacity = float(capacity_of(pacing.config.models.concurrency, endpoint))
     pace = pacing.paces.get(pacing.models.label(endpoint))
     if pace is None or which == "low" or (which == "estimate" and pace.grows):
         return capacity

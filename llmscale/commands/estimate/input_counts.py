@@ -205,9 +205,9 @@ def taken(
     config: Config, models: Models, sources: Sequence[Source], answered: bytearray
 ) -> InputCounts:
     """Return the census of an input. `answered`: for rows from 0 on, whether OUT has an answer."""
-    census = InputCounts(max_answer_tokens_of(config))
+    census = InputCounts(max_answer_tokens_of(config.cost))
     parser = chat_parser(config, models)
-    with stored_answers(config) as lookup:
+    with stored_answers(config.cache) as lookup:
         for rows in rows_of(parser, blocks_of_lines(sources), config.files.limit):
             census.add(rows, lookup, answered)
     return census

@@ -48,7 +48,10 @@ def surveyed(config: Config) -> Iterator[JobState]:
     files = job_paths(config, [s.path for s in found], [s.name for s in found], "results")
     assert files is not None  # noqa: S101
     with rereadable(found, files) as sources:
-        models, names = Models(config), [n for n in CHANGES_ANSWERS if n not in NEVER_COMPARED]
+        models, names = (
+            Models(config.models),
+            [n for n in CHANGES_ANSWERS if n not in NEVER_COMPARED],
+        )
         checked = precheck(sources, config.files.limit)
         identity = identity_of(config, sources, names, checked)
         job = job_there(files, identity, NEVER_COMPARED) if keeps else None

@@ -40,7 +40,7 @@ def unpriced(seen: JobState, found: Estimate) -> list[str]:
     """Return the models whose dollars are not known because their price is not."""
     usd = found.scaled.figures.usd_of_models
     unknown = [model for model in seen.census.models if usd[model].low is None]
-    return sorted(m for m in unknown if rates_of(seen.config, seen.models, m) is None)
+    return sorted(m for m in unknown if rates_of(seen.config.cost, seen.models, m) is None)
 
 
 def unanswered(seen: JobState, sample: Sample) -> list[str]:

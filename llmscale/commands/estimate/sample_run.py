@@ -46,7 +46,7 @@ def ask(
     )
     show = how_to_show(quiet=config.logging.quiet, log_format=config.logging.log_format)
     progress = Progress(stats, len(indexes), 0, show)
-    context = RunContext(stats, budget_of(config, models), watchers=[progress.watch])
+    context = RunContext(stats, budget_of(config.cost, models), watchers=[progress.watch])
     try:
         answer_stoppably(session, rows, sink, context)
     finally:

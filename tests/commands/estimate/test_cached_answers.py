@@ -15,7 +15,7 @@ ASKED = questions(3)
 
 def found(folder: Path, mode: str = "on") -> set[str]:
     config = config_of(cache_dir=str(folder), cache_mode=mode)
-    with stored_answers(config) as lookup:
+    with stored_answers(config.cache) as lookup:
         return set(lookup([key_of(asked) for asked in ASKED]))
 
 
@@ -52,7 +52,7 @@ def test_a_damaged_cache_misses_and_is_said_once(
 ) -> None:
     flip_bytes(folder, 4_096, seed=1)
     config = config_of(cache_dir=str(folder))
-    with caplog.at_level(logging.WARNING), stored_answers(config) as lookup:
+    with caplog.at_level(logging.WARNING), stored_answers(config.cache) as lookup:
         assert dict(lookup([key_of(ASKED[0])])) == {}
         assert dict(lookup([key_of(ASKED[0])])) == {}
     assert [r.levelname for r in caplog.records] == ["WARNING"]

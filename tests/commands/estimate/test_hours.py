@@ -27,7 +27,7 @@ CALLS = 6_000
 
 def pacing(paces: dict[str, Pace] | None = None, **settings: Any) -> Pacing:
     config = config_of(**({"model": MODEL} | settings))
-    return Pacing(config, Models(config), paces or {})
+    return Pacing(config, Models(config.models), paces or {})
 
 
 def work(busy_s: float | None = None, **fields: Any) -> Work:

@@ -23,7 +23,7 @@ def census_of(folder: Path, rows: list[Any], answered: bytes = b"", **settings: 
     path = write_rows(folder / "in.jsonl", rows)
     cache = str(folder / "cache")
     config = config_of(inputs=(str(path),), cache_dir=cache, **({"model": MODEL} | settings))
-    return taken(config, Models(config), expand(config.files.inputs), bytearray(answered))
+    return taken(config, Models(config.models), expand(config.files.inputs), bytearray(answered))
 
 
 def columns_of(folder: Path, rows: list[Any], *, shares: bool = True, **settings: Any) -> Columns:
