@@ -20,7 +20,7 @@ from llmscale.engine.cache.entry import Entry
 from llmscale.engine.cache.history import Use
 from llmscale.engine.cache.keys import differing_fields, fingerprint, key_of
 from llmscale.engine.cache.store import Store, ToStore, reason_of
-from llmscale.rows.chat_rows import rows_of
+from llmscale.rows.row_parser import rows_of
 from llmscale.rows.sources import Line, blocks_of_lines, expand
 from llmscale.runtime.cache import folder_of, open_store
 from llmscale.runtime.models import Models

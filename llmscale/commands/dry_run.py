@@ -12,8 +12,9 @@ from llmscale.core.records import Request
 from llmscale.job import manifest as manifests
 from llmscale.job.job import Identity
 from llmscale.job.job_paths import JobPaths
-from llmscale.rows.chat_rows import RowParser, rows_of
+from llmscale.rows.chat_rows import ChatParser
 from llmscale.rows.precheck import precheck
+from llmscale.rows.row_parser import rows_of
 from llmscale.rows.sources import STDIN, Source, blocks_of_lines, expand
 from llmscale.runtime.event_loop import run_loop
 from llmscale.runtime.job_inputs import identity_of, job_paths
@@ -64,7 +65,7 @@ def preview(config: Config) -> Preview:
     return Preview(facts, counted.complaints, int(counted.bad > 0))
 
 
-def _count(parser: RowParser, sources: Sequence[Source], limit: int | None) -> _Counted:
+def _count(parser: ChatParser, sources: Sequence[Source], limit: int | None) -> _Counted:
     by_model: Counter[str] = Counter()
     complaints: list[str] = []
     bad = 0

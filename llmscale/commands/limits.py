@@ -15,7 +15,7 @@ from llmscale.accounting.tokens import TokenEstimate
 from llmscale.config import Config, EndpointConfig
 from llmscale.core.records import Row
 from llmscale.engine.limits import DAY_S
-from llmscale.rows.chat_rows import rows_of
+from llmscale.rows.row_parser import rows_of
 from llmscale.rows.sources import blocks_of_lines, expand
 from llmscale.runtime.limit_terms import Terms, terms_of, terms_of_limit
 from llmscale.runtime.models import Models, capacity_of

@@ -14,7 +14,7 @@ import orjson
 
 from llmscale.core.errors import ConfigError, StorageError
 from llmscale.core.output_line import is_answered, is_batch_line
-from llmscale.rows.chat_rows import row_id_of
+from llmscale.rows.row_parser import row_id_of
 from llmscale.rows.sources import Source, blocks_of_lines
 
 MAX_EXAMPLES = 10

@@ -1,20 +1,18 @@
-"""From a line to a `Row`: the shapes of input are told apart by their keys.
+"""Rows of chats: the shapes of input are told apart by their keys.
 
 Prompt (`{"prompt": ...}`), messages (`{"messages": [...]}`), a template over any object, and the
 line of an OpenAI batch file (`custom_id`, `method`, `url`, `body`). A line that is none of them
 becomes a row that says so: it never stops the job and never vanishes.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
-import orjson
 
 from llmscale.config import SamplingConfig
-from llmscale.core.json_depth import MAX_LEVELS, is_too_deep
-from llmscale.core.records import SAMPLING_FIELDS, Failure, Request, Row
-from llmscale.rows.sources import MAX_LINE_BYTES, Line
+from llmscale.core.records import SAMPLING_FIELDS, Request, Row
+from llmscale.rows.row_parser import BadRow, RowParser, id_of, user_of
 from llmscale.rows.template import Template
 
 BATCH_URL = "/v1/chat/completions"
@@ -55,11 +53,7 @@ _ROW_FIELDS = frozenset(
 )
 
 
-class BadRow(Exception):
-    """Why a line is no request."""
-
-
-class RowParser:
+class ChatParser(RowParser):
     """Reads lines under the defaults of the settings; a field of a row takes precedence."""
 
     def __init__(
@@ -70,6 +64,7 @@ class RowParser:
         resolve_model: Callable[[str], str] = str,
     ) -> None:
         """`model`: of rows that name none. `resolve_model` raises `LookupError` with a sentence."""
+        super().__init__()
         self._model = model
         self._resolve_model = resolve_model
         self._system = sampling.system
@@ -83,16 +78,9 @@ class RowParser:
             "response_format": response_format,
         }
         self._extra = dict(sampling.param) or None
-        self.ignored_fields: set[str] = set()  # in rows, neither sent nor used
 
-    def parse(self, index: int, line: Line) -> Row:
-        """Return the row of a line; one that can't be used carries its failure."""
-        try:
-            return self._row(index, json_object(line.raw))
-        except BadRow as error:
-            return bad_row(index, line, error)
-
-    def _row(self, index: int, fields: dict[str, Any]) -> Row:
+    def row_of(self, index: int, fields: dict[str, Any]) -> Row:
+        """Return the row of a prompt, of messages, of a template's fields or of a batch line."""
         if self._template is not None:
             request = self._request_from_template(self._template, fields)
         elif "body" in fields:
@@ -172,85 +160,6 @@ class RowParser:
             return
         ignored = fields.keys() - _ROW_FIELDS - PASSED_FIELDS - REQUEST_FIELDS
         self.ignored_fields |= set(sorted(ignored)[: MAX_IGNORED_FIELDS - len(self.ignored_fields)])
-
-
-class Parses(Protocol):
-    """Makes a row of a line, whatever the line is."""
-
-    @property
-    def ignored_fields(self) -> set[str]:
-        """Names of fields that were neither sent nor kept."""
-        ...
-
-    def parse(self, index: int, line: Line) -> Row:
-        """Return the row; one that can't be used carries its failure."""
-        ...
-
-
-def rows_of(
-    parser: Parses,
-    blocks: Iterator[list[Line]],
-    limit: int | None = None,
-    is_done: Callable[[int], bool] | None = None,
-) -> Iterator[list[Row]]:
-    """Yield the rows of blocks of lines, numbered from 0, `limit` of them at most.
-
-    Rows that are done are left out, and not even parsed.
-    """
-    index = 0
-    for lines in blocks:
-        taken = lines if limit is None else lines[: limit - index]
-        numbered = enumerate(taken, index)
-        index += len(taken)
-        rows = [parser.parse(i, line) for i, line in numbered if not (is_done and is_done(i))]
-        if rows:
-            yield rows
-        if limit is not None and index >= limit:
-            return
-
-
-def bad_row(index: int, line: Line, error: BadRow) -> Row:
-    """Return the row of a line that can't be used, which says where it is and why."""
-    message = f"{line.source} line {line.number}: {error}"
-    failure = Failure(kind="bad_row", message=message)
-    return Row(index=index, id=row_id_of(line.raw), failure=failure)
-
-
-def user_of(fields: dict[str, Any]) -> str | None:
-    """Return whose limits a row counts for."""
-    user = fields.get("user")
-    return None if user is None else str(user)
-
-
-def row_id_of(raw: bytes | None) -> str | int | None:
-    """Return the id of a line, None where it has none or is no row."""
-    try:
-        return id_of(json_object(raw))
-    except BadRow:
-        return None
-
-
-def json_object(raw: bytes | None) -> dict[str, Any]:
-    """Return the object that a line is. Raises `BadRow`."""
-    if raw is None:
-        raise BadRow(f"longer than {MAX_LINE_BYTES // 1024**2} MB")
-    try:
-        fields = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise BadRow(f"not JSON: {error}") from None
-    if not isinstance(fields, dict):
-        raise BadRow("not a JSON object")
-    if is_too_deep(raw, fields):
-        raise BadRow(f"has more than {MAX_LEVELS} levels of JSON")
-    return fields
-
-
-def id_of(fields: dict[str, Any]) -> str | int | None:
-    """Return the id of a row. Raises `BadRow`."""
-    row_id = fields.get("custom_id", fields.get("id"))
-    if row_id is None or (isinstance(row_id, str | int) and not isinstance(row_id, bool)):
-        return row_id
-    raise BadRow("id is neither text nor a whole number")
 
 
 def _messages(fields: dict[str, Any]) -> list[Any]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from llmscale.core.errors import ConfigError
-from llmscale.rows.chat_rows import row_id_of
+from llmscale.rows.row_parser import row_id_of
 from llmscale.rows.sources import Line, Source, blocks_of_lines, digest
 
 _BUCKETS = 16  # ids are compared a sixteenth at a time, to keep the set of them small

@@ -20,6 +20,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from llmscale.core.errors import ConfigError, StorageError
+from llmscale.rows.file_names import check_unicode
 
 STDIN = "-"
 BLOCK_BYTES = 256 * 1024
@@ -53,8 +54,7 @@ def expand(inputs: Sequence[str]) -> list[Source]:
         if not found:
             raise ConfigError(f"there is no input {name}")
         for path in found:
-            if not _is_unicode(path):
-                raise ConfigError(f"the name of the input {path!r} is not UTF-8; rename it")
+            check_unicode(path)
             if Path(path).is_dir():
                 raise ConfigError(f"{path} is a folder; name its files: '{path}/*.jsonl'")
             paths[os.path.normpath(path)] = None  # ./a is a
@@ -70,10 +70,6 @@ def _exists(name: str) -> bool:
         return Path(name).exists()
     except OSError:  # longer than a name can be, as a prompt in its place would be
         return False
-
-
-def _is_unicode(path: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in path)
 
 
 def digest(path: str) -> str:

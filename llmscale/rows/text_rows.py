@@ -1,7 +1,7 @@
-"""From a line to a `Row` that is to be embedded: `{"text": ...}`, with `id`, `user`, `metadata`.
+"""Rows of texts to embed: `{"text": ...}`, with `id`, `user`, `metadata`.
 
-Chunks of files come first, in the same shape, and say where they were found. What rows that follow
-say under the same names is theirs.
+Chunks of files come first, in the same shape, and say where they were found; the fields that say so
+have no meaning in the rows that follow.
 """
 
 from typing import Any
@@ -10,11 +10,10 @@ import msgspec
 from msgspec.structs import replace
 
 from llmscale.core.records import Failure, Place, Request, Row
-from llmscale.rows.chat_rows import BadRow, bad_row, id_of, json_object, user_of
-from llmscale.rows.sources import Line
+from llmscale.rows.row_parser import BadRow, RowParser, id_of, user_of
 
 
-class TextParser:
+class TextParser(RowParser):
     """Reads lines with a text each."""
 
     def __init__(self, request: Request, chunks: int = 0) -> None:
@@ -22,18 +21,12 @@ class TextParser:
 
         `chunks`: how many of the first rows are chunks of files, or files without any.
         """
+        super().__init__()
         self._without_text = request
         self._chunks = chunks
-        self.ignored_fields: set[str] = set()  # none: a row of any shape can have a text
 
-    def parse(self, index: int, line: Line) -> Row:
-        """Return the row of a line; one that can't be used carries its failure."""
-        try:
-            return self._row(index, json_object(line.raw))
-        except BadRow as error:
-            return bad_row(index, line, error)
-
-    def _row(self, index: int, fields: dict[str, Any]) -> Row:
+    def row_of(self, index: int, fields: dict[str, Any]) -> Row:
+        """Return the row of a text, or of a file that can't be read."""
         is_chunk = index < self._chunks
         failure = _failure(fields) if is_chunk else None
         return Row(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from llmscale.core.records import Row
 from llmscale.engine.feed.input_passes import IsDone, Read
-from llmscale.rows.chat_rows import Parses, rows_of
+from llmscale.rows.row_parser import RowParser, rows_of
 from llmscale.rows.sources import Line, Source, blocks_of_lines
 
 
@@ -47,7 +47,7 @@ class LineReader:
         return takewhile(lambda _: not self.stopped.is_set(), lines)
 
     def rows(
-        self, parser: Parses, total: int | None, limit: int | None, is_done: IsDone | None = None
+        self, parser: RowParser, total: int | None, limit: int | None, is_done: IsDone | None = None
     ) -> InputRows:
         """Return the rows of the lines, `limit` at most, without those that are done."""
 

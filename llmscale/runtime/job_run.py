@@ -12,8 +12,8 @@ from llmscale.accounting.stats import Stats
 from llmscale.config import Config
 from llmscale.core.errors import JobError
 from llmscale.core.protocols import OutcomeSink
-from llmscale.rows.chat_rows import Parses
 from llmscale.rows.precheck import Precheck, is_batch_line, precheck
+from llmscale.rows.row_parser import RowParser
 from llmscale.rows.sources import STDIN, Source
 from llmscale.runtime.costs import budget_of, with_rows_left
 from llmscale.runtime.file_counts import FileCounts
@@ -38,7 +38,7 @@ class JobInput:
 
     sources: Sequence[Source]
     models: Models
-    parser: Parses
+    parser: RowParser
     files: FileCounts = field(default_factory=FileCounts)  # that the rows were made of
     checked: Precheck | None = None  # None: not yet read
 

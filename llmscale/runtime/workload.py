@@ -18,7 +18,7 @@ from llmscale.core.choices import OutputFormat
 from llmscale.core.protocols import Answers
 from llmscale.core.records import Request
 from llmscale.providers import Task
-from llmscale.rows.chat_rows import RowParser
+from llmscale.rows.chat_rows import ChatParser
 from llmscale.runtime.models import Models
 
 if TYPE_CHECKING:
@@ -200,10 +200,10 @@ def text_request(config: Config) -> Request:
     )
 
 
-def chat_parser(config: Config, models: Models) -> RowParser:
+def chat_parser(config: Config, models: Models) -> ChatParser:
     """Return what makes chat rows of lines. Raises `ConfigError` for an unusable JSON schema."""
     from llmscale.engine.layers.schema import load_response_format
 
     json_schema = config.sampling.json_schema
     response_format = None if json_schema is None else load_response_format(json_schema)
-    return RowParser(config.models.default_model, config.sampling, response_format, models.resolve)
+    return ChatParser(config.models.default_model, config.sampling, response_format, models.resolve)

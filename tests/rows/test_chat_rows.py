@@ -1,6 +1,5 @@
 """Every line becomes a row: a request with the right fields, or a failure that says why not."""
 
-from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -11,15 +10,7 @@ from hypothesis import strategies as st
 from llmscale.config import SamplingConfig
 from llmscale.core.json_depth import MAX_LEVELS
 from llmscale.core.records import Request, Row
-from llmscale.rows import chat_rows as module
-from llmscale.rows.chat_rows import (
-    MAX_IGNORED_FIELDS,
-    PASSED_FIELDS,
-    REQUEST_FIELDS,
-    RowParser,
-    row_id_of,
-    rows_of,
-)
+from llmscale.rows.chat_rows import MAX_IGNORED_FIELDS, PASSED_FIELDS, REQUEST_FIELDS, ChatParser
 from llmscale.rows.sources import Line
 from tests.settings import config_of
 
@@ -32,8 +23,8 @@ def line(fields: object, number: int = 7) -> Line:
     return Line("in.jsonl", number, raw)
 
 
-def parser_of(**settings: Any) -> RowParser:
-    return RowParser(MODEL, config_of(**settings).sampling)
+def parser_of(**settings: Any) -> ChatParser:
+    return ChatParser(MODEL, config_of(**settings).sampling)
 
 
 def parse(fields: object, **settings: Any) -> Row:
@@ -86,29 +77,6 @@ def test_id_user_and_metadata_stay_with_the_row() -> None:
     row = parse({"id": "a", "prompt": "hello", "user": "u", "metadata": {"any": ["thing"]}})
     assert (row.index, row.id, row.user, row.metadata) == (3, "a", "u", {"any": ["thing"]})
     assert parse({"prompt": "hello", "user": 5}).user == "5"
-
-
-@pytest.mark.parametrize(
-    ("fields", "row_id"),
-    [
-        ({"id": "a"}, "a"),
-        ({"id": 5}, 5),
-        ({"id": ""}, ""),
-        ({"custom_id": "c"}, "c"),
-        ({"id": "a", "custom_id": "c"}, "c"),
-        ({"id": None}, None),
-        ({}, None),
-        ({"id": 2**64 - 1}, 2**64 - 1),
-    ],
-)
-def test_an_id_is_text_or_a_whole_number(fields: dict[str, Any], row_id: object) -> None:
-    assert parse({"prompt": "hello", **fields}).id == row_id
-    assert row_id_of(orjson.dumps(fields)) == row_id
-
-
-@pytest.mark.parametrize("raw", [None, b"", b"5", b"{", b'{"id": 1.5}', b'{"id": true}'])
-def test_what_has_no_usable_id_has_none(raw: bytes | None) -> None:
-    assert row_id_of(raw) is None
 
 
 FLAGS = {
@@ -195,7 +163,7 @@ def test_further_fields_are_passed_on_and_those_of_a_row_win_over_param() -> Non
 
 
 def test_a_response_format_of_the_job_holds_for_rows_without_one() -> None:
-    parser = RowParser(MODEL, SamplingConfig(), {"type": "json_schema"})
+    parser = ChatParser(MODEL, SamplingConfig(), {"type": "json_schema"})
     default = parser.parse(0, line({"prompt": "hello"})).request
     own = parser.parse(0, line({"prompt": "hello", "response_format": {"type": "text"}})).request
     assert default is not None
@@ -212,7 +180,7 @@ def test_the_model_of_a_row_is_resolved_and_one_that_is_not_served_is_a_bad_row(
             raise LookupError(f"no endpoint answers for model {name}")
         return "sim/long"
 
-    parser = RowParser(MODEL, SamplingConfig(), resolve_model=resolve)
+    parser = ChatParser(MODEL, SamplingConfig(), resolve_model=resolve)
     right = parser.parse(0, line({"prompt": "hello", "model": "short"}))
     wrong = parser.parse(0, line({"id": 1, "prompt": "hello", "model": "gpt-9"}))
     assert right.request is not None
@@ -341,13 +309,6 @@ def test_a_bad_row_keeps_its_id() -> None:
     assert parse({"id": [], "prompt": "hello"}).id is None
 
 
-def test_a_line_that_is_too_long_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_LINE_BYTES", 5 * 1024 * 1024)
-    row = parser_of().parse(0, Line("in.jsonl", 1, None))
-    assert row.failure is not None
-    assert row.failure.message == "in.jsonl line 1: longer than 5 MB"
-
-
 def test_a_template_that_needs_a_field_makes_a_row_without_it_a_bad_one() -> None:
     assert complaint_of({"a": "x"}, template="{a} {b}") == "the template needs a field 'b'"
 
@@ -391,55 +352,6 @@ def test_what_is_noted_does_not_grow_with_the_input() -> None:
         fields = {f"field {number} {i}": 0 for i in range(15)}
         parser.parse(0, line({"prompt": "a", **fields}))
     assert len(parser.ignored_fields) == MAX_IGNORED_FIELDS
-
-
-def numbered(*sizes: int) -> list[list[Line]]:
-    """Blocks of lines of these sizes, each line with its index as its prompt."""
-    blocks, index = [], 0
-    for size in sizes:
-        blocks.append([line({"prompt": str(i)}, i + 1) for i in range(index, index + size)])
-        index += size
-    return blocks
-
-
-def indexes(
-    sizes: tuple[int, ...], limit: int | None, is_done: Callable[[int], bool] | None = None
-) -> list[list[int]]:
-    found = list(rows_of(parser_of(), iter(numbered(*sizes)), limit, is_done))
-    for row in (row for rows in found for row in rows):
-        assert row.request is not None
-        assert row.request.messages[0]["content"] == str(row.index)
-    return [[row.index for row in rows] for rows in found]
-
-
-@pytest.mark.parametrize(
-    ("limit", "expected"),
-    [
-        (None, [[0, 1, 2], [3, 4], [5]]),
-        (6, [[0, 1, 2], [3, 4], [5]]),
-        (7, [[0, 1, 2], [3, 4], [5]]),
-        (5, [[0, 1, 2], [3, 4]]),
-        (4, [[0, 1, 2], [3]]),
-        (3, [[0, 1, 2]]),
-        (1, [[0]]),
-        (0, []),
-    ],
-)
-def test_rows_are_numbered_over_all_blocks_up_to_the_limit(
-    limit: int | None, expected: list[list[int]]
-) -> None:
-    assert indexes((3, 2, 1), limit) == expected
-
-
-def test_rows_that_are_done_are_left_out_and_keep_their_number() -> None:
-    assert indexes((3, 2, 1), None, {0, 2, 3, 4}.__contains__) == [[1], [5]]
-    assert indexes((3, 2, 1), 4, {1}.__contains__) == [[0, 2], [3]]
-
-
-def test_nothing_is_read_beyond_the_limit() -> None:
-    blocks = iter(numbered(2, 2, 2))
-    assert len(list(rows_of(parser_of(), blocks, 2))) == 1
-    assert len(list(blocks)) == 2
 
 
 SCALARS = [None, True, 0, -1, 1.5, 1e300, 2**63, 2**64 - 1, "", " ", "\x00", "\u2028"]

@@ -25,7 +25,7 @@ from llmscale.config import Config
 from llmscale.core.records import Request, Row
 from llmscale.engine.cache.entry import Entry
 from llmscale.engine.cache.keys import key_of
-from llmscale.rows.chat_rows import rows_of
+from llmscale.rows.row_parser import rows_of
 from llmscale.rows.sources import Source, blocks_of_lines
 from llmscale.runtime.costs import max_answer_tokens_of
 from llmscale.runtime.models import Models

@@ -1,9 +1,10 @@
 """Why one file can't be read. A value: it never ends the job and never hides another file."""
 
-import os
 from typing import Literal
 
 import msgspec
+
+from llmscale.rows.file_names import shown_name
 
 FailureReason = Literal[
     "unreadable",  # the system refuses it
@@ -42,13 +43,3 @@ class FileError(Exception):
 def system_failure(source: str, error: OSError) -> FileFailure:
     """Return the failure of a file that the system does not let us read."""
     return FileError("unreadable", f"can't be read: {error.strerror or error}").of(source)
-
-
-def is_unicode(path: str) -> bool:
-    """Tell whether a path is UTF-8; other bytes come from the system as lone surrogates."""
-    return not any("\ud800" <= character <= "\udfff" for character in path)
-
-
-def shown_name(path: str) -> str:
-    r"""Return a path that can be printed and written as JSON: `caf\xe9.txt`."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")

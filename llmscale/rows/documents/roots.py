@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from llmscale.core.errors import ConfigError
-from llmscale.rows.documents.file_errors import is_unicode
 from llmscale.rows.documents.gitignore import check_patterns
+from llmscale.rows.file_names import check_unicode
 
 _ANY_DEPTH = "**"
 
@@ -33,8 +33,7 @@ def roots_of(paths: Sequence[str]) -> list[Root]:
     """
     roots: dict[str, Root] = {}
     for path in paths:
-        if not is_unicode(path):
-            raise ConfigError(f"the name of the input {path!r} is not UTF-8; rename it")
+        check_unicode(path)
         found = [Root(_tidy(path), True, "")] if _exists(path) else list(_globbed(path))
         if not found:
             raise ConfigError(f"there is no file or folder {path}")

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 import msgspec
 from pathspec import GitIgnoreSpec
 
-from llmscale.rows.documents.file_errors import FileError, FileFailure, is_unicode, system_failure
+from llmscale.rows.documents.file_errors import FileError, FileFailure, system_failure
 from llmscale.rows.documents.file_kinds import PACKED_KINDS, FileKind, extension_of, kind_of
 from llmscale.rows.documents.gitignore import (
     IgnoreFile,
@@ -29,6 +29,7 @@ from llmscale.rows.documents.gitignore import (
     step_into,
 )
 from llmscale.rows.documents.roots import Root, roots_of
+from llmscale.rows.file_names import is_unicode
 
 HEAD_BYTES = 8192
 
