@@ -1,7 +1,7 @@
 """`llmscale search`: the chunks whose vectors are nearest to that of a query.
 
-The query goes through the same models, limits and cache as everything else that is embedded.
-Nothing is written, and no file is searched that holds vectors of another model.
+The query is embedded with the same models, limits and cache as everything else. Nothing is written,
+and vectors of another model are refused.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from llmscale.vector_files.nearest import Hit, nearest
 
 
 class FoundChunk(NamedTuple):
-    """A chunk that is near to the query."""
+    """A chunk near the query."""
 
     file: str
     score: float  # cosine
@@ -26,14 +26,14 @@ class FoundChunk(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a search has come to; nothing where the files hold no vector."""
+    """The result of a search; empty where the files hold no vector."""
 
-    model: str | None  # that the query was embedded with
+    model: str | None  # that embedded the query
     chunks: list[FoundChunk]
 
 
 class _Head(NamedTuple):
-    """What the first vectors of a file tell of it."""
+    """A file, as its first vectors describe it."""
 
     path: Path
     models: frozenset[str]
@@ -45,19 +45,19 @@ def search(
 ) -> Found:
     """Return the `k` chunks nearest to a query, over all files.
 
-    `model` goes before the one that the vectors are of. Raises `JobError`.
+    `model` takes precedence over that of the vectors. Raises `JobError`.
     """
     if not query.strip():
         raise ConfigError("the query is empty")
     heads = [head for path in _paths(inputs) if (head := _head(path))]
     if not heads:
         return Found(None, [])
-    asked = model or _only_model(heads)
-    vector = _embedded(config, query, asked, _only_length(heads))
-    expected = None if model else asked
+    chosen = model or _only_model(heads)
+    vector = _embedded(config, query, chosen, _only_length(heads))
+    expected = None if model else chosen
     hits = nearest([_blocks(head, vector, k, expected) for head in heads], vector, k)
     return Found(
-        asked,
+        chosen,
         [
             FoundChunk(str(heads[hit.file].path), hit.score, chunk)
             for hit, chunk in zip(hits, _chunks(heads, hits), strict=True)
@@ -72,7 +72,7 @@ def _paths(inputs: Sequence[str]) -> list[Path]:
 
 
 def _head(path: Path) -> _Head | None:
-    """Look at the first vectors of a file, None where it has none."""
+    """Read the first vectors of a file, None where it has none."""
     for block in exports.blocks(path):
         return _Head(path, block.models, block.vectors.shape[1])
     return None
@@ -83,7 +83,7 @@ def _only_model(heads: Sequence[_Head]) -> str:
     for head in heads:
         if not head.models:
             raise ConfigError(
-                f"{head.path} does not say of which model its vectors are; say so with --model"
+                f"{head.path} does not name the model of its vectors; name it with --model"
             )
         for model in sorted(head.models):
             first = first or (model, head.path)
@@ -99,7 +99,7 @@ def _only_length(heads: Sequence[_Head]) -> int:
         if head.length != first.length:
             raise ConfigError(
                 f"{first.path} has vectors of {first.length} numbers and {head.path} of "
-                f"{head.length}; search them one by one"
+                f"{head.length}; search them separately"
             )
     return first.length
 
@@ -107,36 +107,36 @@ def _only_length(heads: Sequence[_Head]) -> int:
 def _two_models(one: tuple[str, Path], other: tuple[str, Path]) -> ConfigError:
     return ConfigError(
         f"vectors of different models can't be compared: {one[1]} has some of {one[0]} and "
-        f"{other[1]} of {other[0]}; search them one by one, or say with --model what both are"
+        f"{other[1]} of {other[0]}; search them separately, or name the model of both with --model"
     )
 
 
 def _embedded(config: Config, query: str, model: str, length: int) -> Vector:
     """Embed the query to as many numbers as the vectors have."""
-    # as many as the model gives come first: not every model can be told how many
-    told = config.embed.dimensions
-    for dimensions in [length] if told == length else [None, length]:
+    # first without a length: not every model accepts one
+    wanted = config.embed.dimensions
+    for dimensions in [length] if wanted == length else [None, length]:
         settings = with_settings(config, embed_model=model, embed_dimensions=dimensions)
         embedded = _embed(settings, query)
         vector = numbers_of(embedded)
         if vector.size == length:
             if fault := fault_of([embedded], length):
-                raise JobError(f"the query could not be embedded: {fault}")
+                raise JobError(f"can't embed the query: {fault}")
             return vector
     raise ConfigError(
-        f"{model} gives a query {vector.size} numbers, and the vectors have {length}; name "
-        "the model that they are of with --model"
+        f"the query has {vector.size} numbers with {model}, and the vectors have {length}; name "
+        "their model with --model"
     )
 
 
 def _embed(config: Config, query: str) -> bytes:
-    # late, for the tests and for files without vectors: with this comes the network stack
+    # late: it imports the network stack, which files without vectors do not need
     from llmscale.commands.embed import embed_texts
 
     try:
         (vector,) = embed_texts(config, [query])
     except CallFailed as error:
-        raise JobError(f"the query could not be embedded: {error}") from None
+        raise JobError(f"can't embed the query: {error}") from None
     return vector
 
 
@@ -152,7 +152,7 @@ def _blocks(head: _Head, query: Vector, k: int, model: str | None) -> Iterator[B
 
 
 def _chunks(heads: Sequence[_Head], hits: Sequence[Hit]) -> Iterator[Chunk]:
-    """Yield the chunk of each hit; each file is gone through once."""
+    """Yield the chunk of each hit; each file is read once."""
     positions: dict[int, list[int]] = {}
     for hit in hits:
         positions.setdefault(hit.file, []).append(hit.position)

@@ -1,4 +1,4 @@
-"""What `embed` writes beside its output, for other programs. Loaded only where it is wanted."""
+"""`llmscale embed --export`: vectors in the formats of other programs, beside the output."""
 
 import logging
 from collections.abc import Sequence
@@ -28,11 +28,11 @@ def check(names: Sequence[str], job: JobPaths, *, may_replace: bool) -> None:
 
 
 def export(names: Sequence[str], output: Path) -> None:
-    """Write the files, each whole or not at all."""
+    """Write the files, each completely or not at all."""
     for path in map(Path, names):
 
         def write(file: IO[bytes], path: Path = path) -> None:
             exports.export(exports.jsonl.lines_of(output), path, Path(file.name))
 
         publish(stage(path, write), path)
-        log.info("vectors also in %s", path)
+        log.info("exported vectors to %s", path)

@@ -1,6 +1,6 @@
-"""What the settings of an endpoint may say about where it is and whose key it takes.
+"""The address and the key variable of an endpoint, checked so that neither holds a secret.
 
-An address is told in tables, logs and reports, so it holds no secret; a key is named and never set.
+An address is shown in tables, logs and reports; a key is named and never set.
 """
 
 import re
@@ -10,7 +10,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
 def check_address(base_url: str | None, api_key_env: str | None) -> None:
-    """Raise `ValueError` for an address or a variable that may hold a secret; it shows neither."""
+    """Raise `ValueError` for an address or a variable that may hold a secret; it quotes neither."""
     if base_url is not None and any(mark in base_url for mark in "@?#"):
         raise ValueError(
             "base_url must hold no name, password or query; write http(s)://HOST[:PORT]/v1, and "
@@ -23,8 +23,8 @@ def check_address(base_url: str | None, api_key_env: str | None) -> None:
 
 
 def host_of(base_url: str) -> str:
-    """Return the host of an address that was typed, and so is allowed; empty where it has none."""
+    """Return the host of an address, empty where it has none."""
     try:
         return urlsplit(base_url).hostname or ""
-    except ValueError:  # the provider refuses it, and says why
+    except ValueError:  # the provider refuses it with a reason
         return ""

@@ -1,6 +1,6 @@
-"""Settings from flags, environment, file and defaults, in that order.
+"""Settings from flags, environment, file and defaults, in that order of precedence.
 
-A wrong one is a sentence that names the setting, where it was set, and what it takes.
+An invalid one is a sentence that names the setting, where it was set, and what it takes.
 """
 
 import difflib
@@ -51,7 +51,7 @@ _NAMES = {place: name for name, place in SETTINGS.items()}
 
 
 class _Setting(msgspec.Struct, frozen=True):
-    """A value and the words by which its origin is named in a complaint."""
+    """A value, and its origin as an error names it."""
 
     value: Any
     origin: str
@@ -69,7 +69,7 @@ def load(
         values = nested({name: setting.value for name, setting in settings.items()})
         config = msgspec.convert(values, Config, strict=False)
     except msgspec.ValidationError as error:
-        raise ConfigError(_complaint(str(error), settings)) from None
+        raise ConfigError(_sentence(str(error), settings)) from None
     for name, setting in settings.items():
         _check_writable(name, setting)
     _check_addresses(config.models, settings)
@@ -139,8 +139,8 @@ def _check_endpoints(models: ModelsConfig, settings: Mapping[str, _Setting]) -> 
     repeated = {e.model for e in models.endpoint if models.endpoint.count(e) > 1}
     if repeated:
         raise ConfigError(
-            f"{settings['endpoint'].origin}: endpoint {repeated.pop()} is there twice with the "
-            "same settings; raise its capacity"
+            f"{settings['endpoint'].origin}: duplicate endpoint {repeated.pop()} with the same "
+            "settings; raise its capacity instead"
         )
 
 
@@ -155,7 +155,7 @@ def _check_addresses(models: ModelsConfig, settings: Mapping[str, _Setting]) -> 
 
 
 def _check_units(config: Config, settings: Mapping[str, _Setting]) -> None:
-    """Read every amount once, so that a wrong one is found before anything starts."""
+    """Parse every amount once, so that an invalid one is found before anything starts."""
     amounts: list[tuple[str, Any, Callable[[Any], float]]] = [
         ("cache_ttl", config.cache.ttl, duration_s),
         ("cache_max_size", config.cache.max_size, size_bytes),
@@ -189,16 +189,18 @@ def _check_limits(config: Config, settings: Mapping[str, _Setting]) -> None:
     tables += ((name, name.replace("_", "."), user) for name, user in _users(config.limits))
     for name, what, table in tables:
         origin = settings[name].origin if name in settings else "the configuration"
-        if table.burst is not None and (table.rpm is None or table.burst > per_minute(table.rpm)):
-            limit = "none" if table.rpm is None else f"{per_minute(table.rpm):g}"
+        if table.burst is not None and table.rpm is None:
+            raise ConfigError(f"{origin}: {what}: burst {table.burst} needs rpm")
+        if table.burst is not None and table.burst > per_minute(table.rpm or 0):
             raise ConfigError(
-                f"{origin}: {what}: burst {table.burst} is a part of rpm, which is {limit}"
+                f"{origin}: {what}: burst {table.burst} is more than rpm, which is "
+                f"{per_minute(table.rpm or 0):g}"
             )
-        most = None if table.tpm is None else per_minute(table.tpm)
-        if most is not None and max_tokens is not None and max_tokens > most:
+        limit_tpm = None if table.tpm is None else per_minute(table.tpm)
+        if limit_tpm is not None and max_tokens is not None and max_tokens > limit_tpm:
             raise ConfigError(
                 f"{origin}: {what}: max_tokens {max_tokens} is more than the limit of "
-                f"{most:g} tokens a minute; no call would ever go out"
+                f"{limit_tpm:g} tokens a minute; no call could ever be sent"
             )
 
 
@@ -220,7 +222,7 @@ def _check_rules(observe: ObserveConfig, settings: Mapping[str, _Setting]) -> No
 
 
 def _check_writable(name: str, setting: _Setting) -> None:
-    """Refuse what no JSON can hold: bytes that are no text, numbers of over 64 bits."""
+    """Refuse what JSON can't hold: bytes that are not text, numbers of more than 64 bits."""
     try:
         orjson.dumps(setting.value, default=msgspec.to_builtins)
     except orjson.JSONEncodeError as error:
@@ -287,7 +289,7 @@ def _json_value(origin: str, text: str) -> Any:
         raise ConfigError(f"{origin} must be JSON, got {text!r}") from None
 
 
-def _complaint(error: str, settings: Mapping[str, _Setting]) -> str:
+def _sentence(error: str, settings: Mapping[str, _Setting]) -> str:
     """Turn "Expected `int` >= 1 - at `$.retry.max_attempts`" into a sentence with the origin."""
     what, _, path = error.replace("`", "").partition(" - at $.")
     part, field, within = _PATH.fullmatch(path).groups()  # type: ignore[union-attr]

@@ -1,6 +1,6 @@
-"""Rules about the numbers of a run, as people write them: `errors>1%,p95>30s,cost>5`.
+"""Rules about the numbers of a run: `errors>1%,p95>30s,cost>5`.
 
-Only the grammar: what a rule says, not what the numbers are.
+Only the grammar of rules; the numbers are in observe/alerts.
 """
 
 import re
@@ -15,9 +15,9 @@ _RULE = re.compile(r"([a-z]\w*)\s*(>=|<=|>|<)\s*(\S+)")
 
 
 class Rule(NamedTuple):
-    """A number of a run, and the bound that it must not cross."""
+    """A metric of a run, and the bound that it must not cross."""
 
-    text: str  # as it was written, without blanks
+    text: str  # as written, without blanks
     metric: str
     sign: str  # of what trips it: ">", ">=", "<", "<="
     bound: float  # seconds, dollars, a count, or a share of 1
@@ -30,14 +30,14 @@ class Rule(NamedTuple):
         return value > self.bound if self.sign[0] == ">" else value < self.bound
 
 
-class _Unfit(ValueError):
-    """A bound that its metric does not take; the message says which it does."""
+class _InvalidBound(ValueError):
+    """A bound that its metric does not take; the message says what it takes."""
 
 
 def _share(text: str) -> float:
     number = text.removesuffix("%")
     if number == text or not _NUMBER.fullmatch(number) or float(number) > 100:
-        raise _Unfit("a share from 0% to 100%")
+        raise _InvalidBound("a share from 0% to 100%")
     return float(number) / 100
 
 
@@ -45,7 +45,7 @@ def _count_or_share(text: str) -> float:
     if text.endswith("%"):
         return _share(text)
     if not text.isdecimal():
-        raise _Unfit("a share such as 1%, or a whole number")
+        raise _InvalidBound("a share such as 1%, or a whole number")
     return float(text)
 
 
@@ -55,12 +55,12 @@ def _seconds(text: str) -> float:
     try:
         return duration_s(text)
     except ValueError:
-        raise _Unfit("a time such as 30s, 500ms or 2m") from None
+        raise _InvalidBound("a time such as 30s, 500ms or 2m") from None
 
 
 def _number(text: str) -> float:
     if not _NUMBER.fullmatch(text):
-        raise _Unfit("a number")
+        raise _InvalidBound("a number")
     return float(text)
 
 
@@ -83,7 +83,7 @@ METRICS: Mapping[str, Callable[[str], float]] = MappingProxyType(
         "rows_per_s": _number,
     }
 )
-"""What a rule can be about, and what reads its bound: README, "Alarms and machines"."""
+"""The metrics of rules, each with the parser of its bound: `llmscale help alerts`."""
 
 
 def parse_rules(text: str) -> tuple[Rule, ...]:
@@ -98,12 +98,12 @@ def _rule(text: str) -> Rule:
     text = text.strip()
     found = _RULE.fullmatch(text)
     if found is None:
-        raise ValueError(f"{text!r} is no rule; write for example errors>1% or p95>30s")
+        raise ValueError(f"invalid rule {text!r}; write for example errors>1% or p95>30s")
     metric, sign, bound = found.groups()
     read = METRICS.get(metric)
     if read is None:
-        raise ValueError(f"the rule {text!r} is about nothing known; there is {', '.join(METRICS)}")
+        raise ValueError(f"unknown metric in rule {text!r}; known are {', '.join(METRICS)}")
     try:
         return Rule(f"{metric}{sign}{bound}", metric, sign, read(bound), bound.endswith("%"))
-    except _Unfit as error:
-        raise ValueError(f"the rule {text!r} needs {error} after {sign}") from None
+    except _InvalidBound as error:
+        raise ValueError(f"rule {text!r} needs {error} after {sign}") from None

@@ -1,6 +1,6 @@
 """Which rows of a job have an answer already, read from its files without touching them.
 
-For what is told of a job before it runs. The run itself has its journal, which writes.
+For estimates; a run has its journal, which writes.
 """
 
 from collections.abc import Collection, Iterator
@@ -21,9 +21,9 @@ from llmscale.job.manifest import Manifest
 def job_there(
     files: JobPaths, identity: Identity, never_compared: Collection[str] = ()
 ) -> Manifest | None:
-    """Return the manifest of the job that a run would resume, None where it would begin one.
+    """Return the manifest of the job that a run would resume, None where it would start one.
 
-    `never_compared`: settings that `identity` does not tell. Raises for a damaged manifest.
+    `never_compared`: settings that `identity` lacks. Raises for a damaged manifest.
     """
     found = manifests.load(files.manifest)
     if found is None:
@@ -33,15 +33,15 @@ def job_there(
     if manifests.differences(replace(found, settings=compared), inputs, settings):
         return None
     if found.state == "finished" and not files.output.exists():
-        return None  # and with the output its answers are gone
+        return None  # the answers are lost with the output
     return found
 
 
 class Answered(NamedTuple):
-    """How far a job is."""
+    """The progress of a job."""
 
     rows: bytearray  # 1 for each that has an answer, by index
-    spent_usd: float  # by all its runs, with what calls may have cost whose end nobody saw
+    spent_usd: float  # by all its runs, unconfirmed cost included
 
 
 def answered(files: JobPaths, job: Manifest | None) -> Answered:

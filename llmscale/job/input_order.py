@@ -1,4 +1,4 @@
-"""Rows in input order, out of a journal that has them as they came: by few reads and large ones."""
+"""Rows in input order, from a journal in completion order: by few reads, and large ones."""
 
 import errno
 import os
@@ -14,12 +14,12 @@ from llmscale.core.choices import OutputFormat
 from llmscale.core.output_line import encode
 
 BLOCK_BYTES = 1024 * 1024
-SPREAD = 2  # times what is wanted that is read at once; where rows lie farther apart, one by one
+MAX_SPREAD = 2  # bytes read for one wanted; rows that lie farther apart are read one by one
 _MAX_ROWS = 4_096  # of a block
 
 
 class Places(NamedTuple):
-    """Where rows lie: at `offset - 1` of the journal; a negative one, at `-offset - 1` of OUT."""
+    """Where rows are: at `offset - 1` of the journal; negative ones at `-offset - 1` of OUT."""
 
     offsets: "array[int]"
     sizes: "array[int]"  # bytes
@@ -33,7 +33,7 @@ class Places(NamedTuple):
 def in_order(
     journal: Path, output: Path, places: Places, rows: range, output_format: OutputFormat
 ) -> Iterator[bytes]:
-    """Yield some of the rows as the output is to have them, in blocks. Raises `OSError`."""
+    """Yield rows in the format of the output, in blocks. Raises `OSError`."""
     is_batch = output_format == "openai-batch"
     with ExitStack() as files:
         lines = earlier = files.enter_context(journal.open("rb"))
@@ -46,7 +46,7 @@ def in_order(
 
 
 def _blocks(sizes: "array[int]", rows: range) -> Iterator[range]:
-    """Yield the rows of each block. One that is larger than a block is one by itself."""
+    """Yield the rows of each block. A row that is larger than a block is a block of its own."""
     while rows:
         block = rows[:_MAX_ROWS]
         while len(block) > 1 and sum(sizes[block.start : block.stop]) > BLOCK_BYTES:
@@ -75,7 +75,7 @@ def _pieces(
     """Yield what lies in the runs; of a batch, each line of the journal is encoded anew."""
     ours = [(offset, offset + size) for offset, size in runs if offset > 0]
     begin, end = (min(ours)[0], max(ours)[1]) if ours else (0, 0)
-    together = end - begin <= SPREAD * sum(upto - offset for offset, upto in ours)
+    together = end - begin <= MAX_SPREAD * sum(upto - offset for offset, upto in ours)
     region = _read(lines, begin - 1, end - begin) if ours and together else None
     for offset, size in runs:
         if offset < 0:

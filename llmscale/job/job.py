@@ -1,7 +1,7 @@
-"""A job on disk, from its lock to its output: begun, resumed, refused or done.
+"""A job on disk, from its lock to its output: started, resumed, refused or finished.
 
-The promise: no finished row is lost or duplicated when the process dies; a call is paid again only
-if it was in flight at that moment, and the job counts those.
+No finished row is lost or duplicated when the process dies; a call is repeated only if it was in
+flight at that moment, and the job counts those.
 """
 
 import contextlib
@@ -62,9 +62,9 @@ class Job:
         overwrite: bool = False,
         follows_input: bool = False,
     ) -> None:
-        """`follows_input`: begin anew where the input has changed, and nothing else.
+        """`follows_input`: start over where only the input has changed.
 
-        Raises `LockedError`, and `ConfigError` where this is another job than the one there.
+        Raises `LockedError`, and `ConfigError` where the output belongs to another job.
         """
         if not files.output.parent.is_dir():
             raise ConfigError(f"there is no folder {files.output.parent} for the output")
@@ -76,7 +76,7 @@ class Job:
             self._earlier = None if overwrite else self._load()
             self._replaced_sha256 = sha256_of(files.output) if overwrite else None
             if self._earlier is not None and self._earlier.state == "finished":
-                files.partial.unlink(missing_ok=True)  # all of it is in OUT, and paid for there
+                files.partial.unlink(missing_ok=True)  # it is all in OUT, its cost in the manifest
         except BaseException:
             self._lock.release()
             raise
@@ -87,7 +87,7 @@ class Job:
 
     @property
     def manifest(self) -> Manifest:
-        """What is known of the job. Only after `begin`, or where it `is_finished`."""
+        """The manifest. Only after `begin`, or where the job `is_finished`."""
         known = self._manifest or self._earlier
         assert known is not None  # noqa: S101
         return known
@@ -100,7 +100,7 @@ class Job:
 
     @property
     def staging(self) -> Staging:
-        """The output in the making. Only after `begin`."""
+        """The next output. Only after `begin`."""
         assert self._staging is not None  # noqa: S101
         return self._staging
 
@@ -116,7 +116,7 @@ class Job:
         if earlier is not None and rows < earlier.rows:
             raise ConfigError(
                 f"{self.files.output} is a job of {earlier.rows} rows, and --limit {rows} would "
-                "drop some; leave --limit out, write elsewhere with -o, or begin anew with "
+                "drop some; omit --limit, name another output with -o, or start over with "
                 "--overwrite"
             )
         if earlier is None:
@@ -155,14 +155,14 @@ class Job:
         self._lock.begin(rows)
 
     def put(self, outcomes: Sequence[Outcome]) -> None:
-        """Keep outcomes; when this returns, their rows outlive the process."""
+        """Store outcomes; when this returns, their rows survive the process."""
         output_format = self.manifest.output_format
         self.journal.append([line_of(outcome, output_format) for outcome in outcomes])
         self._lock.end(len(outcomes))
         self.staging.follow()
 
     def put_back(self) -> None:
-        """Count a row as not in flight after all: it was not asked and stays pending."""
+        """Count a row as not in flight after all: it was not sent and stays pending."""
         self._lock.end()
 
     def spend(self, this_run: Spend) -> Spend:
@@ -176,10 +176,10 @@ class Job:
         return self._spending
 
     def pause(self, this_run: Spend) -> None:
-        """Keep what this run has cost beyond its rows. Where that fails, the lock file has it."""
+        """Record what this run has cost beyond its rows. Where that fails, the lock file has it."""
         spend = self.spending.beyond_rows(this_run)
         paused = replace(self.manifest, spend=spend, unconfirmed_usd=self.spending.unconfirmed_usd)
-        if paused.state == "finished":  # and not all that comes after that was done
+        if paused.state == "finished":  # `finish` failed in its last steps
             return
         with contextlib.suppress(StorageError):
             if paused != self.manifest:
@@ -189,15 +189,12 @@ class Job:
     def finish(self, this_run: Spend) -> None:
         """Put the output in its place, all rows in input order.
 
-        A process that dies between two of these steps finds its way from any of them. Raises
-        `StorageError`.
+        The next run recovers from a crash between any two of these steps. Raises `StorageError`.
         """
         journal = self.journal
         missing = journal.rows - journal.answered - journal.failed
         if missing:
-            raise StorageError(
-                f"the input changed while it was read: {missing} rows were not there"
-            )
+            raise StorageError(f"the input changed while it was read: {missing} rows are missing")
         journal.sync()
         staged, sha256 = self.staging.finish()
         self._manifest = replace(self.manifest, next_output_sha256=sha256)
@@ -219,7 +216,7 @@ class Job:
         self.files.partial.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of journal and lock; the job can be resumed."""
+        """Close the journal and release the lock; the job can be resumed."""
         if self._staging is not None:
             self._staging.discard()
             self._staging = None
@@ -229,27 +226,27 @@ class Job:
         self._lock.release()
 
     def _load(self) -> Manifest | None:
-        """Return the manifest of the job that is there, or None to begin one."""
+        """Return the manifest of the existing job, None to start one."""
         files = self.files
         found = manifests.load(files.manifest)
         if found is None:
             for path in (files.output, files.partial):
                 if path.exists():
                     raise ConfigError(
-                        f"{path} is there already and no job of ours; write elsewhere with -o, "
-                        "or replace it with --overwrite"
+                        f"{path} exists and is not part of a job; name another output with -o, or "
+                        "replace it with --overwrite"
                     )
             return None
         changed = manifests.differences(found, self._identity.inputs, self._identity.settings)
         if changed:
             raise ConfigError(
-                f"{files.output} belongs to another job: {'; '.join(changed)}. Write elsewhere "
-                "with -o, or begin anew with --overwrite"
+                f"{files.output} belongs to another job: {'; '.join(changed)}; name another output "
+                "with -o, or start over with --overwrite"
             )
         return self._reconciled(found)
 
     def _has_other_input(self) -> bool:
-        """Tell whether the job that is there differs from this one in its input alone."""
+        """Tell whether the existing job differs from this one in its input alone."""
         found = manifests.load(self.files.manifest)
         if found is None:
             return False
@@ -260,10 +257,10 @@ class Job:
         )
 
     def _reconciled(self, found: Manifest) -> Manifest | None:
-        """Hold the manifest against the files that are there."""
+        """Check the manifest against the existing files."""
         files = self.files
         if not files.output.exists():
-            if found.state == "finished":  # the output is gone, and with it the answers
+            if found.state == "finished":  # the answers are lost with the output
                 return None
             return replace(found, output_sha256=None)
         sha256 = sha256_of(files.output)
@@ -272,6 +269,6 @@ class Job:
         if sha256 == found.replaced_sha256:
             return found
         raise ConfigError(
-            f"{files.output} is not as this job left it; move it away to have it made again, "
-            "or begin anew with --overwrite"
+            f"{files.output} was modified since the last run; move it away to regenerate it, or "
+            "start over with --overwrite"
         )

@@ -1,7 +1,7 @@
-"""`OUT.partial`: every finished row, appended as it comes, and where in the file each one lies.
+"""`OUT.partial`: the finished rows in completion order, and the offset of each.
 
-Valid at any moment up to its last newline; a torn last line is cut when a run begins. In memory it
-is 13 bytes a row. Rows that an earlier, finished run answered stay in OUT and are found there.
+Valid at any moment up to its last newline; a torn last line is cut when a run starts. Memory: 13
+bytes a row. Rows that an earlier, finished run answered stay in OUT and are found there.
 """
 
 import contextlib
@@ -32,9 +32,9 @@ class Journal:
         self._format = output_format
         self._states = bytearray(rows)
         self._places = Places(array("q", bytes(8 * rows)), array("I", bytes(4 * rows)))
-        self.kept_spend = Spend()  # of the rows found in the journal
+        self.resumed_spend = Spend()  # of the rows found in the journal
         self.added_usd = 0.0  # the cost of the rows that were appended since
-        self.damaged_lines = 0  # found in the journal, and to be asked again
+        self.damaged_lines = 0  # found in the journal; their rows are retried
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
             self._descriptor = open_private(files.partial, flags)
@@ -54,7 +54,7 @@ class Journal:
 
     @property
     def failed(self) -> int:
-        """Rows whose last word is a failure."""
+        """Rows that ended in a failure."""
         return self._states.count(_FAILED) + self._states.count(_FAILED_EARLIER)
 
     @property
@@ -66,8 +66,8 @@ class Journal:
         """Tell whether a row is finished for good."""
         return self._states[index] == _ANSWERED
 
-    def settled_from(self, first: int) -> int:
-        """Return the first row from `first` on that this run has yet to settle; `rows` if none."""
+    def first_open(self, first: int) -> int:
+        """Return the first row from `first` on that is not done in this run; `rows` if none."""
         found = [self._states.find(state, first) for state in (_MISSING, _FAILED_EARLIER)]
         return min((index for index in found if index >= 0), default=self.rows)
 
@@ -76,12 +76,12 @@ class Journal:
         return sum(self._places.of(rows).sizes)
 
     def in_order(self, rows: range) -> Iterator[bytes]:
-        """Yield rows as the output has them, in blocks. Raises `OSError`."""
+        """Yield rows in input order, in the format of the output, in blocks. Raises `OSError`."""
         files = self._files
         return in_order(files.partial, files.output, self._places, rows, self._format)
 
     def load_output(self) -> None:
-        """Take over the rows of OUT, which lie there in input order."""
+        """Take over the rows of OUT, which are in input order."""
         for index, (offset, raw) in enumerate(lines_of(self._files.output)):
             if index < self.rows:
                 state = _ANSWERED if is_answered(orjson.loads(raw)) else _FAILED_EARLIER
@@ -100,14 +100,14 @@ class Journal:
             else:
                 state = _ANSWERED if line["error"] is None else _FAILED_EARLIER
                 self._note(line["index"], offset + 1, len(raw), state)
-                self.kept_spend += _spend_of(line)
+                self.resumed_spend += _spend_of(line)
         try:
             os.ftruncate(self._descriptor, self._end)
         except OSError as error:
             raise storage_error(self._files.partial, error) from None
 
     def append(self, lines: Sequence[dict[str, Any]]) -> None:
-        """Add the lines of rows in one write. When this returns, they outlive the process."""
+        """Add the lines of rows in one write. When this returns, they survive the process."""
         encoded = [encode(line, "llmscale") for line in lines]
         unwritten = b"".join(encoded)
         end = self._end + len(unwritten)
@@ -131,14 +131,14 @@ class Journal:
                     os.ftruncate(self._descriptor, self._end)
 
     def sync(self) -> None:
-        """Make what is appended outlive a power loss too. Blocks; call it in a thread."""
+        """Flush to the disk, to survive a power loss too. Blocks; call it in a thread."""
         try:
             os.fsync(self._descriptor)
         except OSError as error:
             raise storage_error(self._files.partial, error) from None
 
     def close(self) -> None:
-        """Close the file; it stays where it is."""
+        """Close the file, and leave it there."""
         os.close(self._descriptor)
 
     def _journal_line(self, raw: bytes) -> dict[str, Any] | None:
@@ -152,11 +152,11 @@ class Journal:
         return line if isinstance(index, int) and 0 <= index < self.rows else None
 
     def _note(self, index: int, offset: int, size: int, state: int) -> None:
-        """Remember where a row lies. An answer is never replaced by a failure."""
+        """Remember the place of a row. A failure never replaces an answer."""
         if state == _ANSWERED or self._states[index] != _ANSWERED:
             self._places.offsets[index] = offset
             self._places.sizes[index] = size
-            self._states[index] = state  # at last, since another thread goes by it
+            self._states[index] = state  # last, since another thread reads it
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -173,7 +173,7 @@ def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
 
 def _spend_of(line: dict[str, Any]) -> Spend:
     attempts, usage, cost_usd = line["attempts"], line["usage"], line["cost_usd"]
-    if not attempts or usage is None:  # from the cache, from another row's call, or not paid for
+    if not attempts or usage is None:  # cached, deduplicated, or free
         return Spend(attempts)
     return Spend(
         attempts,

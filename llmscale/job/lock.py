@@ -1,7 +1,7 @@
-"""One process at a time for a job, and how many rows it had in flight if it died, for how much.
+"""One process at a time for a job; after a crash, its rows in flight and the cost until then.
 
-The lock is the kernel's (flock), so that a killed process never leaves it behind. Count and dollars
-live in the mapped first bytes of the lock file: they cost no system call and outlive a SIGKILL.
+The lock is the kernel's (flock): a killed process releases it. Count and dollars are in the mapped
+first bytes of the lock file: they cost no system call and survive a SIGKILL.
 """
 
 import fcntl
@@ -24,7 +24,7 @@ _SIZE = 64
 class JobLock:
     """Held from the constructor to `release`.
 
-    Raises `LockedError` naming the holder, `ConfigError` where the file is no lock of ours.
+    Raises `LockedError` naming the holder, `ConfigError` where the file is not a lock of llmscale.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,15 +32,17 @@ class JobLock:
         try:
             self._descriptor = _locked(path)
         except BlockingIOError:
-            raise LockedError(f"{_holder(path)} runs this job; wait for it, or stop it") from None
+            raise LockedError(
+                f"{_holder(path)} is running this job; wait for it, or stop it"
+            ) from None
         except OSError as error:
             raise storage_error(path, error) from None
         found = self._read()
         self.left_in_flight = int(found[_COUNT]) if found[_COUNT].isdigit() else 0
-        """Rows that were in flight when the last process died; it asked and did not store."""
+        """Rows in flight when the last process died: sent, and not stored."""
         self.left_usd = _usd(found)
-        """What the job had cost by then at most, with what was set aside; None: nobody noted it."""
-        self._unnoted = self.left_in_flight
+        """The most that the job had cost by then, reservations included; None: not recorded."""
+        self._unrecorded = self.left_in_flight
         self._in_flight = 0
         usd = _NO_USD if self.left_usd is None else found[_USD]
         text = b"in_flight=%010d usd=%s pid=%d\n" % (self.left_in_flight, usd, os.getpid())
@@ -53,45 +55,45 @@ class JobLock:
             raise storage_error(path, error) from None
 
     def _read(self) -> bytes:
-        """Return what the last holder left. What is no lock is not written over."""
+        """Return what the last holder left. A file that is not a lock is not overwritten."""
         is_file = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
         found = os.read(self._descriptor, _SIZE) if is_file else b"no file"
         if found.strip(b"\0") and not found.startswith(_OURS):  # zeros: after a power loss
             os.close(self._descriptor)
             raise ConfigError(
-                f"{self._path} is there already and no lock of ours; write elsewhere with -o, or "
-                "move it away"
+                f"{self._path} exists and is not a lock of llmscale; name another output with -o, "
+                "or move it away"
             )
         return found
 
     def begin(self, rows: int = 1) -> None:
-        """Count rows that are about to be asked."""
+        """Count rows that are about to be sent."""
         self._in_flight += rows
         self._map[_COUNT] = b"%010d" % self._in_flight
 
     def end(self, rows: int = 1) -> None:
-        """Count rows that are safe, or were not asked after all."""
+        """Count rows that are stored, or were not sent after all."""
         self._in_flight -= rows
         self._map[_COUNT] = b"%010d" % self._in_flight
 
     def forget_left(self) -> None:
-        """Start the count anew, once `left_in_flight` is noted elsewhere."""
-        self._unnoted = 0
+        """Reset the count, once `left_in_flight` is recorded elsewhere."""
+        self._unrecorded = 0
         self._map[_COUNT] = b"%010d" % self._in_flight
 
     def note_usd(self, usd: float) -> None:
-        """Note what the job has cost at most."""
+        """Record the most that the job has cost."""
         self._map[_USD] = b"%020.11f" % usd
 
     def forget_usd(self) -> None:
-        """Note nothing, once it is noted elsewhere."""
+        """Clear the cost, once it is recorded elsewhere."""
         self._map[_USD] = _NO_USD
 
     def release(self) -> None:
-        """Let go. The file stays only where the next process has yet to read what it says."""
-        settled = self._in_flight == 0 and self._unnoted == 0 and self._map[_USD] == _NO_USD
+        """Release the lock. The file stays only where the next process has to read it."""
+        is_clean = self._in_flight == 0 and self._unrecorded == 0 and self._map[_USD] == _NO_USD
         self._map.close()
-        if settled:
+        if is_clean:
             self._path.unlink(missing_ok=True)
         os.close(self._descriptor)
 
@@ -107,7 +109,7 @@ def _usd(found: bytes) -> float | None:
 
 
 def _locked(path: Path) -> int:
-    """Open and lock; again if the file was removed by its last holder in between."""
+    """Open and lock; retry if the last holder removed the file in between."""
     while True:
         descriptor = open_private(path, os.O_RDWR | os.O_CREAT)
         try:

@@ -17,14 +17,14 @@ VERSION = 1
 
 
 class InputFile(msgspec.Struct, frozen=True):
-    """A file that rows come from. Only the content counts, not where it lies."""
+    """A file that rows come from. Only its content counts, not its path."""
 
     path: str
     sha256: str
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """The identity of a job and how far it is."""
+    """The identity of a job and its progress."""
 
     version: int = VERSION
     inputs: list[InputFile]
@@ -36,16 +36,19 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     answered: int = 0
     failed: int = 0
     spend: Spend = Spend()  # up to the last output; what came after is in the journal
-    unconfirmed_usd: float = 0.0  # beside `spend`: for calls whose end nobody saw, at most
+    unconfirmed_usd: float = 0.0  # beside `spend`: of calls whose outcome is unknown, at most
     runs: int = 1
     max_repeated_calls: int = 0  # rows in flight whenever a run of the job died
     output_sha256: str | None = None  # of OUT
     next_output_sha256: str | None = None  # of the file that is about to replace OUT
-    replaced_sha256: str | None = None  # of an OUT of somebody else's that --overwrite gave up
+    replaced_sha256: str | None = None  # of a foreign OUT that --overwrite replaces
 
 
 def load(path: Path) -> Manifest | None:
-    """Return the manifest, or None where there is none. Raises for one that can't be used."""
+    """Return the manifest, None where there is none.
+
+    Raises `ConfigError` for one that can't be used, `StorageError` for one that can't be read.
+    """
     try:
         found = msgspec.json.decode(path.read_bytes(), type=Manifest)
     except FileNotFoundError:
@@ -53,11 +56,11 @@ def load(path: Path) -> Manifest | None:
     except OSError as error:
         raise StorageError(f"can't read {path}: {error.strerror}") from None
     except ValueError as error:  # msgspec's own, or UnicodeDecodeError
-        raise ConfigError(f"{path} is damaged ({error}); --overwrite begins the job anew") from None
+        raise ConfigError(f"{path} is damaged ({error}); start over with --overwrite") from None
     if found.version != VERSION:
         raise ConfigError(
             f"{path} is of another version of llmscale ({found.version}); finish the job with that "
-            "one, or begin anew with --overwrite"
+            "version, or start over with --overwrite"
         )
     return found
 
@@ -69,7 +72,7 @@ def save(path: Path, manifest: Manifest) -> None:
 
 
 def differences(manifest: Manifest, inputs: list[InputFile], settings: dict[str, Any]) -> list[str]:
-    """Say what has changed since a job began, a phrase each; empty: nothing has."""
+    """Return what has changed since a job started, a phrase each; empty: nothing."""
     found = []
     if [f.sha256 for f in manifest.inputs] != [f.sha256 for f in inputs]:
         found.append(_changed_inputs(manifest.inputs, inputs))

@@ -1,8 +1,8 @@
-"""`OUT.tmp`: the output in the making, copied from the journal while the job runs.
+"""`OUT.tmp`: the next output, copied from the journal while the job runs.
 
-What is settled from the first row on, without a gap, is copied in a thread, so that a large job
-does not end with the copy of all its rows. That is a help and no more: where the disk has no room
-for it, or an error comes, all is copied at the end.
+Rows that are done, from the first one on without a gap, are copied in a thread, so that a large job
+does not end with the copy of all its rows. This is an optimization: without space on the disk, or
+after an error, everything is copied at the end.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from llmscale.job.journal import Journal
 
 STEP_BYTES = 4 * 1024 * 1024  # of the journal, from one copy to the next
 SYNC_BYTES = 64 * 1024 * 1024  # of the output, from one sync to the next
-ROOM = 2.0  # times the whole output that has to be free for a copy before the end
+MIN_FREE = 2.0  # times the whole output, for a copy before the end
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +40,12 @@ class Staging:
         self._copy: _Copy | None = None
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
-        self._is_late = False  # nothing is copied before the end
+        self._copies_at_end = False  # nothing is copied before the end
         discard_staged(output)  # left by a process that died
 
     def follow(self) -> None:
-        """Have copied what has come since the last time, where that is much. Never raises."""
-        if self._is_late or self._journal.size_bytes - self._seen_bytes < STEP_BYTES:
+        """Start to copy what was appended since the last time, if that is much. Never raises."""
+        if self._copies_at_end or self._journal.size_bytes - self._seen_bytes < STEP_BYTES:
             return
         if self._thread is not None and self._thread.is_alive():
             return
@@ -54,27 +54,27 @@ class Staging:
         self._thread.start()
 
     def finish(self) -> tuple[Path, str]:
-        """Copy the rest; return the file, which outlives a power loss, and its SHA-256 in hex.
+        """Copy the rest; return the file, which survives a power loss, and its SHA-256 in hex.
 
         Raises `StorageError`; nothing is left behind then.
         """
         self._wait()
         try:
-            copy = self._begun()
-            self._bring(copy, self._journal.rows)
+            copy = self._started()
+            self._copy_until(copy, self._journal.rows)
             copy.sync()
         except OSError as error:
-            self._give_up()
+            self._drop()
             raise storage_error(self._output, error) from None
         copy.file.close()
         self._copy = None
         return staged_path(self._output), copy.sha256.hexdigest()
 
     def discard(self) -> None:
-        """Copy nothing more, and remove what was copied if the end was not reached."""
+        """Stop copying, and remove the copy unless `finish` has returned it."""
         self._stopped.set()
         self._wait()
-        self._give_up()
+        self._drop()
 
     def _wait(self) -> None:
         if self._thread is not None:
@@ -82,38 +82,38 @@ class Staging:
 
     def _copy_ahead(self) -> None:
         try:
-            copy = self._begun()
-            upto = self._journal.settled_from(copy.rows)
+            copy = self._started()
+            upto = self._journal.first_open(copy.rows)
             if upto > copy.rows:
-                self._insist_on_room(copy, upto)
-                self._bring(copy, upto)
+                self._check_free_space(copy, upto)
+                self._copy_until(copy, upto)
             if copy.unsynced_bytes >= SYNC_BYTES:  # so that the last sync is a short one
                 copy.sync()
-        except Exception as error:  # a fault of ours too: the end begins anew
+        except Exception as error:  # a fault of ours too: `finish` starts over
             log.debug("the output is copied at the end: %s", error)
-            self._give_up()
+            self._drop()
 
-    def _insist_on_room(self, copy: "_Copy", upto: int) -> None:
-        """Raise `OSError` unless the disk has room for the job and its copy by a wide margin."""
+    def _check_free_space(self, copy: "_Copy", upto: int) -> None:
+        """Raise `OSError` unless the disk has space for the job and its copy by a wide margin."""
         of_row = (copy.size_bytes + self._journal.size_of(range(copy.rows, upto))) / upto
-        if shutil.disk_usage(self._output.parent).free < ROOM * of_row * self._journal.rows:
+        if shutil.disk_usage(self._output.parent).free < MIN_FREE * of_row * self._journal.rows:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def _begun(self) -> "_Copy":
+    def _started(self) -> "_Copy":
         if self._copy is None:
             self._copy = _Copy(self._output)
         return self._copy
 
-    def _bring(self, copy: "_Copy", upto: int) -> None:
-        """Add the rows that are missing until that one."""
+    def _copy_until(self, copy: "_Copy", upto: int) -> None:
+        """Copy the rows before `upto` that are missing."""
         for block in self._journal.in_order(range(copy.rows, upto)):
             if self._stopped.is_set():
                 return
             copy.add(block)
         copy.rows = upto
 
-    def _give_up(self) -> None:
-        self._is_late = True
+    def _drop(self) -> None:
+        self._copies_at_end = True
         if self._copy is not None:
             with contextlib.suppress(OSError):  # of what it had yet to write
                 self._copy.file.close()
@@ -132,13 +132,13 @@ class _Copy:
         self.unsynced_bytes = 0
 
     def add(self, block: bytes) -> None:
-        """Write what follows."""
+        """Append a block."""
         self.sha256.update(block)
         self.file.write(block)
         self.size_bytes += len(block)
         self.unsynced_bytes += len(block)
 
     def sync(self) -> None:
-        """Have the disk take what is written."""
+        """Flush to the disk."""
         sync_file(self.file)
         self.unsynced_bytes = 0

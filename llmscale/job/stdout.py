@@ -1,6 +1,6 @@
-"""Outcomes to standard output, as they come: nothing is kept, so nothing can be resumed.
+"""Outcomes to standard output, in completion order: nothing is stored, nothing can be resumed.
 
-On a terminal, what could steer it is written as an escape: the same JSON.
+On a terminal, control characters are written as escapes: the same JSON.
 """
 
 import os
@@ -24,10 +24,10 @@ class StdoutSink:
         self._is_terminal = os.isatty(self._descriptor)
 
     def take_up(self, rows: int) -> None:
-        """Nothing is noted."""
+        """Do nothing."""
 
     def put(self, outcomes: Sequence[Outcome]) -> None:
-        """Write the lines. Raises `Interrupted` when nobody reads any more."""
+        """Write the lines. Raises `Interrupted` when the reader has closed the pipe."""
         unwritten = b"".join(
             [encode(line_of(outcome, self._format), self._format) for outcome in outcomes]
         )
@@ -42,4 +42,4 @@ class StdoutSink:
             raise StorageError(f"can't write to standard output: {error.strerror}") from None
 
     def put_back(self) -> None:
-        """Nothing is noted."""
+        """Do nothing."""

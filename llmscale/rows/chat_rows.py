@@ -18,7 +18,7 @@ from llmscale.rows.template import Template
 BATCH_URL = "/v1/chat/completions"
 
 REQUEST_FIELDS = frozenset({*SAMPLING_FIELDS, "sample"})
-"""Fields of a row that `Request` has a place for."""
+"""Fields of a row that are fields of `Request`."""
 
 PASSED_FIELDS = frozenset(
     {
@@ -44,7 +44,7 @@ PASSED_FIELDS = frozenset(
         "verbosity",
     }
 )
-"""Fields of a row that go into the request's body as they are."""
+"""Fields of a row that are passed to the provider unchanged."""
 
 MAX_IGNORED_FIELDS = 20
 
@@ -101,7 +101,7 @@ class ChatParser(RowParser):
         return self._build(fields, _messages(fields), passed)
 
     def _request_from_template(self, template: Template, fields: dict[str, Any]) -> Request:
-        """Take every field as data, whatever its name, but for id, user and metadata."""
+        """Take every field as data, except id, user and metadata."""
         try:
             prompt = template.fill(fields)
         except KeyError as error:
@@ -114,7 +114,7 @@ class ChatParser(RowParser):
             raise BadRow("body is not an object")
         if fields.get("method", "POST") != "POST" or fields.get("url", BATCH_URL) != BATCH_URL:
             method, url = fields.get("method"), fields.get("url")
-            raise BadRow(f"only POST {BATCH_URL} is answered here, not {method} {url}")
+            raise BadRow(f"only POST {BATCH_URL} is supported, not {method} {url}")
         if "messages" not in body:
             raise BadRow("body has no messages")
         known = {*REQUEST_FIELDS, "model", "messages", "system"}
@@ -173,7 +173,7 @@ def _messages(fields: dict[str, Any]) -> list[Any]:
         return messages
     if "prompt" not in fields:
         raise BadRow(
-            'has neither "prompt" nor "messages"; for other fields say --template "... {field}"'
+            'has neither "prompt" nor "messages"; for other fields use --template "... {field}"'
         )
     prompt = fields["prompt"]
     if not isinstance(prompt, str) or not prompt.strip():
@@ -186,7 +186,7 @@ def _has_system(messages: list[Any]) -> bool:
 
 
 def _checked(request: Request) -> Request:
-    """Hold the fields that came from a row against their types."""
+    """Check the fields that came from a row against their types."""
     try:
         return msgspec.convert(msgspec.structs.asdict(request), Request)
     except msgspec.ValidationError as error:

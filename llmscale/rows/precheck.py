@@ -14,11 +14,11 @@ from llmscale.core.errors import ConfigError
 from llmscale.rows.row_parser import row_id_of
 from llmscale.rows.sources import Line, Source, blocks_of_lines, digest
 
-_BUCKETS = 16  # ids are compared a sixteenth at a time, to keep the set of them small
+_BUCKETS = 16  # ids are compared a sixteenth at a time, so that the set of them is small
 
 
 class Precheck(NamedTuple):
-    """What is known of the input before the first call."""
+    """The result of the pass."""
 
     rows: int
     is_batch: bool  # the first row is a line of an OpenAI batch file
@@ -51,7 +51,7 @@ def precheck(sources: Sequence[Source], limit: int | None = None) -> Precheck:
         first, second = (_nth(sources, indexes[i]) for i in clash)
         raise ConfigError(
             f"two different rows have the id {row_id_of(second.raw)!r}: {first.source} line "
-            f"{first.number} and {second.source} line {second.number}; give each its own"
+            f"{first.number} and {second.source} line {second.number}; give each row its own id"
         )
     found = [digests.get(path) or digest(path) for path, _ in sources]
     return Precheck(rows, is_batch, found)
@@ -88,7 +88,7 @@ def _fields(raw: bytes | None) -> dict[str, Any]:
 
 
 def _clash(ids: "array[int]", contents: "array[int]") -> tuple[int, int] | None:
-    """Return the places of two entries with one id and different contents."""
+    """Return the positions of two entries with the same id and different contents."""
     for bucket in range(_BUCKETS):
         seen: dict[int, int] = {}
         for place, row_id in enumerate(ids):

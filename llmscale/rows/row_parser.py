@@ -1,4 +1,4 @@
-"""From lines to numbered rows, whatever a row is: the part that chats and texts have in common.
+"""From lines to numbered rows: the part that chats and texts have in common.
 
 A line that can't be used becomes a row that says so: it never stops the job and never vanishes.
 """
@@ -15,7 +15,7 @@ from llmscale.rows.sources import MAX_LINE_BYTES, Line
 
 
 class BadRow(Exception):
-    """Why a line is no request."""
+    """Why a line can't be used, as a phrase that follows its place."""
 
 
 class RowParser(ABC):
@@ -42,9 +42,9 @@ def rows_of(
     limit: int | None = None,
     is_done: Callable[[int], bool] | None = None,
 ) -> Iterator[list[Row]]:
-    """Yield the rows of blocks of lines, numbered from 0, `limit` of them at most.
+    """Yield the rows of blocks of lines, numbered from 0, at most `limit`.
 
-    Rows that are done are left out, and not even parsed.
+    Rows that are done are skipped without being parsed.
     """
     index = 0
     for lines in blocks:
@@ -59,20 +59,20 @@ def rows_of(
 
 
 def bad_row(index: int, line: Line, error: BadRow) -> Row:
-    """Return the row of a line that can't be used, which says where it is and why."""
+    """Return the row of a line that can't be used; its failure says where it is and why."""
     message = f"{line.source} line {line.number}: {error}"
     failure = Failure(kind="bad_row", message=message)
     return Row(index=index, id=row_id_of(line.raw), failure=failure)
 
 
 def user_of(fields: dict[str, Any]) -> str | None:
-    """Return whose limits a row counts for."""
+    """Return the user whose limits apply to a row."""
     user = fields.get("user")
     return None if user is None else str(user)
 
 
 def row_id_of(raw: bytes | None) -> str | int | None:
-    """Return the id of a line, None where it has none or is no row."""
+    """Return the id of a line, None where it has none or is not a row."""
     try:
         return id_of(json_object(raw))
     except BadRow:
@@ -80,7 +80,7 @@ def row_id_of(raw: bytes | None) -> str | int | None:
 
 
 def json_object(raw: bytes | None) -> dict[str, Any]:
-    """Return the object that a line is. Raises `BadRow`."""
+    """Parse a line as a JSON object. Raises `BadRow`."""
     if raw is None:
         raise BadRow(f"longer than {MAX_LINE_BYTES // 1024**2} MB")
     try:

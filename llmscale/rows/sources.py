@@ -44,9 +44,9 @@ class Line(msgspec.Struct, frozen=True, gc=False):
 
 
 def expand(inputs: Sequence[str]) -> list[Source]:
-    """Return the sources that files, globs and `-` stand for, in order, each once.
+    """Return the sources that files, globs and `-` name, in order, each once.
 
-    Raises `ConfigError` for what is not there.
+    Raises `ConfigError` for an input that does not exist.
     """
     paths: dict[str, None] = {}
     for name in inputs:
@@ -68,7 +68,7 @@ def expand(inputs: Sequence[str]) -> list[Source]:
 def _exists(name: str) -> bool:
     try:
         return Path(name).exists()
-    except OSError:  # longer than a name can be, as a prompt in its place would be
+    except OSError:  # longer than a name can be, such as a prompt
         return False
 
 
@@ -86,9 +86,9 @@ def blocks_of_lines(
     stopped: threading.Event | None = None,
     digests: dict[str, str] | None = None,
 ) -> Iterator[list[Line]]:
-    """Yield the lines that are not blank, in lists of what one read brings.
+    """Yield the lines that are not blank, a list for each read.
 
-    From standard input a list comes as soon as a line does; `stopped` ends the wait for one.
+    From standard input a list comes as soon as a line does; `stopped` ends the wait for it.
     `digests` gets the SHA-256 of each file that was read to its end, in hex, by its path.
     Raises `StorageError` when a file can't be read.
     """
@@ -136,7 +136,7 @@ class _HashedFile:
         return self._hashed(self._file.read1(size))
 
     def seek(self, _: int, /) -> int:
-        """Refuse: a part that is skipped is not hashed."""
+        """Refuse: a skipped part would not be hashed."""
         raise io.UnsupportedOperation("seek")
 
     def close(self) -> None:
@@ -160,7 +160,7 @@ def _unpacked(path: str, file: _HashedFile) -> _Stream:
 
 
 def _patient_read(stream: _Stream, stopped: threading.Event | None) -> Callable[[int], bytes]:
-    """Read what is there, and look up now and then while nothing is."""
+    """Read what is available; while nothing is, check ten times a second for the stop."""
 
     def read(size: int) -> bytes:
         while not select.select([sys.stdin], [], [], 0.1)[0]:
@@ -189,9 +189,9 @@ def _split(source: str, read: Callable[[int], bytes]) -> Iterator[list[Line]]:
 
 
 def _lines(source: str, before: int, whole: list[bytes], *, skipping: bool) -> list[Line]:
-    """Return the lines that follow on `before` others and are not blank.
+    """Return the lines that are not blank. `before`: how many lines precede them.
 
-    `skipping`: the first is the end of one that is too long.
+    `skipping`: the first is the end of a line that is too long.
     """
     cut = []
     if whole and skipping:

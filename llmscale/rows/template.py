@@ -1,7 +1,7 @@
 """Prompts from a template over the fields of a row: `Translate: {text}`.
 
-One pass and no more: what a field holds is text and never template, and a name is a key of the row,
-never an attribute or an index. `{{` and `}}` stand for braces.
+One pass: the value of a field is text and never a template, and a name is a key of the row, never
+an attribute or an index. `{{` and `}}` stand for braces.
 """
 
 import re
@@ -16,7 +16,7 @@ _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
 class Template:
-    """A parsed template. Raises `ConfigError` for a brace without its partner."""
+    """A parsed template. Raises `ConfigError` for an unmatched brace."""
 
     def __init__(self, text: str) -> None:
         self._parts: list[tuple[str, str | None]] = []  # text, then the field that follows it
@@ -29,14 +29,17 @@ class Template:
                 literal += token[0]
             elif field is None:
                 place = match.start() + 1
-                raise ConfigError(f"--template: lone {token} at character {place}; write it twice")
+                raise ConfigError(
+                    f"--template: unmatched {token} at character {place}; "
+                    f"write {2 * token} for a literal one"
+                )
             else:
                 self._parts.append((literal, _name(field)))
                 literal = ""
         self._parts.append((literal + text[end:], None))
 
     def fill(self, row: Mapping[str, Any]) -> str:
-        """Return the prompt. Raises `KeyError` with the name of a field that the row lacks."""
+        """Return the prompt. Raises `KeyError` with the name of a missing field."""
         filled = []
         for literal, field in self._parts:
             filled.append(literal)
@@ -49,5 +52,7 @@ class Template:
 def _name(field: str) -> str:
     name = field.strip()
     if not name:
-        raise ConfigError("--template: {} names no field; write {field}, or {{}} for braces")
+        raise ConfigError(
+            "--template: {} names no field; write {field}, or {{}} for literal braces"
+        )
     return name

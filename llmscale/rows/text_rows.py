@@ -17,7 +17,7 @@ class TextParser(RowParser):
     """Reads lines with a text each."""
 
     def __init__(self, request: Request, chunks: int = 0) -> None:
-        """`request`: of every row, but for its text.
+        """`request`: of every row, without its text.
 
         `chunks`: how many of the first rows are chunks of files, or files without any.
         """
@@ -46,7 +46,7 @@ class TextParser(RowParser):
     def _request(self, fields: dict[str, Any]) -> Request:
         text = fields.get("text")
         if not isinstance(text, str):
-            raise BadRow('has no "text", or one that is no text')
+            raise BadRow('has no "text", or "text" is not a string')
         if not text or text.isspace():
             raise BadRow("text is empty")
         return self.request_of(text)

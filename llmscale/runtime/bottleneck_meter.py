@@ -1,6 +1,6 @@
-"""Looks at a run about ten times a second: what is in flight, what has ended, what holds it back.
+"""Samples a run about ten times a second: what is in flight, what has ended, what limits it.
 
-At random moments, so that what comes and goes regularly is not always met in the same state.
+At random moments, so that a regular pattern is not always sampled in the same state.
 """
 
 import asyncio
@@ -16,12 +16,12 @@ from llmscale.observe.bottleneck import Snapshot, shares
 from llmscale.runtime.cpu_clock import CpuClock
 from llmscale.runtime.layer_stack import LayerStack, Opened
 
-BEAT_S = 0.1  # on the mean
-FIRST_BEAT_S = 0.005  # then twice as long each time: a short run is looked at too
+BEAT_S = 0.1  # on average
+FIRST_BEAT_S = 0.005  # then twice as long each time: a short run is sampled too
 
 
 class BottleneckMeter:
-    """Counts the time since the last look as what is found now."""
+    """Attributes the time since the last sample to the causes that are found now."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class BottleneckMeter:
         self._stood_still_s = 0.0
 
     async def watch(self) -> None:
-        """Look until cancelled."""
+        """Sample until cancelled."""
         beat_s = FIRST_BEAT_S
         found: Mapping[Cause, float] = {"start": 1.0}
         with self._processor:
@@ -57,10 +57,10 @@ class BottleneckMeter:
                     beat_s = min(2 * beat_s, BEAT_S)
                     found = self.look()
             finally:
-                self.look(found)  # by now all is over: what was found last held on until then
+                self.look(found)  # all is over by now: the last causes lasted until then
 
     def look(self, found: Mapping[Cause, float] | None = None) -> Mapping[Cause, float]:
-        """Count what there is, and return it; `found`: instead of what there is now."""
+        """Count the causes and return them; `found`: instead of those of now."""
         now_s = asyncio.get_running_loop().time()
         passed_s, self._seen_s = now_s - self._seen_s, now_s
         had_s, lacked_s = self._core_s()
@@ -82,13 +82,13 @@ class BottleneckMeter:
         return found
 
     def _core_s(self) -> tuple[float, float]:
-        """Return for how long a core was had, and lacked, since the last look."""
+        """Return the seconds on a core, and waiting for one, since the last sample."""
         before = self._had_s, self._lacked_s
         self._had_s, self._lacked_s = self._processor.had_s(), self._processor.lacked_s()
         return self._had_s - before[0], self._lacked_s - before[1]
 
     def _still_s(self, lacked_s: float) -> float:
-        """Return for how long the output took nothing since the last look, at the least."""
+        """Return the least time that the output accepted nothing since the last sample."""
         before, self._stood_still_s = self._stood_still_s, self._writer.stood_still_s
         return max(0.0, self._stood_still_s - before - lacked_s)
 

@@ -1,4 +1,4 @@
-"""The cache of a run: where it is, how it is opened, and what is noted about its use."""
+"""The cache of a run: where it is, how it is opened, and the history of its use."""
 
 import logging
 import os
@@ -25,20 +25,20 @@ def folder_of(cache: CacheConfig) -> Path:
 
 
 def open_store(cache: CacheConfig) -> Store:
-    """Open the cache. Raises one of `STORE_ERRORS`, for a damaged file anything."""
+    """Open the cache. Raises one of `STORE_ERRORS`, or anything for a damaged file."""
     ttl_s = None if cache.ttl is None else duration_s(cache.ttl)
     return Store(folder_of(cache), size_bytes(cache.max_size), ttl_s)
 
 
 def open_replies(cache: CacheConfig) -> DiskBackend | None:
-    """Open the cache for a run; None where it is off, or can't be opened: the run goes on."""
+    """Open the cache for a run; None where it is off or can't be opened: the run goes on."""
     if cache.mode == "off":
         return None
     try:
         return DiskBackend(open_store(cache), replace=cache.mode != "write")
-    except Exception as error:  # whatever a damaged file brings
+    except Exception as error:  # a damaged file can raise anything
         log.warning(
-            "the cache in %s can't be opened (%s); the run goes on without one",
+            "can't open the cache in %s (%s); continuing without a cache",
             folder_of(cache),
             reason_of(error),
         )
@@ -51,7 +51,7 @@ def note_use(
     """Add this run to the history of the cache."""
     rows, lookups = stats.rows_by_model(), stats.lookups_by_model()
     models = {}
-    for model in sorted({*rows, *lookups}):  # without look-ups there are shared calls
+    for model in sorted({*rows, *lookups}):  # without look-ups there may be shared calls
         counted, asked = rows.get(model, Rows()), lookups.get(model, Lookups())
         models[model] = Use(
             asked.hits, asked.misses, counted.deduped, counted.saved_tokens, counted.saved_usd
@@ -60,4 +60,4 @@ def note_use(
     try:
         history.append(folder_of(cache), run)
     except OSError as error:
-        log.warning("the cache's history can't be written (%s)", error.strerror)
+        log.warning("can't write the history of the cache (%s)", error.strerror)

@@ -1,7 +1,7 @@
-"""What `llmscale embed` reads, as one file of rows: chunks of files, and rows that were rows.
+"""The input of `llmscale embed` as one file of rows: chunks of files, then the given rows.
 
-The file has no name and lies beside the output: it is gone with the process, however that ends. A
-file that can't be read becomes a row that says so.
+The file has no name and is on the disk of the output: it is gone with the process, however that
+ends. A file that can't be read becomes a row that says so.
 """
 
 import shutil
@@ -28,9 +28,9 @@ _ROW_ENDINGS = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
 
 
 class Found(NamedTuple):
-    """What files there were."""
+    """The files that were found."""
 
-    complete: "CompleteFiles"  # all files, those too that can't be read and have one row for that
+    complete: "CompleteFiles"  # all files; one that can't be read has one row
     failed: int = 0  # files and folders
     chunks: int = 0
     skipped: Mapping[str, int] = MappingProxyType({})  # files and folders, by the reason
@@ -40,7 +40,7 @@ class Found(NamedTuple):
         parts = [
             f"{_counted(self.complete.files, 'file')}, {_counted(self.chunks, 'chunk')}",
             *([f"{self.failed:,} can't be read"] if self.failed else []),
-            *([f"left out {skipped}"] if skipped else []),
+            *([f"skipped {skipped}"] if skipped else []),
         ]
         return "; ".join(parts)
 
@@ -49,9 +49,9 @@ class Found(NamedTuple):
 def rows_as_files(
     inputs: Sequence[str], embed: EmbedConfig, beside: Path, reading: Reading
 ) -> Iterator[tuple[list[Source], Found | None]]:
-    """Yield the rows of all inputs as one source, those of files first, and what files there were.
+    """Yield the rows of all inputs as one source, chunks first, and the files that were found.
 
-    Raises `ConfigError` for an input that is not there, `StorageError` on a full disk.
+    Raises `ConfigError` for an input that does not exist, `StorageError` on a full disk.
     """
     rows = [name for name in inputs if name == STDIN or _holds_rows(name)]
     paths = [name for name in inputs if name not in rows]
@@ -85,7 +85,7 @@ def _copy_rows(names: list[str], spool: IO[bytes]) -> None:
 
 
 def _copy_chunks(embed: EmbedConfig, paths: list[str], spool: IO[bytes], reading: Reading) -> Found:
-    # not where rows are rows: patterns and all that is known of files have to be loaded
+    # late: rows without files need none of it
     from llmscale.rows.documents import Chunker, CompleteFiles, Walk, blocks_of_chunks
 
     complete = CompleteFiles()

@@ -1,4 +1,4 @@
-"""How a job goes by its files: for the bar, for the log and for the report."""
+"""The progress of a job in files: for the bar, the log and the report."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,27 +11,28 @@ if TYPE_CHECKING:
 
 
 class FileCounts:
-    """Counts the files that were found, and those that are complete. None: rows alone."""
+    """Counts the files that were found, and those that are complete."""
 
     def __init__(self, found: "Found | None" = None) -> None:
+        """`found` None: the input is rows alone."""
         self._found = found
 
-    def keep(self, has_answer: Callable[[int], bool]) -> None:
+    def resume(self, is_done: Callable[[int], bool]) -> None:
         """Count the rows that earlier runs have answered."""
         if self._found is not None:
             complete = self._found.complete
-            complete.settle(row for row in range(complete.rows) if has_answer(row))
+            complete.mark_done(row for row in range(complete.rows) if is_done(row))
 
     def counting(self, sink: OutcomeSink) -> OutcomeSink:
-        """Return a sink that passes everything on, and counts."""
-        return sink if self._found is None else _Counting(sink, self._found.complete.settle)
+        """Return a sink that forwards everything, and counts."""
+        return sink if self._found is None else _Counting(sink, self._found.complete.mark_done)
 
     def unit(self, rows: int | None) -> str:
-        """Return what `rows` of the job are to be called."""
+        """Return the word for a row of a job of `rows` rows."""
         return "chunk" if self._found is not None and self._found.complete.rows == rows else "row"
 
     def figures(self) -> dict[str, str]:
-        """Return how many files are complete, of all."""
+        """Return how many of all files are complete."""
         if self._found is None:
             return {}
         complete = self._found.complete
@@ -51,15 +52,15 @@ class FileCounts:
 
 
 class _Counting:
-    """An `OutcomeSink` that tells which rows have an outcome."""
+    """An `OutcomeSink` that reports which rows have an outcome."""
 
-    def __init__(self, sink: OutcomeSink, settle: Callable[[Sequence[int]], None]) -> None:
+    def __init__(self, sink: OutcomeSink, mark_done: Callable[[Sequence[int]], None]) -> None:
         self._sink = sink
-        self._settle = settle
+        self._mark_done = mark_done
         self.take_up = sink.take_up
         self.put_back = sink.put_back
 
     def put(self, outcomes: Sequence[Outcome]) -> None:
-        """Pass outcomes on, and count what is safe by then."""
+        """Forward outcomes, and count those that are stored."""
         self._sink.put(outcomes)
-        self._settle([outcome.row.index for outcome in outcomes])
+        self._mark_done([outcome.row.index for outcome in outcomes])

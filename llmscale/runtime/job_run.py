@@ -34,12 +34,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class JobInput:
-    """What rows are made of."""
+    """The input of a job, opened."""
 
     sources: Sequence[Source]
     models: Models
     parser: RowParser
-    files: FileCounts = field(default_factory=FileCounts)  # that the rows were made of
+    files: FileCounts = field(default_factory=FileCounts)  # that the rows come from
     checked: Precheck | None = None  # None: not yet read
 
 
@@ -68,7 +68,7 @@ class JobRun:
         )
 
     def to(self, target: Target) -> RunResult:
-        """Answer every row that has no answer yet, or as many as go.
+        """Answer every row that has no answer yet.
 
         Raises `JobError` before anything is sent; what ends the run later is in the result.
         """
@@ -77,7 +77,7 @@ class JobRun:
         output_format = self._workload.output_format(is_batch=known.is_batch)
         sink = target.begin(known.rows, output_format, self._stats)
         if target.is_done is not None and target.resumed_rows:
-            self._input.files.keep(target.is_done)
+            self._input.files.resume(target.is_done)
         budget = budget_of(self._config.cost, self._input.models, target.spending)
         self._report.drift = target.drift
         failed: JobError | None = None
@@ -153,8 +153,8 @@ class JobRun:
         ignored = sorted(parser.ignored_fields)
         if ignored:
             log.warning(
-                "fields of rows that are neither sent nor kept: %s; put what is to come out again "
-                'under "metadata"',
+                "ignored fields of rows (neither sent nor stored): %s; put what the output is to "
+                'have under "metadata"',
                 ", ".join(ignored),
             )
 

@@ -53,7 +53,7 @@ class LayerStack(NamedTuple):
 
 
 class Pools:
-    """A pool for each model, made when the first row asks for it; endpoints are shared."""
+    """A pool for each model, created for its first row; endpoints are shared."""
 
     def __init__(self, balance: BalanceConfig, opened: "Opened") -> None:
         self._balance = balance
@@ -76,18 +76,18 @@ class Pools:
         return pool
 
     def opened(self) -> Iterable[Pool]:
-        """Return the pools that were asked for until now."""
+        """Return the pools that are in use."""
         return self._pools.values()
 
     def stop(self) -> None:
-        """Begin no further call in any pool."""
+        """Start no further call in any pool."""
         self._stopped = True
         for pool in self._pools.values():
             pool.stop()
 
 
 class Opened(NamedTuple):
-    """What the layers stand on, for as long as a session lasts."""
+    """What a session holds open: endpoints, cache, tracing."""
 
     models: Models
     endpoints: dict[EndpointConfig, Endpoint]
@@ -100,7 +100,7 @@ class Opened(NamedTuple):
 
     @property
     def capacity(self) -> int | None:
-        """The calls that all endpoints take; None where `--concurrency` has a say in it."""
+        """The slots of all endpoints; None where they depend on `--concurrency`."""
         if any(e.capacity is None and split_model(e.model)[0] != "local" for e in self.endpoints):
             return None
         return sum(endpoint.capacity for endpoint in self.endpoints.values())
@@ -194,12 +194,12 @@ class _Opener(NamedTuple):
 
 
 def _window(endpoint: EndpointConfig, slots: int) -> AdaptiveWindow:
-    """A server of one's own takes every call and gets slower; a provider refuses what is much."""
+    """An own server accepts every call and slows down; a provider refuses excess calls."""
     return AdaptiveWindow(slots, follows_latency=endpoint.base_url is not None)
 
 
 def _limits(endpoint: EndpointConfig) -> RateLimits | None:
-    """The limits that are set; of an endpoint on the network also those that it will report."""
+    """Return the limits that are set; an endpoint on the network may report others later."""
     rpm, tpm = (None if r is None else per_minute(r) for r in (endpoint.rpm, endpoint.tpm))
     is_remote = split_model(endpoint.model)[0] in ON_THE_NETWORK
     if not is_remote and (rpm, tpm, endpoint.rpd, endpoint.tpd) == (None,) * 4:

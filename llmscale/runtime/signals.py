@@ -1,4 +1,4 @@
-"""Stopping cleanly: the first signal stops sending, the second stops waiting."""
+"""Clean shutdown: the first signal stops sending, the second stops waiting."""
 
 import asyncio
 import logging

@@ -1,8 +1,8 @@
 """Vectors in the formats of other programs: written from the lines of an output, and read back.
 
-The name of a file decides: `.npy`, `.parquet`, `.db` (or `.sqlite`, `.sqlite3`), and to be read
-anything else as JSON lines. A format is a file here, which alone knows how it lies on the disk.
-Nothing is renamed or synced here: whoever exports stages the file and puts it in its place.
+The suffix of a file decides: `.npy`, `.parquet`, `.db` (or `.sqlite`, `.sqlite3`); any other file
+is read as JSON lines. Each format is a module. Nothing is renamed or synced here: the caller stages
+the file and publishes it.
 """
 
 import os
@@ -31,15 +31,13 @@ class _Format(_Readable, Protocol):
 
 
 def check(path: Path) -> None:
-    """Raise `ConfigError` for a file that could not be written: its ending, its extra, its folder.
+    """Raise `ConfigError` for a file that can't be written: its suffix, its extra, its folder.
 
-    To be called before there is anything to lose.
+    Call it before any vector is paid for.
     """
     chosen = _format_of(path)
     if chosen is None:
-        raise ConfigError(
-            f"can't export to {path}: the ending decides, and it is none of .npy, .parquet, .db"
-        )
+        raise ConfigError(f"can't export to {path}: unknown suffix; use .npy, .parquet or .db")
     if not path.parent.is_dir():
         raise ConfigError(f"there is no folder {path.parent} for the export {path.name}")
     if path.is_dir():
@@ -48,11 +46,11 @@ def check(path: Path) -> None:
 
 
 def export(lines: Iterable[Mapping[str, Any]], path: Path, staged: Path | None = None) -> None:
-    """Write the vectors of an output's lines in the format that the ending of `path` names.
+    """Write the vectors of an output's lines in the format of the suffix of `path`.
 
-    They are written to `staged`, for the caller to rename, or where that is None to `path` itself.
-    Only the user can read the file. Raises `ConfigError`, `StorageError` for a line that does not
-    fit, naming it, and `OSError`; nothing is left behind then.
+    `staged`: the file to write, for the caller to rename; None: `path` itself. Only the user can
+    read the file. Raises `ConfigError`, `StorageError` for a line that does not fit, naming it, and
+    `OSError`; nothing is left behind then.
     """
     chosen = _format_of(path)
     if chosen is None:
@@ -71,7 +69,7 @@ def export(lines: Iterable[Mapping[str, Any]], path: Path, staged: Path | None =
 def blocks(path: Path, query: Vector | None = None, k: int = 0) -> Iterator[Block]:
     """Yield the vectors of a file, in blocks.
 
-    With a query, a format that can find its `k` nearest by itself yields no more than it must.
+    With a query, a format that can find its `k` nearest by itself yields only what is needed.
     Raises `ConfigError` for a missing extra, `StorageError` for a file that can't be read.
     """
     if query is not None and path.suffix.lower() in SQLITE:
@@ -82,7 +80,7 @@ def blocks(path: Path, query: Vector | None = None, k: int = 0) -> Iterator[Bloc
 
 
 def chunks(path: Path, positions: Sequence[int]) -> dict[int, Chunk]:
-    """Return what the chunks at these positions are. Raises as `blocks` does."""
+    """Return the chunks at these positions. Raises as `blocks` does."""
     return _readable(path).chunks(path, positions)
 
 
@@ -93,12 +91,12 @@ def _readable(path: Path) -> _Readable:
 def _format_of(path: Path) -> _Format | None:
     from llmscale.vector_files import npy, parquet, sqlite
 
-    ending = path.suffix.lower()
-    if ending in NPY:
+    suffix = path.suffix.lower()
+    if suffix in NPY:
         return npy
-    if ending in PARQUET:
+    if suffix in PARQUET:
         return parquet
-    return sqlite if ending in SQLITE else None
+    return sqlite if suffix in SQLITE else None
 
 
 def _private(path: str, flags: int) -> int:

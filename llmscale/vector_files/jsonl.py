@@ -1,4 +1,4 @@
-"""JSON lines, as `llmscale embed` writes them; here they are only read."""
+"""JSON lines, as `llmscale embed` writes them; read here, never written."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from llmscale.vector_files.lines import Block, Chunk, chunk_of, groups
 
 
 def lines_of(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the lines as parsed. Raises `StorageError` for a line that is no object, naming it."""
+    """Yield the parsed lines. Raises `StorageError` for a line that is not an object, naming it."""
     for number, raw in enumerate(_raw_lines(path), 1):
         yield _parsed(path, number, raw)
 
@@ -59,5 +59,5 @@ def _parsed(path: Path, number: int, raw: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         line = None
     if not isinstance(line, dict):
-        raise StorageError(f"can't read {path}: line {number} is no JSON object")
+        raise StorageError(f"can't read {path}: line {number} is not a JSON object")
     return line

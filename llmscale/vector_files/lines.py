@@ -1,7 +1,7 @@
-"""What exports and their readers speak of: chunks, groups of them on the way out, blocks back in.
+"""The values of exports and their readers: chunks, groups to write, blocks that were read.
 
-A line is one of `llmscale embed`, as parsed. A group is bounded in lines and in bytes, so that
-memory does not grow with the output; the numbers of a line become float32 at once.
+A line is a parsed output line of `llmscale embed`. A group is bounded in lines and in bytes, so
+that memory does not grow with the output; the numbers of a line become float32 at once.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,7 +24,7 @@ _INT64 = 1 << 63
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):
-    """What a line says beside its vector; the columns of the formats that have columns."""
+    """A line without its vector; the columns of the formats that have columns."""
 
     id: str | None
     index: int
@@ -40,10 +40,10 @@ COLUMNS = Chunk.__struct_fields__
 
 
 class Group(NamedTuple):
-    """Lines that follow one another."""
+    """Consecutive lines."""
 
     chunks: list[Chunk]
-    vectors: Matrix | None  # a row for each, of NaN where it failed; None: no vector came so far
+    vectors: Matrix | None  # a row for each, NaN where it failed; None: there was no vector so far
     failed: np.ndarray[Any, np.dtype[np.bool_]]
 
 
@@ -52,26 +52,26 @@ class Block(NamedTuple):
 
     positions: Positions  # of the lines, from 0
     vectors: Matrix
-    models: frozenset[str]  # that they are of, as far as the format can tell
+    models: frozenset[str]  # of the vectors, as far as the format can tell
 
 
 def groups(lines: Iterable[Mapping[str, Any]], what_fails: str) -> Iterator[Group]:
     """Yield the lines in groups.
 
-    Raises `StorageError` for a vector that is none or of another length than the first, naming the
-    line after the words `what_fails`.
+    Raises `StorageError` for an invalid vector and for one of another length than the first, naming
+    the line after the words `what_fails`.
     """
-    gathering = _Gathering(what_fails)
+    builder = _GroupBuilder(what_fails)
     for number, line in enumerate(lines, 1):
-        gathering.add(number, line)
-        if gathering.is_full:
-            yield gathering.taken()
-    if gathering.chunks:
-        yield gathering.taken()
+        builder.add(number, line)
+        if builder.is_full:
+            yield builder.taken()
+    if builder.chunks:
+        yield builder.taken()
 
 
-class _Gathering:
-    """A group that is coming to be."""
+class _GroupBuilder:
+    """Collects lines into a group."""
 
     def __init__(self, what_fails: str) -> None:
         self.chunks: list[Chunk] = []
@@ -83,11 +83,11 @@ class _Gathering:
 
     @property
     def is_full(self) -> bool:
-        """Tell whether a group has come to its bounds."""
+        """Tell whether the group has reached its bounds."""
         return len(self.chunks) >= GROUP_LINES or self._bytes >= GROUP_BYTES
 
     def add(self, number: int, line: Mapping[str, Any]) -> None:
-        """Take a line over."""
+        """Add a line. Raises `StorageError`."""
         try:
             vector = vector_of(line)
         except ValueError as error:
@@ -105,7 +105,7 @@ class _Gathering:
         self._vectors.append(vector)
 
     def taken(self) -> Group:
-        """Return the group and begin the next."""
+        """Return the group and start the next."""
         failed = np.array([vector is None for vector in self._vectors])
         matrix = None
         if self._length is not None:
@@ -149,12 +149,12 @@ def _from_numbers(value: Any) -> Vector:
     numbers = np.array(value)  # raises ValueError where lists in it differ in length
     if numbers.ndim != 1 or (numbers.size and numbers.dtype.kind not in "iuf"):
         raise ValueError
-    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as such
+    with np.errstate(over="ignore"):  # too large a number becomes infinite, and is refused as such
         return numbers.astype(LITTLE_FLOAT32)
 
 
 def chunk_of(line: Mapping[str, Any], position: int) -> Chunk:
-    """Return what a line says beside its vector; what is not of its type is left out."""
+    """Return a line without its vector; a field of the wrong type is None."""
     index, chunk_id, error = _int(line.get("index")), line.get("id"), line.get("error")
     return Chunk(
         id=None if chunk_id is None else str(chunk_id),

@@ -1,7 +1,7 @@
-"""The nearest of many vectors, by the cosine of the angle to a query; no index, no estimate.
+"""The nearest of many vectors by cosine similarity to a query: exact, without an index.
 
-Every vector is looked at, block by block, so that memory does not grow with their number. Where
-they lie is not known here.
+Every vector is compared, block by block, so that memory does not grow with their number. Knows no
+file format.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,18 +11,18 @@ import numpy as np
 
 from llmscale.core.vectors import Vector
 
-_SLICE_NUMBERS = 1 << 19  # looked at at once: 4 MB in float64, which stays in the cache of a core
+_SLICE_NUMBERS = 1 << 19  # compared at once: 4 MB in float64, which fit the cache of a core
 
 Scores = np.ndarray[Any, np.dtype[np.float64]]
 Places = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class Block(Protocol):
-    """Vectors that lie together, and where."""
+    """Vectors, and where they are."""
 
     @property
     def positions(self) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """A number for each vector, by which it is found again."""
+        """A number that identifies each vector in its file."""
 
     @property
     def vectors(self) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -30,21 +30,21 @@ class Block(Protocol):
 
 
 class Hit(NamedTuple):
-    """A vector that is near."""
+    """A near vector."""
 
-    file: int  # its place among the files
+    file: int  # its index among the files
     position: int  # in its file
     score: float  # the cosine: 1 same direction, 0 nothing in common
 
 
 def nearest(files: Iterable[Iterable[Block]], query: Vector, k: int) -> list[Hit]:
-    """Return the `k` nearest, the nearest first; of equal ones that of the first file and position.
+    """Return the `k` nearest, nearest first; ties in the order of files and positions.
 
-    Vectors without a direction, zero or not finite, are passed over. Raises `ValueError` for such a
+    Vectors without a direction (zero or not finite) are skipped. Raises `ValueError` for such a
     query, and for vectors of another length.
     """
     if not np.isfinite(query).all() or not query.any():
-        raise ValueError("a query of zeros or no numbers is near to nothing")
+        raise ValueError("the query vector is zero or not finite")
     direction = query.astype(np.float64)
     direction /= np.linalg.norm(direction)
     best_scores: Scores = np.empty(0)
@@ -56,7 +56,7 @@ def nearest(files: Iterable[Iterable[Block]], query: Vector, k: int) -> list[Hit
             usable = np.isfinite(scores)
             scores = np.concatenate([best_scores, scores[usable]])
             places = np.concatenate([best_places, places[usable]])
-            # the last key counts first
+            # lexsort: the last key is the primary one
             order = np.lexsort((places[:, 1], places[:, 0], -scores))[:k]
             best_scores, best_places = scores[order], places[order]
     return [
@@ -66,10 +66,10 @@ def nearest(files: Iterable[Iterable[Block]], query: Vector, k: int) -> list[Hit
 
 
 def cosines(vectors: np.ndarray[Any, np.dtype[np.float32]], direction: Scores) -> Scores:
-    """Return the cosine of each row to a vector of the length 1; NaN for rows without direction.
+    """Return the cosine of each row to a vector of length 1; NaN for rows without direction.
 
-    Equal rows have equal cosines, wherever they stand: each is summed by itself in float64, where a
-    product of matrices would round by what is beside it.
+    Equal rows have equal cosines: each row is summed by itself in float64, while a matrix product
+    would round depending on the other rows.
     """
     if vectors.shape[1] != direction.size:
         raise ValueError(f"vectors of {vectors.shape[1]} numbers, a query of {direction.size}")

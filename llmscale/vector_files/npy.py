@@ -1,6 +1,6 @@
-"""`.npy`: a float32 matrix with a row for each line, of NaN where the line failed.
+"""`.npy`: a float32 matrix with a row for each line, NaN where the line failed.
 
-What the chunks are is in the JSON lines of the same name beside it. Read by `numpy.load`, also with
+The chunks are in the JSON lines of the same name beside it. Read by `numpy.load`, also with
 `mmap_mode`. Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 """
 
@@ -19,11 +19,11 @@ _BLOCK_NUMBERS = 1 << 20
 
 
 def check() -> None:
-    """Raise nothing: numpy is always there."""
+    """Do nothing: numpy is always installed."""
 
 
 def write(groups: Iterable[Group], path: Path) -> None:
-    """Write the matrix. How many rows it has is put into its head at the end."""
+    """Write the matrix. The number of rows is written into the header at the end."""
     rows = length = 0
     with path.open("r+b") as file:
         for group in groups:
@@ -35,11 +35,11 @@ def write(groups: Iterable[Group], path: Path) -> None:
                 file.write(group.vectors.data)
             rows += len(group.chunks)
         file.seek(0)
-        _write_head(file, rows, length)  # as long as the first: numpy leaves it room to grow
+        _write_head(file, rows, length)  # as long as the first: numpy reserves space for it
 
 
 def blocks(path: Path) -> Iterator[Block]:
-    """Yield the vectors in blocks, out of a file that is mapped and not read as a whole."""
+    """Yield the vectors in blocks, from a file that is mapped and not read as a whole."""
     beside, matrix = _opened(path)
     models = _first_model(beside)
     step = max(1, _BLOCK_NUMBERS // max(1, matrix.shape[1]))
@@ -61,7 +61,7 @@ def _write_head(file: IO[bytes], rows: int, length: int) -> None:
 
 
 def _write_failed(file: IO[bytes], rows: int, length: int) -> None:
-    """Write the lines before the first vector, when it is known how long that is."""
+    """Write the rows before the first vector, once its length is known."""
     row = np.full(length, np.nan, LITTLE_FLOAT32).tobytes()
     for _ in range(rows):
         file.write(row)
@@ -77,7 +77,7 @@ def _opened(path: Path) -> tuple[Path, Matrix]:
     except (ValueError, EOFError) as error:
         raise StorageError(f"can't read {path}: {error}") from None
     if matrix.ndim != 2 or matrix.dtype.kind != "f":
-        raise StorageError(f"can't read {path}: it holds no matrix of vectors")
+        raise StorageError(f"can't read {path}: it is not a matrix of vectors")
     lines = jsonl.count(beside)
     if lines != len(matrix):
         raise StorageError(
@@ -90,12 +90,14 @@ def _opened(path: Path) -> tuple[Path, Matrix]:
 def _beside(path: Path) -> Path:
     beside = path.with_suffix(".jsonl")
     if not beside.is_file():
-        raise ConfigError(f"{path} holds numbers only; there is no {beside} to tell of what")
+        raise ConfigError(
+            f"{path} holds numbers only, and the lines beside it are missing: {beside}"
+        )
     return beside
 
 
 def _first_model(beside: Path) -> frozenset[str]:
-    """Return the model of the first vector; to look at all would be to parse all."""
+    """Return the model of the first vector; checking all would mean parsing all lines."""
     for line in jsonl.lines_of(beside):
         try:
             if vector_of(line) is not None:

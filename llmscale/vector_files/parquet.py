@@ -1,8 +1,7 @@
 """`.parquet`: a row for each line, with the vector as a fixed-size list of float32.
 
-Needs the extra `parquet`. `id` is text, `error` is JSON or null. The vector of a failed line is of
-NaN and not null: a null among lists of a fixed size can be written, but not be read by pyarrow
-before 26 (https://github.com/apache/arrow/issues/35692).
+Needs the extra `parquet`. `id` is text, `error` is JSON or null. The vector of a failed line is
+NaN and not null: pyarrow before 26 writes a null among fixed-size lists, but can't read it (https://github.com/apache/arrow/issues/35692).
 """
 
 import tempfile
@@ -32,7 +31,7 @@ def write(groups: Iterable[Group], path: Path) -> None:
     remaining = iter(groups)
     with tempfile.TemporaryFile(dir=path.parent) as waiting:
         first = _set_aside_failed(remaining, waiting)
-        # 1 where no vector came at all: lists without numbers can't be read
+        # 1 without any vector: lists without numbers can't be read
         length = 1 if first is None or first.vectors is None else first.vectors.shape[1]
         kind = pa.list_(pa.float32(), length)
         schema = _facts(pa).append(pa.field("vector", kind, nullable=False))
@@ -48,7 +47,7 @@ def write(groups: Iterable[Group], path: Path) -> None:
 def blocks(path: Path) -> Iterator[Block]:
     """Yield the vectors in blocks. Raises `StorageError`."""
     with _opened(path) as file:
-        if not file.num_row_groups:  # older releases fail on going through none
+        if not file.num_row_groups:  # older releases fail to iterate over none
             return
         length = file.schema_arrow.field("vector").type.list_size
         first = 0
@@ -79,9 +78,9 @@ def chunks(path: Path, positions: Sequence[int]) -> dict[int, Chunk]:
 
 
 def _set_aside_failed(groups: Iterator[Group], waiting: IO[bytes]) -> Group | None:
-    """Return the first group with a vector, and put those before it into a file.
+    """Return the first group with a vector, and spool those before it to a file.
 
-    Not before it is known how long a vector is can a row be written; they may be a million.
+    A row can't be written before the length of a vector is known; there may be a million of them.
     """
     pa, _ = _pyarrow()
     first = None

@@ -1,10 +1,10 @@
-"""`.db`: a SQLite database that any program with sqlite-vec can ask for the nearest chunks.
+"""`.db`: a SQLite database in which any program with sqlite-vec can find the nearest chunks.
 
     create table chunks("index" integer primary key, id, source, "start", "end", text, model, error)
     create virtual table vectors using vec0(vector float[256] distance_metric=cosine)
 
 `vectors.rowid` is `chunks."index"`; a failed line has no vector, and JSON in `error`. Needs the
-extra `sqlite`, and a Python whose sqlite3 loads extensions. Nothing but sqlite-vec is ever loaded.
+extra `sqlite`, and a Python whose sqlite3 loads extensions. No other extension is ever loaded.
 """
 
 import sqlite3
@@ -31,7 +31,7 @@ _COLUMNS = ", ".join(f'"{name}"' for name in COLUMNS)
 
 _BLOCK_ROWS = 4096
 _MAX_NEAREST = 4096  # that sqlite-vec returns
-_BLUR = 1e-3  # of a distance in float32, for vectors of thousands of numbers
+_EPSILON = 1e-3  # of a distance in float32, for vectors of thousands of numbers
 
 
 def check() -> None:
@@ -43,7 +43,7 @@ def write(groups: Iterable[Group], path: Path) -> None:
     """Write both tables."""
     with _opened(path, "rw", "write") as connection:
         connection.execute("pragma journal_mode = off")  # a file that is not finished is dropped
-        connection.execute("pragma synchronous = off")  # whoever puts it in its place syncs it
+        connection.execute("pragma synchronous = off")  # the caller syncs it
         connection.executescript(_SCHEMA)
         connection.execute("begin")
         is_created = False
@@ -68,24 +68,24 @@ def blocks(path: Path) -> Iterator[Block]:
 
 
 def near(path: Path, query: Vector, k: int) -> Iterator[Block]:
-    """Yield a block with the `k` nearest in it, or all blocks where that can't be proven.
+    """Yield a block that contains the `k` nearest, or all blocks where that can't be proven.
 
-    sqlite-vec counts in float32 and leaves open which of two equal ones comes first. So it is asked
-    for more than `k`: those left out are further away for sure if the last is clearly behind the
-    k-th, or if none is left out.
+    sqlite-vec computes in float32 and does not define the order of ties. So it is queried for more
+    than `k`: the others are certainly further away if the last one is clearly behind the k-th, or
+    if there are no others.
     """
-    most = min(4 * k + 60, _MAX_NEAREST)
+    limit = min(4 * k + 60, _MAX_NEAREST)
     with _opened(path, "ro", "read") as connection:
         if not _has_vectors(connection):
             return
         found = connection.execute(
             "select rowid, vector, distance from vectors where vector match ? and k = ? "
             "order by distance",
-            (query.astype(LITTLE_FLOAT32).tobytes(), most),
+            (query.astype(LITTLE_FLOAT32).tobytes(), limit),
         ).fetchall()
         distances = [distance for _, _, distance in found]
-        holds_all = len(found) < most or (
-            most > k and None not in distances and distances[-1] - distances[k - 1] > _BLUR
+        holds_all = len(found) < limit or (
+            limit > k and None not in distances and distances[-1] - distances[k - 1] > _EPSILON
         )
         if holds_all and found:
             yield _block([row[:2] for row in found], _models(connection))
@@ -128,7 +128,7 @@ def _insert_vectors(connection: sqlite3.Connection, group: Group) -> None:
 
 
 def _has_vectors(connection: sqlite3.Connection) -> bool:
-    """Tell whether there is a vector; without any, it was not known how long one would be."""
+    """Tell whether there is a vector; without any, the table could not be created."""
     connection.execute("select 1 from chunks limit 1")
     return bool(connection.execute("select 1 from sqlite_schema where name = 'vectors'").fetchall())
 
@@ -148,7 +148,7 @@ def _block(rows: Sequence[tuple[int, bytes]], models: frozenset[str]) -> Block:
 
 @contextmanager
 def _opened(path: Path, mode: str, what: str) -> Iterator[sqlite3.Connection]:
-    """Open a database that is there. Raises `StorageError` for whatever SQLite says."""
+    """Open an existing database. Raises `StorageError` for every error of SQLite."""
     try:
         with closing(_connected(f"{path.absolute().as_uri()}?mode={mode}")) as connection:
             yield connection
@@ -157,7 +157,7 @@ def _opened(path: Path, mode: str, what: str) -> Iterator[sqlite3.Connection]:
 
 
 def _connected(target: str) -> sqlite3.Connection:
-    """Open with sqlite-vec. Raises `ConfigError` where that is not to be had."""
+    """Open with sqlite-vec. Raises `ConfigError` where it is not available."""
     vec = _sqlite_vec()
     connection = sqlite3.connect(target, uri=True, isolation_level=None)
     try:

@@ -223,7 +223,7 @@ def test_exports_are_made_from_the_finished_lines(folder: Path) -> None:
     matrix = np.load(folder / "v.npy")
     assert matrix.shape == (len(found), 64)
     assert np.allclose(matrix, [line["vector"] for line in found])
-    assert "none of .npy" in embed(folder, "docs", *SIM, "--export", "x.csv", code=2).stderr
+    assert "use .npy" in embed(folder, "docs", *SIM, "--export", "x.csv", code=2).stderr
 
 
 def test_an_export_does_not_replace_what_is_not_of_the_job(folder: Path) -> None:

@@ -160,7 +160,7 @@ def test_a_process_that_can_not_search_says_so_in_one_sentence(tmp_path: Path) -
         (["what?", "none.jsonl"], 2, "there is no input none.jsonl"),
         (["what?", "a.jsonl"], 2, "vectors of different models can't be compared"),
         ([" ", "a.jsonl"], 2, "the query is empty"),
-        (["what?", "b.jsonl"], 5, "can't read b.jsonl: line 1 is no JSON object"),
+        (["what?", "b.jsonl"], 5, "can't read b.jsonl: line 1 is not a JSON object"),
         (["what?"], 2, "Missing argument"),
     ):
         ended = llmscale("search", *arguments, cwd=tmp_path)

@@ -186,7 +186,7 @@ def test_vectors_that_do_not_say_of_which_model_they_are_need_it_named(
     ending: str, tmp_path: Path, embedding: Embedding
 ) -> None:
     file = written(tmp_path, ending, lines_of(spread(1), model=None))
-    with pytest.raises(ConfigError, match=r"does not say of which model .* say so with --model"):
+    with pytest.raises(ConfigError, match=r"does not name the model .* name it with --model"):
         search(Config(), "what?", [file], 5)
     assert len(search(Config(), "what?", [file], 5, "sim/a").chunks) == 1
 
@@ -208,7 +208,7 @@ def test_a_query_gets_as_many_numbers_as_the_vectors_have(
 
 def test_a_model_that_can_not_give_as_many_is_refused(tmp_path: Path, embedding: Embedding) -> None:
     file = written(tmp_path, ".jsonl", lines_of(spread(3, 9)))
-    with pytest.raises(ConfigError, match="sim/a gives a query 8 numbers, and the vectors have 9"):
+    with pytest.raises(ConfigError, match="the query has 8 numbers with sim/a, and the vectors have 9"):
         search(Config(), "what?", [file], 1, "sim/a")
 
 
@@ -216,7 +216,7 @@ def test_files_with_vectors_of_different_lengths_are_refused(
     tmp_path: Path, embedding: Embedding
 ) -> None:
     files = [written(tmp_path, ".npy", lines_of(spread(1, n)), f"{n}") for n in (8, 9)]
-    with pytest.raises(ConfigError, match=r"of 8 numbers and .* of 9; search them one by one"):
+    with pytest.raises(ConfigError, match=r"of 8 numbers and .* of 9; search them separately"):
         search(Config(), "what?", files, 1)
 
 
@@ -248,12 +248,12 @@ def test_a_query_that_can_not_be_embedded_is_a_sentence(
 ) -> None:
     file = written(tmp_path, ".jsonl", lines_of(spread(1)))
     embedding.error = CallFailed(Failure(kind="timeout", message="too late", retryable=True))
-    with pytest.raises(JobError, match="the query could not be embedded: too late"):
+    with pytest.raises(JobError, match="can't embed the query: too late"):
         search(Config(), "what?", [file], 1)
 
 
 def test_a_query_without_direction_is_a_sentence(tmp_path: Path, embedding: Embedding) -> None:
     file = written(tmp_path, ".jsonl", lines_of(spread(1)))
     embedding.vector = np.zeros(8, "<f4")
-    with pytest.raises(JobError, match="could not be embedded: a vector came that is zero"):
+    with pytest.raises(JobError, match="can't embed the query: a vector came that is zero"):
         search(Config(), "what?", [file], 1)

@@ -238,7 +238,7 @@ WRONG_FLAGS: list[tuple[dict[str, Any], str]] = [
     (
         {"tpm": 100, "max_tokens": 101},
         "the configuration: endpoint local/smollm2: max_tokens 101 is more than the limit of 100 "
-        "tokens a minute; no call would ever go out",
+        "tokens a minute; no call could ever be sent",
     ),
 ]
 
@@ -285,7 +285,7 @@ WRONG_FILES = [
     ("[[endpoint]]\ncapacity = 5", "endpoint[0]: object missing required field model"),
     ('[[endpoint]]\nmodel = "sim/a"\ncapacity = 0', "endpoint[0].capacity: expected int >= 1"),
     ('[[endpoint]]\nmodel = "sim/a"\nkey = "k"', "endpoint[0]: .* unknown field key"),
-    ('[[endpoint]]\nmodel = "a"\n' * 2, "endpoint a is there twice .*; raise its capacity"),
+    ('[[endpoint]]\nmodel = "a"\n' * 2, "duplicate endpoint a .*; raise its capacity"),
     ('[[endpoint]]\nmodel = "sim/a"\nweight = 0', "endpoint[0].weight: expected float > 0"),
     (
         '[[endpoint]]\nmodel = "sim/a"\nweight = 1001',
@@ -297,21 +297,21 @@ WRONG_FILES = [
     ('[[endpoint]]\nmodel = "sim/a"\nrpm = 5\nburst = 0', "endpoint[0].burst: expected int >= 1"),
     (
         '[[endpoint]]\nmodel = "sim/a"\nrpm = "1/s"\nburst = 61',
-        "endpoint sim/a: burst 61 is a part of rpm, which is 60",
+        "endpoint sim/a: burst 61 is more than rpm, which is 60",
     ),
     (
         '[[endpoint]]\nmodel = "sim/a"\nburst = 5',
-        "endpoint sim/a: burst 5 is a part of rpm, which is none",
+        "endpoint sim/a: burst 5 needs rpm",
     ),
     (
         'max_tokens = 600\n[[endpoint]]\nmodel = "sim/a"\ntpm = 500',
         "endpoint sim/a: max_tokens 600 is more than the limit of 500 tokens a minute; "
-        "no call would ever go out",
+        "no call could ever be sent",
     ),
     ("[limits.user]\nrpm = 0", "limits_user: a rate must be more than 0"),
     ("[limits.user]\nrps = 5", "limits_user: .* unknown field rps"),
-    ("[limits.user]\nrpm = 5\nburst = 6", "limits.user: burst 6 is a part of rpm, which is 5"),
-    ("[limits.user]\nburst = 6", "limits.user: burst 6 is a part of rpm, which is none"),
+    ("[limits.user]\nrpm = 5\nburst = 6", "limits.user: burst 6 is more than rpm, which is 5"),
+    ("[limits.user]\nburst = 6", "limits.user: burst 6 needs rpm"),
     ("[limits.users.alice]\nday = 6", "limits_users[...]: .* unknown field day"),
     ('[limits.users.alice]\nrpm = "x"', "limits_users: 'x' is no rate"),
     ("max_tokens = 9\n[limits.user]\ntpm = 5", "limits.user: max_tokens 9 is more than the limit"),
@@ -434,7 +434,7 @@ def test_rates_of_flags_go_to_the_endpoints_of_the_default_model_and_are_held_to
 ) -> None:
     file = toml('[[endpoint]]\nmodel = "sim/a"\nburst = 5\n[[endpoint]]\nmodel = "sim/b"\n')
     assert [e.rpm for e in load({"rpm": "5"}, {}, file).models.endpoints()] == ["5", None]
-    with pytest.raises(ConfigError, match="burst 5 is a part of rpm, which is 4"):
+    with pytest.raises(ConfigError, match="burst 5 is more than rpm, which is 4"):
         load({"rpm": "4"}, {}, file)
 
 

@@ -358,7 +358,7 @@ def test_a_replaced_output_that_is_put_back_is_no_output_of_the_job(folder: Path
     (folder / "out.jsonl").write_bytes(b"old")
     Run(folder, overwrite=True).to_the_end()
     (folder / "out.jsonl").write_bytes(b"old")
-    with pytest.raises(ConfigError, match="is not as this job left it"):
+    with pytest.raises(ConfigError, match="was modified since the last run"):
         Run(folder).to_the_end()
     assert output_in(folder) == b"old"
 
@@ -366,7 +366,7 @@ def test_a_replaced_output_that_is_put_back_is_no_output_of_the_job(folder: Path
 @pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.partial"])
 def test_what_is_no_job_of_ours_is_not_touched(name: str, folder: Path) -> None:
     (folder / name).write_bytes(b"somebody else's")
-    complaint = f"{name} is there already and no job of ours; .* -o, .* --overwrite"
+    complaint = f"{name} exists and is not part of a job; .* -o, .* --overwrite"
     with pytest.raises(ConfigError, match=complaint):
         Run(folder).to_the_end()
     assert content_of(folder) == {name: b"somebody else's"}
@@ -383,7 +383,7 @@ def test_an_edited_output_is_refused_and_not_touched(
     edited = output_in(folder) + edit if edit else b""
     (folder / "out.jsonl").write_bytes(edited)
     if failing:
-        with pytest.raises(ConfigError, match="is not as this job left it; move it away"):
+        with pytest.raises(ConfigError, match="was modified since the last run; move it away"):
             Run(folder).to_the_end()
         assert output_in(folder) == edited
 
@@ -497,7 +497,7 @@ def test_a_limit_beyond_the_end_changes_nothing(folder: Path) -> None:
 def test_a_second_run_is_refused_while_the_first_goes_on(folder: Path) -> None:
     with Run(folder).up_to_the_end(most=2) as job:
         for overwrite in (False, True):
-            with pytest.raises(LockedError, match=f"process {os.getpid()} runs this job"):
+            with pytest.raises(LockedError, match=f"process {os.getpid()} is running this job"):
                 Run(folder, overwrite=overwrite).to_the_end()
         job.take_up(1)
         job.put([outcome(0)])

@@ -58,10 +58,10 @@ def test_what_is_appended_is_found_by_the_next_run(tmp_path: Path) -> None:
         append(journal, 3, 0)
         append(journal, 1, failed=True)
         assert (journal.answered, journal.failed, states(journal)) == (2, 1, "A--A-")
-        assert journal.kept_spend == Spend()
+        assert journal.resumed_spend == Spend()
     with opened(tmp_path) as journal:
         assert (journal.answered, journal.failed, states(journal)) == (2, 1, "A--A-")
-        assert journal.kept_spend == ONE_CALL + ONE_CALL + Spend(attempts=1)
+        assert journal.resumed_spend == ONE_CALL + ONE_CALL + Spend(attempts=1)
         assert journal.damaged_lines == 0
 
 
@@ -212,7 +212,7 @@ def test_rows_of_a_finished_output_are_found_there_and_carried_over(tmp_path: Pa
     output.write_bytes(b"".join(lines))
     with opened(tmp_path, output_format="openai-batch") as journal:
         assert (states(journal), journal.failed) == ("AA-A-", 1)
-        assert journal.kept_spend == Spend(), "what the output cost is in the manifest"
+        assert journal.resumed_spend == Spend(), "what the output cost is in the manifest"
         append(journal, 2, 4)
         staged, _ = staged_of(tmp_path, journal)
     assert lines_of(staged) == [to_batch(line_of(outcome(index))) for index in range(ROWS)]
@@ -230,7 +230,7 @@ def test_a_row_that_another_has_paid_for_is_not_paid_for_again_in_the_sum(
         append(journal, 1)
         journal.append([line_of(structs.replace(paid, reply=reply, attempts=0))])
     with opened(tmp_path) as journal:
-        assert (journal.answered, journal.kept_spend) == (2, ONE_CALL)
+        assert (journal.answered, journal.resumed_spend) == (2, ONE_CALL)
 
 
 class Disk:

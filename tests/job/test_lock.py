@@ -55,7 +55,7 @@ def test_a_second_process_is_refused_by_the_pid_of_the_first_until_that_is_kille
 ) -> None:
     with held_by_another_process(path) as process:
         for _ in range(2):
-            with pytest.raises(LockedError, match=f"^process {process.pid} runs this job"):
+            with pytest.raises(LockedError, match=f"^process {process.pid} is running this job"):
                 JobLock(path)
         process.send_signal(signal.SIGKILL)
         process.wait(timeout=10)
@@ -129,7 +129,7 @@ def test_a_damaged_lock_counts_nothing(content: bytes, path: Path) -> None:
     path.write_bytes(content)
     lock = JobLock(path)
     assert lock.left_in_flight == 0
-    with pytest.raises(LockedError, match=f"process {os.getpid()} runs this job"):
+    with pytest.raises(LockedError, match=f"process {os.getpid()} is running this job"):
         JobLock(path)
     lock.release()
 
@@ -137,7 +137,7 @@ def test_a_damaged_lock_counts_nothing(content: bytes, path: Path) -> None:
 @pytest.mark.parametrize("content", [b"\xff" * 64, b"pid=5\n", b"[[package]]\n" * 100])
 def test_a_file_that_is_no_lock_of_ours_is_left_alone(content: bytes, path: Path) -> None:
     path.write_bytes(content)
-    with pytest.raises(ConfigError, match=r"out\.jsonl\.lock is there already and no lock of ours"):
+    with pytest.raises(ConfigError, match=r"out\.jsonl\.lock exists and is not a lock of llmscale"):
         JobLock(path)
     assert path.read_bytes() == content
 
@@ -155,7 +155,7 @@ def test_a_link_or_a_pipe_in_the_place_of_a_lock_is_left_alone(path: Path) -> No
         path.unlink()
         target.unlink(missing_ok=True)
     os.mkfifo(path)
-    with pytest.raises(ConfigError, match="no lock of ours"):
+    with pytest.raises(ConfigError, match="not a lock of llmscale"):
         JobLock(path)
 
 

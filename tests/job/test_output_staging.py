@@ -257,7 +257,7 @@ def test_a_job_copies_ahead_while_it_runs_and_leaves_nothing_when_it_stops(tmp_p
                 job.put([outcome(index)])
                 job.staging._wait()
         if to_the_end:
-            job.finish(job.journal.kept_spend)
+            job.finish(job.journal.resumed_spend)
         else:
             assert copied(tmp_path, job.staging)
         job.close()

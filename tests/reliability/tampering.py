@@ -81,7 +81,7 @@ OF_FINISHED = [
     Change("the output empty", edit(OUT, lambda b: b""), (), OUT),
     Change("the output gone", remove(OUT), asks=ROWS),
     Change("output and job file gone", remove(OUT, MANIFEST), asks=ROWS),
-    Change("the job file gone", remove(MANIFEST), (), "no job of ours"),
+    Change("the job file gone", remove(MANIFEST), (), "not part of a job"),
     Change("the job file cut", edit(MANIFEST, lambda b: b[:-9]), (), "is damaged"),
 ]
 
@@ -92,8 +92,8 @@ OF_KILLED = [
     Change("a line of it twice", edit(PARTIAL, _first_line_again)),
     Change("garbage behind it", edit(PARTIAL, lambda b: b + b'\0{"index":3,"output":"x"')),
     Change("zeros behind it", edit(PARTIAL, lambda b: b + bytes(4096))),
-    Change("garbage in the lock", edit(LOCK, lambda b: b"garbage"), (), "no lock of ours"),
-    Change("the job file gone", remove(MANIFEST), (), "no job of ours"),
+    Change("garbage in the lock", edit(LOCK, lambda b: b"garbage"), (), "not a lock of llmscale"),
+    Change("the job file gone", remove(MANIFEST), (), "not part of a job"),
     Change("the job file empty", edit(MANIFEST, lambda b: b""), (), "is damaged"),
 ]
 
@@ -163,7 +163,7 @@ def c07(races: int = 20, rows: int = 40) -> Figure:
             racing = [job.start(), job.start()]
             ended = _first_to_end(racing)
             winner = racing[1 - racing.index(ended)]
-            told = f"process {winner.process.pid} runs this job" in ended.said
+            told = f"process {winner.process.pid} is running this job" in ended.said
             bad += not (job.end(ended) == 6 and told and winner.is_running)
             job.kill(winner)
             job.news()

@@ -241,7 +241,7 @@ BAD_ROWS: list[tuple[object, str]] = [
     (b'"prompt"', "not a JSON object"),
     (b'[{"prompt": "a"}]', "not a JSON object"),
     # fields that are not there, or of another type
-    ({}, 'has neither "prompt" nor "messages"; for other fields say --template'),
+    ({}, 'has neither "prompt" nor "messages"; for other fields use --template'),
     ({"text": "a"}, 'has neither "prompt" nor "messages"'),
     ({"prompt": ""}, "prompt is not text, or is empty"),
     ({"prompt": " \n\t\u3000"}, "prompt is not text, or is empty"),
@@ -288,7 +288,7 @@ BAD_ROWS: list[tuple[object, str]] = [
     (BATCH | {"body": {"messages": USER, "n": None}}, "stream and n are not supported"),
     (
         BATCH | {"url": "/v1/embeddings", "body": {"messages": USER}},
-        "only POST /v1/chat/completions is answered here, not POST /v1/embeddings",
+        "only POST /v1/chat/completions is supported, not POST /v1/embeddings",
     ),
     (BATCH | {"method": "GET", "body": {"messages": USER}}, "only POST /v1/chat/completions"),
     (BATCH | {"custom_id": 1.5, "body": {"messages": USER}}, "id is neither text nor"),

@@ -121,7 +121,7 @@ def test_one_id_for_two_different_rows_is_refused_by_both_lines(
     ]
     complaint = (
         f"two different rows have the id {row_id}: 1.jsonl line 22 and 2.jsonl line 21; "
-        "give each its own"
+        "give each row its own id"
     )
     with pytest.raises(ConfigError, match=f"^{re.escape(complaint)}$"):
         precheck(sources)

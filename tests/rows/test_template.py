@@ -84,7 +84,9 @@ def test_a_field_that_the_row_lacks_is_named() -> None:
     ],
 )
 def test_a_lone_brace_is_refused_by_its_place(template: str, brace: str, place: int) -> None:
-    complaint = f"^--template: lone {brace} at character {place}; write it twice$"
+    complaint = (
+        f"^--template: unmatched {brace} at character {place}; write {2 * brace} for a literal one$"
+    )
     with pytest.raises(ConfigError, match=complaint.replace("{", r"\{")):
         Template(template)
 

@@ -49,9 +49,9 @@ def test_a_row_of_somebody_else_means_other_things_by_the_same_names(place: Any)
 @pytest.mark.parametrize(
     ("row", "complaint"),
     [
-        ({}, 'has no "text", or one that is no text'),
-        ({"text": 7}, 'has no "text", or one that is no text'),
-        ({"text": None}, 'has no "text", or one that is no text'),
+        ({}, 'has no "text", or "text" is not a string'),
+        ({"text": 7}, 'has no "text", or "text" is not a string'),
+        ({"text": None}, 'has no "text", or "text" is not a string'),
         ({"text": " \n"}, "text is empty"),
         ({"text": "x", "id": []}, "id is neither text nor a whole number"),
         (b"{", "not JSON"),

@@ -54,7 +54,7 @@ def test_a_file_is_complete_when_all_its_rows_have_come_through() -> None:
 
 def test_what_an_earlier_run_has_answered_is_complete_from_the_start() -> None:
     files = FileCounts(found(2, 1))
-    files.keep(lambda row: row != 1)
+    files.resume(lambda row: row != 1)
     assert files.figures() == {"files": "1/2"}
     files.counting(Sink()).put(outcomes(1))
     assert files.figures() == {"files": "2/2"}
@@ -79,7 +79,7 @@ def test_a_row_is_called_a_chunk_where_all_rows_are() -> None:
 
 def test_where_rows_are_rows_there_is_nothing_to_tell_of_files() -> None:
     files, sink = FileCounts(), Sink()
-    files.keep(lambda _: True)
+    files.resume(lambda _: True)
     assert files.counting(sink) is sink
     assert (files.unit(0), files.figures(), files.summary()) == ("row", {}, None)
 
@@ -88,4 +88,4 @@ def test_a_person_is_told_what_was_found() -> None:
     one = CompleteFiles()
     one.add(1)
     assert str(Found(one, 0, 1)) == "1 file, 1 chunk"
-    assert str(found(2_000, 1)) == "2 files, 2,000 chunks; 1 can't be read; left out 2 hidden"
+    assert str(found(2_000, 1)) == "2 files, 2,000 chunks; 1 can't be read; skipped 2 hidden"

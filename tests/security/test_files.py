@@ -84,7 +84,7 @@ async def test_a_link_in_the_way_is_never_written_through(place: Place, shows: S
 
     linked(precious, "cache/cache.db", "cache/runs.jsonl")
     assert await run("--overwrite") == 0
-    assert "can't be opened" in place.streams[f"stderr {len(place.streams) // 2}"]
+    assert "can't open the cache" in place.streams[f"stderr {len(place.streams) // 2}"]
     found = changed(place, before)
     assert found == []
     value = f"{len(found)} written through"

@@ -190,7 +190,7 @@ def test_what_can_be_written_passes_the_check_and_leaves_no_trace(
 @pytest.mark.parametrize("name", ["a.csv", "a", "a.npy.gz", ".npy", "a.jsonl"])
 def test_an_unknown_ending_is_refused(name: str, tmp_path: Path) -> None:
     for call in (exports.check, lambda path: exports.export([], path)):
-        with pytest.raises(ConfigError, match=r"none of \.npy, \.parquet, \.db$"):
+        with pytest.raises(ConfigError, match=r"use \.npy, \.parquet or \.db$"):
             call(tmp_path / name)
     assert not list(tmp_path.iterdir())
 

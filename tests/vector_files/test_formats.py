@@ -54,7 +54,7 @@ def test_a_matrix_needs_the_lines_beside_it(tmp_path: Path) -> None:
         list(exports.blocks(path))
     (tmp_path / "vectors.jsonl").unlink()
     for read in (lambda: list(exports.blocks(path)), lambda: exports.chunks(path, [0])):
-        with pytest.raises(ConfigError, match="numbers only; there is no"):
+        with pytest.raises(ConfigError, match="numbers only, and the lines beside it are missing"):
             read()
 
 
@@ -252,7 +252,7 @@ def test_a_file_that_was_cut_is_refused(ending: str, tmp_path: Path) -> None:
 def test_a_line_that_is_no_object_is_named(raw: bytes, tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "vectors.jsonl", LINES)
     path.write_bytes(path.read_bytes() + raw + b"\n")
-    with pytest.raises(StorageError, match="line 4 is no JSON object"):
+    with pytest.raises(StorageError, match="line 4 is not a JSON object"):
         list(exports.blocks(path))
 
 

@@ -1,8 +1,8 @@
 """Folders and files to chunks of text, for `llmscale embed`.
 
-`walking` finds the files, `texts` reads one, `chunking` splits its text, and `blocks` puts the
-three together; `complete` counts the files that are done. `roots` says what the given paths stand
-for, `ignoring` what is left out, `kinds` what a name tells; `markup` and `packed` extract text.
+`walk` finds the files, `document` reads one, `chunker` splits its text, and `blocks` combines the
+three; `complete_files` counts the files that are done. `roots` resolves the given paths,
+`gitignore` matches patterns, `file_kinds` classifies names; `html` and `pdf_docx` extract text.
 Sends nothing and writes nothing.
 """
 

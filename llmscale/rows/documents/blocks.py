@@ -1,4 +1,4 @@
-"""From files to blocks of chunks: what a job takes in, one file in memory at a time."""
+"""From files to blocks of chunks, one file in memory at a time."""
 
 from collections.abc import Iterator
 
@@ -25,8 +25,7 @@ def blocks_of_chunks(
 ) -> Iterator[Block]:
     """Yield the chunks of all files in the order of the walk, at most `block_chunks` at a time.
 
-    A file that the walk took for text, but that turns out further down not to be UTF-8, is counted
-    in `walk.skipped` as the other binary ones are.
+    A file that turns out not to be UTF-8 beyond its head is counted in `walk.skipped` as binary.
     """
     for found in walk:
         read = found if isinstance(found, FileFailure) else read_document(found)

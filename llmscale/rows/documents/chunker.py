@@ -1,8 +1,8 @@
-"""From a text to chunks of it, none longer than so many tokens, cut where the text itself pauses.
+"""Splits a text into chunks of at most so many tokens, at paragraphs, headings and sentences.
 
 A chunk is a slice: `text[start:end] == chunk.text`. White space around a chunk belongs to none.
-Never changes a text, never leaves out a chunk, be it the same as another, but one that lies within
-its neighbour.
+Never changes a text. Equal chunks are all kept; only a chunk that lies within its neighbour is
+dropped.
 
 Code is split as text, at blank lines first, not with the library's CodeSplitter: 8 KB of nested
 brackets take that 20 s and 16 KB over a minute, in a call that can't be stopped, so that one
@@ -54,15 +54,15 @@ class _Splitter(Protocol):
 
 
 def estimated_tokens(text: str) -> int:
-    """Return about how many tokens a text has, rounded up."""
+    """Estimate the tokens of a text, rounded up."""
     return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
 
 
 class Chunker:
-    """Splits documents. `chunk_tokens=None`: one chunk for the whole of a file.
+    """Splits documents. `chunk_tokens=None`: one chunk for the whole file.
 
-    `overlap_tokens` is how much of a chunk the next one may repeat. `count_tokens` is called some
-    five times a chunk. Raises `ConfigError` for sizes that don't go together.
+    `overlap_tokens`: how much of a chunk the next one may repeat. `count_tokens` is called about
+    five times a chunk. Raises `ConfigError` for sizes that contradict each other.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Chunker:
 def _check(chunk_tokens: int | None, overlap_tokens: int) -> None:
     if chunk_tokens is None:
         if overlap_tokens:
-            raise ConfigError("--overlap has no use with --no-chunk; leave one of them out")
+            raise ConfigError("--overlap has no effect with --no-chunk; omit one of them")
         return
     if not 1 <= chunk_tokens <= MAX_CHUNK_TOKENS:
         raise ConfigError(
@@ -146,7 +146,7 @@ def _split(splitter: _Splitter, text: str, start: int, end: int, window: int) ->
 
 
 def _narrowed(text: str, start: int, end: int, kind: TextKind) -> _Span:
-    """Take white space off both ends, but for the indentation of code and Markdown."""
+    """Strip white space from both ends, except the indentation of code and Markdown."""
     part = text[start:end]
     kept = len(part.rstrip())
     blank = len(part) - len(part.lstrip())
@@ -163,7 +163,7 @@ def _indentation(space: str) -> int:
 def _outermost(spans: Iterable[_Span]) -> Iterator[_Span]:
     """Leave out spans that are empty, and those that lie within the one before or after.
 
-    An overlap makes such, where only white space tells a chunk from what the next one repeats.
+    An overlap produces them where a chunk and what the next one repeats differ only in white space.
     """
     before: _Span | None = None
     for span in spans:

@@ -1,4 +1,4 @@
-"""How many files are complete: all their rows have an outcome. Knows rows by their numbers alone.
+"""How many files are complete: all their rows have an outcome. Knows rows by index alone.
 
 The rows of a file are neighbours. Memory: 16 bytes a file, whatever its number of chunks.
 """
@@ -20,22 +20,22 @@ class CompleteFiles:
 
     @property
     def files(self) -> int:
-        """All of them."""
+        """The number of all files."""
         return len(self._ends)
 
     @property
     def rows(self) -> int:
-        """The rows of all files; those that come after are of none."""
+        """The rows of all files; later rows belong to none."""
         return self._ends[-1] if self._ends else 0
 
     def add(self, rows: int) -> None:
-        """Take in a file with so many rows after those of the file before."""
+        """Add a file whose rows follow those of the file before."""
         self._ends.append(self.rows + rows)
         self._left.append(rows)
         self.count += not rows
 
-    def settle(self, rows: Iterable[int]) -> None:
-        """Note that rows have an outcome now; a row that is of no file is passed over."""
+    def mark_done(self, rows: Iterable[int]) -> None:
+        """Count rows that have an outcome now; a row of no file is ignored."""
         for row in rows:
             if not self._first <= row < self._end:
                 if row >= self.rows:

@@ -1,8 +1,8 @@
-"""From a file to its text, and how that is to be split. One file in memory at a time.
+"""From a file to its text, and the way to split it. One file in memory at a time.
 
-Line ends stay as they are; only a byte order mark is taken off. Of HTML, PDF and Word files the
-text is what was extracted, so offsets count in that. A file that can't be read is a value that says
-why: nothing in a file ends the job.
+Line ends are kept; only a byte order mark is removed. Offsets in HTML, PDF and Word files count in
+the extracted text. A file that can't be read is a value that says why: nothing in a file ends the
+job.
 """
 
 import codecs
@@ -43,13 +43,13 @@ def read_document(file: FoundFile) -> Document | FileFailure:
 
 
 def _bytes(path: str) -> bytes:
-    if not stat.S_ISREG(Path(path).stat().st_mode):  # opening a pipe would wait for ever
-        raise FileError("not_a_file", "is no regular file; save its text to one")
+    if not stat.S_ISREG(Path(path).stat().st_mode):  # opening a pipe would block forever
+        raise FileError("not_a_file", "is not a regular file; save its text to one")
     with Path(path).open("rb") as file:
         size_bytes = os.fstat(file.fileno()).st_size
         if size_bytes > MAX_FILE_BYTES:
             raise FileError("too_large", f"is over {MAX_FILE_BYTES // 1024**2} MB; split it up")
-        return file.read(size_bytes)  # which sets aside as much memory as it is told
+        return file.read(size_bytes)  # allocates as much memory as it is given
 
 
 def _text(kind: FileKind, data: bytes) -> str:

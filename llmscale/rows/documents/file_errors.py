@@ -28,7 +28,7 @@ class FileFailure(msgspec.Struct, frozen=True, gc=False):
 
 
 class FileError(Exception):
-    """Raised inside of this package only; becomes a `FileFailure` of the file at hand."""
+    """Raised inside this package only; becomes the `FileFailure` of a file."""
 
     def __init__(self, reason: FailureReason, what: str) -> None:
         super().__init__(what)
@@ -41,5 +41,5 @@ class FileError(Exception):
 
 
 def system_failure(source: str, error: OSError) -> FileFailure:
-    """Return the failure of a file that the system does not let us read."""
+    """Return the failure of a file that the system refuses to read."""
     return FileError("unreadable", f"can't be read: {error.strerror or error}").of(source)

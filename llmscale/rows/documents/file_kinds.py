@@ -1,4 +1,4 @@
-"""What a file is, told by its name alone: which reader it needs, and how its text is split.
+"""The kind of a file, by its name alone: which reader it needs, and how its text is split.
 
 Never opens a file.
 """
@@ -15,7 +15,7 @@ TextKind = Literal["plain", "markdown", "code"]
 """How a text is split: by paragraphs and sentences, by headings, or by lines."""
 
 PACKED_KINDS = frozenset({"pdf", "docx"})
-"""Kinds whose bytes are no text; all others are UTF-8."""
+"""Kinds whose bytes are not text; all others are UTF-8."""
 
 _EXTENSIONS: dict[FileKind, str] = {
     "plain": "txt text rst adoc asciidoc org tex srt vtt",

@@ -1,4 +1,4 @@
-"""Patterns that leave files out: `.gitignore` files, and those a person gives. One syntax for both.
+"""Patterns that exclude files: `.gitignore` files, and those of flags, in one syntax.
 
 The syntax is that of gitignore: `*.log` and `drafts/` match at any depth, `/drafts/` and `a/*.md`
 from the folder that the patterns belong to, `**` over folders, `!` takes back; the last match wins.
@@ -23,12 +23,12 @@ _INSIDE = re.compile(r"/\*\*/?$")
 
 class _Pattern(NamedTuple):
     regex: re.Pattern[str]
-    leaves_out: bool  # else takes back
+    excludes: bool  # else takes back
     is_for_folders: bool  # ends in /
     is_for_inside: bool  # ends in /**
 
     def matches(self, path: str) -> bool:
-        """Tell whether an entry matches for itself, not because a folder above it does."""
+        """Tell whether an entry matches itself, not because a folder above it does."""
         found = self.regex.search(path)
         if found is None or (self.is_for_folders and not path.endswith("/")):
             return False
@@ -38,48 +38,48 @@ class _Pattern(NamedTuple):
 
 
 class Patterns:
-    """Patterns of one place, asked about each entry on the way down.
+    """Patterns of one folder, matched against each entry on the way down.
 
-    As in git, a folder that is left out is not gone into, so nothing in it can be taken back.
-    pathspec's own verdict is on whole paths, and differs from git's: it goes by the folder above
-    where a `!*/` takes that back. So it compiles the patterns, and the verdict is found here.
+    As in git, an excluded folder is not walked, so nothing in it can be taken back. pathspec
+    decides on whole paths, and differs from git: it goes by the folder above where a `!*/` takes
+    that back. So it compiles the patterns, and the decision is made here.
     """
 
     def __init__(self, lines: Sequence[str]) -> None:
-        """Pass over lines that are no pattern, as git does."""
+        """Skip lines that are not a pattern, as git does."""
         patterns = [pattern for line in lines for pattern in _compiled(line)]
         self._last_first = patterns[::-1]
 
     def __bool__(self) -> bool:
         return bool(self._last_first)
 
-    def leave_out(self, path: str) -> bool | None:
-        """Tell whether an entry is left out, None where no pattern matches.
+    def excludes(self, path: str) -> bool | None:
+        """Tell whether an entry is excluded, None where no pattern matches.
 
-        `path` is relative to the place of the patterns; that of a folder ends in `/`.
+        `path` is relative to the folder of the patterns; that of a folder ends in `/`.
         """
         for pattern in self._last_first:
             if pattern.matches(path):
-                return pattern.leaves_out
+                return pattern.excludes
         return None
 
 
 class IgnoreFile(NamedTuple):
-    """The patterns of one `.gitignore`, and where we stand below it."""
+    """The patterns of one `.gitignore`, and the folder below it that is being walked."""
 
     patterns: Patterns
     below: str  # "" in its own folder, else "guides/old/"
 
 
 def is_ignored(files: Sequence[IgnoreFile], name: str) -> bool:
-    """Tell whether an entry of the folder where we stand is ignored; a folder's name ends in `/`.
+    """Tell whether an entry of the folder being walked is ignored; a folder's name ends in `/`.
 
     The innermost file that has a matching pattern decides, as in git.
     """
     for patterns, below in reversed(files):
-        verdict = patterns.leave_out(below + name)
-        if verdict is not None:
-            return verdict
+        decision = patterns.excludes(below + name)
+        if decision is not None:
+            return decision
     return False
 
 
@@ -89,10 +89,10 @@ def step_into(files: Sequence[IgnoreFile], folder: str) -> tuple[IgnoreFile, ...
 
 
 def ignore_files_of(folder: str) -> tuple[IgnoreFile, ...]:
-    """Return the patterns that a folder has for itself: those of one file, or none.
+    """Return the patterns of a folder's own `.gitignore`, if there is one.
 
-    Raises `FileError` when they can't be read: without them, files that somebody wants to keep back
-    would be taken.
+    Raises `FileError` when it can't be read: without it, files that should be ignored would be
+    embedded.
     """
     try:
         with Path(folder, IGNORE_FILE).open("rb") as file:
@@ -100,10 +100,10 @@ def ignore_files_of(folder: str) -> tuple[IgnoreFile, ...]:
     except (FileNotFoundError, IsADirectoryError):
         return ()
     except OSError as error:
-        what = f"is left out, because its {IGNORE_FILE} can't be read: {error.strerror}"
+        what = f"is skipped because its {IGNORE_FILE} can't be read: {error.strerror}"
         raise FileError("unreadable", what) from None
     if len(raw) > MAX_IGNORE_FILE_BYTES:
-        raise FileError("too_large", f"is left out, because its {IGNORE_FILE} is over 1 MB")
+        raise FileError("too_large", f"is skipped because its {IGNORE_FILE} is over 1 MB")
     lines = os.fsdecode(raw.removeprefix(b"\xef\xbb\xbf")).split("\n")
     patterns = Patterns([line.removesuffix("\r") for line in lines])
     return (IgnoreFile(patterns, ""),) if patterns else ()
@@ -112,8 +112,8 @@ def ignore_files_of(folder: str) -> tuple[IgnoreFile, ...]:
 def ignore_files_above(folder: str) -> tuple[IgnoreFile, ...]:
     """Return the patterns of the folders above one, up to the root of its repository.
 
-    None outside of a repository. That the folder itself is ignored is no matter: whoever names it
-    wants it read. Raises `FileError`.
+    None outside of a repository. The folder itself may be ignored: it was named, so it is read.
+    Raises `FileError`.
     """
     found: tuple[IgnoreFile, ...] = ()
     below = ""
@@ -128,19 +128,19 @@ def ignore_files_above(folder: str) -> tuple[IgnoreFile, ...]:
 
 
 def check_patterns(flag: str, patterns: Sequence[str]) -> None:
-    """Refuse what is no pattern. Raises `ConfigError`."""
+    """Raise `ConfigError` for an invalid pattern."""
     for pattern in patterns:
         if not _compiled(pattern):
-            raise ConfigError(f"{flag}: {pattern!r} is no pattern; write for example '*.md'")
+            raise ConfigError(f"{flag}: invalid pattern {pattern!r}; write for example '*.md'")
 
 
 def spec_of(patterns: Sequence[str]) -> GitIgnoreSpec | None:
-    """Return what tells whether a whole path, or a folder above it, matches. None: all do."""
+    """Return a matcher of whole paths and of folders above them, None where all match."""
     return GitIgnoreSpec.from_lines(patterns, backend="simple") if patterns else None
 
 
 def _compiled(line: str) -> list[_Pattern]:
-    """Return the pattern of a line, nothing for a comment or for what is no pattern."""
+    """Return the pattern of a line, none for a comment or an invalid pattern."""
     try:
         spec = GitIgnoreSpec.from_lines([line], backend="simple")
     except (ValueError, re.error):

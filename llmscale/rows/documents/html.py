@@ -47,7 +47,7 @@ def text_of_html(page: str) -> str:
 
 
 class _Text:
-    """Gathers text; of the separators between two pieces, the strongest stays."""
+    """Collects text; of the separators between two pieces, the strongest wins."""
 
     def __init__(self) -> None:
         self._parts: list[str] = []
@@ -80,7 +80,7 @@ class _Text:
 
 
 def _pieces(page: str) -> Iterator[_Piece]:
-    """Yield text and the tag behind it; comments and dropped elements only part two texts."""
+    """Yield text and the tag behind it; comments and dropped elements only separate texts."""
     place = 0
     while place < len(page):
         opening = _OPENING.search(page, place)
@@ -122,5 +122,5 @@ def _start_of_end_tag(page: str, tag: str, place: int) -> int:
 
 
 def _unescaped(text: str) -> str:
-    """Decode entities; a number that no character can have would be refused as too long."""
+    """Decode entities; a number beyond every character would be refused as too long."""
     return html.unescape(_HUGE_NUMBER.sub("\ufffd", text)) if "&" in text else text

@@ -1,7 +1,7 @@
 """The text of PDF and Word files, through the packages of the extra `documents`.
 
-They are imported when the first such file comes. A file that is encrypted, damaged or a zip bomb
-raises `FileError`, whatever went wrong inside of the package. Pictures are not read.
+They are imported for the first such file. A file that is encrypted, damaged or a zip bomb raises
+`FileError`, whatever went wrong inside the package. Pictures are not read.
 """
 
 import io
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pypdf import PdfReader
 
 MAX_TEXT_CHARACTERS = 64 * 1024 * 1024
-MAX_XML_BYTES = 64 * 1024 * 1024  # becomes a tree of some ten times its size
+MAX_XML_BYTES = 64 * 1024 * 1024  # becomes a tree of about ten times its size
 MAX_UNPACKED_BYTES = 512 * 1024 * 1024  # with all pictures
 MAX_MEMBERS = 10_000
 
@@ -33,7 +33,7 @@ def text_of_pdf(data: bytes) -> str:
         import pypdf
     except ImportError:
         raise FileError("missing_extra", _INSTALL) from None
-    # it warns of every small flaw that it has read around
+    # it warns of every flaw that it can work around
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)
     try:
         reader = pypdf.PdfReader(io.BytesIO(data))
@@ -42,8 +42,8 @@ def text_of_pdf(data: bytes) -> str:
         text = _joined(page.extract_text().strip() for page in reader.pages)
     except FileError:
         raise
-    except Exception as error:  # a damaged file breaks it in ways that it does not list
-        raise FileError("damaged", f"is no PDF that can be read: {_told(error)}") from None
+    except Exception as error:  # a damaged file breaks it in undocumented ways
+        raise FileError("damaged", f"is not a readable PDF: {_reason(error)}") from None
     if not text.strip():
         raise FileError("no_text", "has no text, only pictures; run text recognition (OCR) on it")
     return text
@@ -53,7 +53,7 @@ def _unlock(reader: "PdfReader") -> None:
     """Many files only forbid printing or copying: their password is empty."""
     try:
         is_open = bool(reader.decrypt(""))
-    except Exception:  # an encryption that it can't do
+    except Exception:  # an unsupported encryption
         is_open = False
     if not is_open:
         raise FileError("encrypted", "is encrypted; save it without its password first")
@@ -71,11 +71,11 @@ def text_of_docx(data: bytes) -> str:
     except FileError:
         raise
     except Exception as error:  # zip, XML and the package have a tree of errors each
-        raise FileError("damaged", f"is no Word file that can be read: {_told(error)}") from None
+        raise FileError("damaged", f"is not a readable Word file: {_reason(error)}") from None
 
 
 def _refuse_bomb(data: bytes) -> None:
-    """Hold the sizes that the archive declares against the bounds; no more is ever unpacked."""
+    """Check the sizes that the archive declares; no more is ever unpacked."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = archive.infolist()
     xml_bytes = sum(m.file_size for m in members if m.filename.lower().endswith((".xml", ".rels")))
@@ -84,7 +84,9 @@ def _refuse_bomb(data: bytes) -> None:
         or xml_bytes > MAX_XML_BYTES
         or sum(member.file_size for member in members) > MAX_UNPACKED_BYTES
     ):
-        raise FileError("too_large", "unpacks to more than a Word file may hold; save it as text")
+        raise FileError(
+            "too_large", "unpacks to more than the limit for a Word file; save it as text"
+        )
 
 
 def _blocks(document: "Document") -> Iterator[str]:
@@ -115,6 +117,6 @@ def _joined(texts: Iterable[str]) -> str:
     return "\n\n".join(parts)
 
 
-def _told(error: Exception) -> str:
-    told = " ".join(str(error).split())[:200].encode("utf-8", "replace").decode()
-    return told or type(error).__name__
+def _reason(error: Exception) -> str:
+    reason = " ".join(str(error).split())[:200].encode("utf-8", "replace").decode()
+    return reason or type(error).__name__

@@ -1,4 +1,4 @@
-"""What the paths that a person gives stand for: files, folders, and what globs find.
+"""Resolves the given paths: files, folders and globs.
 
 Never walks a folder. A glob goes down one folder for each of its parts; from a `**` on it is left
 to the walk, which does not follow links as `glob` would.
@@ -18,18 +18,18 @@ _ANY_DEPTH = "**"
 
 
 class Root(NamedTuple):
-    """Where a walk begins."""
+    """Where a walk starts."""
 
     path: str
-    is_named: bool  # by a person, letter for letter; else a glob has found it
+    is_named: bool  # else a glob has found it
     inner: str  # its path from the folder that include and exclude patterns belong to; "" is that
-    pattern: str | None = None  # what of a glob the walk has to match, from this folder
+    pattern: str | None = None  # the part of a glob that the walk has to match, from this folder
 
 
 def roots_of(paths: Sequence[str]) -> list[Root]:
-    """Return where the walk begins, in the order given, each place once.
+    """Return where the walk starts, in the order given, each place once.
 
-    Raises `ConfigError` for what is not there.
+    Raises `ConfigError` for a path that does not exist.
     """
     roots: dict[str, Root] = {}
     for path in paths:
@@ -63,7 +63,7 @@ def _globbed(path: str) -> Iterator[Root]:
 
 
 def _fixed_folder(parts: Sequence[str]) -> str:
-    """Return the part of a glob that is no pattern."""
+    """Return the leading part of a glob without wildcards."""
     first = next((i for i, part in enumerate(parts) if glob.has_magic(part)), 0)
     return "/".join(parts[:first]) or ("/" if parts[0] == "" else ".")
 
@@ -75,7 +75,7 @@ def _place(root: Root) -> str:
 def _tidy(path: str) -> str:
     """Write a path in one way: `docs//a/` is `docs/a`, `./a` is `a`.
 
-    One with `..` keeps it: where a link comes before, taking it out would lead elsewhere.
+    `..` is kept: behind a link, removing it would lead elsewhere.
     """
     return str(Path(path))
 

@@ -1,9 +1,9 @@
-"""From the paths that a person gives to files, in a stable order, one folder in memory at a time.
+"""From given paths to files, in a stable order, one folder in memory at a time.
 
-Inside of a folder, hidden entries, links, pipes and devices, files that `.gitignore` or a pattern
-leaves out, files of an unknown kind and binary ones are skipped and counted. A file that is named
-is always taken. Never reads more of a file than its first 8 KB, and never follows a link: one may
-lead round in a circle, or out of the folder that somebody meant to share.
+Skipped and counted in folders: hidden entries, links, pipes and devices, files ignored by
+`.gitignore` or excluded by a pattern, files of an unknown kind, binary files. A named file is
+always taken. Never reads more of a file than its first 8 KB, and never follows a link: it may lead
+in a circle, or out of the folder.
 """
 
 import os
@@ -45,11 +45,11 @@ SkipReason = Literal[
 
 
 class FoundFile(msgspec.Struct, frozen=True, gc=False):
-    """A file to read; `source` is its path as the person who gave the paths would write it."""
+    """A file to read; `source` is its path, relative as the given path is."""
 
     source: str
     kind: FileKind
-    is_named: bool  # whoever names a file wants to know when it can't be read
+    is_named: bool  # then it is reported when it can't be read
 
 
 class _Folder(NamedTuple):
@@ -62,12 +62,12 @@ _Step = FoundFile | FileFailure | _Folder | SkipReason
 
 
 class Walk:
-    """The files below some paths. Can be gone through again; `skipped` counts the last time.
+    """The files below some paths. Can be iterated again; `skipped` counts the last iteration.
 
     `include` and `exclude` are patterns as in a `.gitignore` at the folder that was given: a file
     is taken when `include` is empty or matches it, and `exclude` does not. `*.csv` in `include`
-    makes a file of that unknown kind plain text. Raises `ConfigError` for a path that is not there
-    or a pattern that is none.
+    makes files of that unknown kind plain text. Raises `ConfigError` for a path that does not exist
+    and for an invalid pattern.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Walk:
             parent = str(Path(root.path).parent)
             ignores = (*ignore_files_above(parent), *ignore_files_of(parent))
             name = Path(root.path).name
-            if any(self._exclude.leave_out(folder) for folder in _folders_of(root.inner)):
+            if any(self._exclude.excludes(folder) for folder in _folders_of(root.inner)):
                 return "excluded"
             return self._step(root.path, name, root.inner, ignores, None)
         except FileError as error:
@@ -111,7 +111,7 @@ class Walk:
     def _below(
         self, first: _Step, only: GitIgnoreSpec | None, walked: set[str]
     ) -> Iterator[FoundFile | FileFailure | SkipReason]:
-        """Yield what a step leads to, depth first; a loop, as folders may be deeply nested."""
+        """Yield the files of a step, depth first; a loop, as folders may be deeply nested."""
         pending: list[Iterator[_Step]] = [iter([first])]
         while pending:
             step = next(pending[-1], None)
@@ -156,7 +156,7 @@ class Walk:
         slash = "/" if stat.S_ISDIR(mode) else ""
         if is_ignored(ignores, name + slash):
             return "ignored"
-        if self._exclude.leave_out(inner + slash):
+        if self._exclude.excludes(inner + slash):
             return "excluded"
         if stat.S_ISLNK(mode):
             return "link"
@@ -187,13 +187,13 @@ class Walk:
 
 
 def is_binary(head: bytes) -> bool:
-    """Tell whether the first bytes of a file show that it is no UTF-8 text."""
+    """Tell whether the first bytes of a file show that it is not UTF-8 text."""
     if b"\0" in head:
         return True
     try:
         head.decode("utf-8")
     except UnicodeDecodeError as error:
-        # a character that the end of the head cuts in two is no fault
+        # a character that is cut by the end of the head is fine
         is_cut = error.reason == "unexpected end of data" and len(head) == HEAD_BYTES
         return not is_cut
     return False

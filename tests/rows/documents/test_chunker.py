@@ -294,7 +294,7 @@ def test_a_token_is_about_four_characters(text: str, tokens: int) -> None:
         ({"chunk_tokens": 10**30}, "--chunk-tokens"),
         ({"overlap_tokens": -1}, "--overlap must be from 0"),
         ({"overlap_tokens": 256}, r"less than --chunk-tokens \(256\), not 256"),
-        ({"chunk_tokens": None, "overlap_tokens": 1}, "--overlap has no use with --no-chunk"),
+        ({"chunk_tokens": None, "overlap_tokens": 1}, "--overlap has no effect with --no-chunk"),
     ],
 )
 def test_sizes_that_do_not_go_together_are_refused(

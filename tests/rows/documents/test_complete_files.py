@@ -15,27 +15,27 @@ def files_of(*rows: int) -> CompleteFiles:
 def test_a_file_is_complete_with_its_last_row() -> None:
     files = files_of(3, 2)
     assert (files.files, files.rows) == (2, 5)
-    files.settle([0, 4, 2])
+    files.mark_done([0, 4, 2])
     assert files.count == 0
-    files.settle([1])
+    files.mark_done([1])
     assert files.count == 1
-    files.settle([3])
+    files.mark_done([3])
     assert files.count == 2
 
 
 def test_a_file_without_rows_is_complete_at_once() -> None:
     files = files_of(0, 1, 0, 0, 2)
     assert files.count == 3
-    files.settle([0, 1, 2])
+    files.mark_done([0, 1, 2])
     assert files.count == files.files == 5
 
 
 def test_rows_after_those_of_files_are_of_none() -> None:
     files = files_of(1)
-    files.settle([1, 7])
+    files.mark_done([1, 7])
     assert files.count == 0
     none = files_of()
-    none.settle([0])
+    none.mark_done([0])
     assert (none.count, none.files, none.rows) == (0, 0, 0)
 
 
@@ -49,7 +49,7 @@ def test_whatever_the_order_each_file_counts_once() -> None:
     rng.shuffle(numbered)
     open_rows = dict(left)
     for number, file in numbered:
-        files.settle([number])
+        files.mark_done([number])
         open_rows[file] -= 1
         assert files.count == sum(not count for count in open_rows.values())
 

@@ -103,7 +103,7 @@ def test_a_folder_whose_gitignore_cannot_be_used_is_left_out_as_a_failure(folder
     found, failure = list(walk)
     assert isinstance(failure, FileFailure)
     assert (failure.source, failure.reason) == ("docs/sub", "too_large")
-    assert failure.message == "docs/sub is left out, because its .gitignore is over 1 MB"
+    assert failure.message == "docs/sub is skipped because its .gitignore is over 1 MB"
     assert isinstance(found, FoundFile)
     assert failures(Walk(["docs/sub"])) == {"docs/sub": "too_large"}
     assert failures(Walk(["docs/sub/*"])) == {

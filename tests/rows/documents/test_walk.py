@@ -158,9 +158,9 @@ def test_an_included_extension_makes_an_unknown_kind_plain_text(folder: Path) ->
 
 @pytest.mark.parametrize("pattern", ["", "!", "[z-a]", "# a", "a\\"])
 def test_a_pattern_that_is_none_is_refused_with_its_flag(folder: Path, pattern: str) -> None:
-    with pytest.raises(ConfigError, match=r"--include: .* is no pattern"):
+    with pytest.raises(ConfigError, match=r"--include: invalid pattern"):
         Walk(["."], include=[pattern])
-    with pytest.raises(ConfigError, match=r"--exclude: .* is no pattern"):
+    with pytest.raises(ConfigError, match=r"--exclude: invalid pattern"):
         Walk(["."], exclude=[pattern])
 
 
