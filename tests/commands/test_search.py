@@ -208,7 +208,7 @@ def test_a_query_gets_as_many_numbers_as_the_vectors_have(
 
 def test_a_model_that_can_not_give_as_many_is_refused(tmp_path: Path, embedding: Embedding) -> None:
     file = written(tmp_path, ".jsonl", lines_of(spread(3, 9)))
-    with pytest.raises(ConfigError, match="the query has 8 numbers with sim/a, and the vectors have 9"):
+    with pytest.raises(ConfigError, match="has 8 numbers with sim/a, and the vectors have 9"):
         search(Config(), "what?", [file], 1, "sim/a")
 
 

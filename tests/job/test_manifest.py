@@ -70,7 +70,7 @@ def test_one_that_can_not_be_opened_is_a_sentence(tmp_path: Path) -> None:
 def test_a_damaged_one_is_refused_by_name_with_the_way_out(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "out.job.json"
     path.write_bytes(content)
-    with pytest.raises(ConfigError, match=r"out\.job\.json is damaged \(.*\); start over with --overwrite"):
+    with pytest.raises(ConfigError, match=r"job\.json is damaged \(.*\); start over with --ov"):
         load(path)
 
 
