@@ -2,7 +2,7 @@
 
 Files are split into chunks first, into a file of rows without a name: from there on it is a job
 like any other, with its lock, its journal and its report. A job whose files have changed starts
-over: what has not changed comes from the cache, and what is gone drops out.
+over: unchanged texts come from the cache, and removed ones drop out.
 """
 
 import glob

@@ -72,11 +72,11 @@ def _runs(places: Places, *, are_joined: bool) -> Iterator[tuple[int, int]]:
 def _pieces(
     lines: IO[bytes], earlier: IO[bytes], runs: list[tuple[int, int]], *, is_batch: bool
 ) -> Iterator[bytes]:
-    """Yield what lies in the runs; of a batch, each line of the journal is encoded anew."""
+    """Yield the bytes of the runs; for batch output, each line of the journal is re-encoded."""
     ours = [(offset, offset + size) for offset, size in runs if offset > 0]
     begin, end = (min(ours)[0], max(ours)[1]) if ours else (0, 0)
-    together = end - begin <= MAX_SPREAD * sum(upto - offset for offset, upto in ours)
-    region = _read(lines, begin - 1, end - begin) if ours and together else None
+    is_dense = end - begin <= MAX_SPREAD * sum(upto - offset for offset, upto in ours)
+    region = _read(lines, begin - 1, end - begin) if ours and is_dense else None
     for offset, size in runs:
         if offset < 0:
             yield _read(earlier, -offset - 1, size)

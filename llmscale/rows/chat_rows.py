@@ -1,4 +1,4 @@
-"""Rows of chats: the shapes of input are told apart by their keys.
+"""Rows of chats: the shapes of input differ by their keys.
 
 Prompt (`{"prompt": ...}`), messages (`{"messages": [...]}`), a template over any object, and the
 line of an OpenAI batch file (`custom_id`, `method`, `url`, `body`). A line that is none of them

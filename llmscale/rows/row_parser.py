@@ -19,10 +19,10 @@ class BadRow(Exception):
 
 
 class RowParser(ABC):
-    """Makes a row of a line, whatever the line is."""
+    """Makes a row of every line."""
 
     def __init__(self) -> None:
-        self.ignored_fields: set[str] = set()  # names of fields, neither sent nor kept
+        self.ignored_fields: set[str] = set()  # names of fields, neither sent nor stored
 
     def parse(self, index: int, line: Line) -> Row:
         """Return the row of a line; one that can't be used carries its failure."""

@@ -89,7 +89,7 @@ def blocks_of_lines(
     """Yield the lines that are not blank, a list for each read.
 
     From standard input a list comes as soon as a line does; `stopped` ends the wait for it.
-    `digests` gets the SHA-256 of each file that was read to its end, in hex, by its path.
+    `digests` receives the SHA-256 of each file read to its end, in hex, by its path.
     Raises `StorageError` when a file can't be read.
     """
     for path, name in sources:
@@ -143,7 +143,7 @@ class _HashedFile:
         self._file.close()
 
     def hexdigest(self) -> str:
-        """Return the SHA-256 of the whole file, in hex, whatever of it was read."""
+        """Read to the end, and return the SHA-256 of the whole file in hex."""
         while self.read1(BLOCK_BYTES):
             pass
         return self._sha256.hexdigest()

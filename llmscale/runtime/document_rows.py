@@ -1,6 +1,6 @@
 """The input of `llmscale embed` as one file of rows: chunks of files, then the given rows.
 
-The file has no name and is on the disk of the output: it is gone with the process, however that
+The file has no name and is on the disk of the output: it disappears with the process, however that
 ends. A file that can't be read becomes a row that says so.
 """
 

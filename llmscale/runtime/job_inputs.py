@@ -61,8 +61,8 @@ def identity_of(
 def rereadable(sources: list[Source], paths: JobPaths) -> Iterator[list[Source]]:
     """Yield sources that can be read several times.
 
-    Standard input is copied to the disk of OUT first, into a file without a name: it is gone with
-    the process, however that ends.
+    Standard input is copied to the disk of OUT first, into a file without a name: it
+    disappears with the process, however that ends.
     """
     if sources[0].path != STDIN:
         yield sources

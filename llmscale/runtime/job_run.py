@@ -1,4 +1,4 @@
-"""A run of a job from its input to its report, whatever its rows are and wherever answers go.
+"""A run of a job from its input to its report, for every workload and every target.
 
 The network stack, the event loop and the weights are not loaded before there is a row to answer.
 """

@@ -1,7 +1,7 @@
 """The one way in which rows are answered: endpoints, cache and limits opened once, then `answer`.
 
 `run`, `embed`, `search` and the sample of `estimate` use it. Nothing here knows of files, signals
-or terminals: a job's output is a sink, and whoever handles signals calls `stop`.
+or terminals: a job's output is a sink, and the caller handles signals and calls `stop`.
 """
 
 import asyncio
@@ -66,7 +66,7 @@ class Session:
     def open(cls, config: Config, models: Models, workload: Workload) -> Self:
         """Open the endpoints (find keys, load weights) and the cache. Sends nothing.
 
-        Raises `ConfigError` for what can't be opened, and for a cap that can't be kept.
+        Raises `ConfigError` for what can't be opened, and for a budget that can't be enforced.
         """
         check_budget(config, models, workload.task)
         return cls(config, workload, open_all(config, models, workload))
@@ -149,20 +149,20 @@ class Session:
 
 
 class OutcomeList:
-    """An `OutcomeSink` that keeps outcomes in memory, in completion order."""
+    """An `OutcomeSink` that collects outcomes in memory, in completion order."""
 
     def __init__(self) -> None:
         self.outcomes: list[Outcome] = []
 
     def take_up(self, rows: int) -> None:
-        """Nothing is noted."""
+        """Do nothing."""
 
     def put(self, outcomes: Sequence[Outcome]) -> None:
-        """Keep them."""
+        """Collect them."""
         self.outcomes += outcomes
 
     def put_back(self) -> None:
-        """Nothing is noted."""
+        """Do nothing."""
 
 
 def _watchers(context: RunContext) -> list[Watcher]:

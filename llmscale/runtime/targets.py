@@ -128,7 +128,7 @@ class FileTarget:
 
 
 class StdoutTarget:
-    """Standard output, in completion order. Nothing is kept, so nothing can be resumed."""
+    """Standard output, in completion order. Nothing is stored, so nothing can be resumed."""
 
     output = STDOUT
     resumed_rows = 0
@@ -151,10 +151,10 @@ class StdoutTarget:
         return StdoutSink(output_format)
 
     def finish(self, spend: Spend) -> None:
-        """Nothing is left to do."""
+        """Do nothing."""
 
     def pause(self, spend: Spend) -> None:
-        """Nothing is kept."""
+        """Do nothing."""
 
     def failed_rows(self, stats: Stats) -> int:
         """Return those of this run."""

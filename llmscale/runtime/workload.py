@@ -40,7 +40,7 @@ class Workload(Protocol):
 
     @property
     def task(self) -> Task:
-        """What endpoints are asked for."""
+        """The task that endpoints are opened for."""
         ...
 
     @property
@@ -78,7 +78,7 @@ class Workload(Protocol):
         ...
 
     def above_cache(self, answers: Answers) -> Answers:
-        """Return the layers above the cache, which keeps answers as the model gave them."""
+        """Return the layers above the cache, which stores answers unchanged."""
         ...
 
 
@@ -116,7 +116,7 @@ class ChatWorkload:
         return ROWS_PER_LOOKUP if looks_up else 1
 
     def bridge(self, balancer: "Balancer", stats: "Stats") -> Bridge:  # noqa: ARG002
-        """Return a call for each row, its answer held against the JSON schema."""
+        """Return a call for each row, with its answer checked against the JSON schema."""
         from llmscale.engine.layers.schema import SchemaLayer
         from llmscale.engine.layers.single_calls import SingleCalls
 
@@ -192,7 +192,7 @@ def for_embedding(config: Config) -> Config:
 
 
 def text_request(config: Config) -> Request:
-    """Return what is asked for every text: model, dimensions, further fields."""
+    """Return the request of every text, without the text."""
     return Request(
         model=config.models.default_model,
         dimensions=config.embed.dimensions,

@@ -197,7 +197,7 @@ def test_vectors_that_do_not_say_of_which_model_they_are_need_it_named(
 @pytest.mark.parametrize(
     ("told", "asked"), [(None, [None, 4]), (4, [4]), (6, [None, 4])], ids=["not", "right", "wrong"]
 )
-def test_a_query_gets_as_many_numbers_as_the_vectors_have(
+def test_a_query_has_as_many_numbers_as_the_vectors_have(
     told: int | None, asked: list[int | None], tmp_path: Path, embedding: Embedding
 ) -> None:
     file = written(tmp_path, ".jsonl", lines_of(spread(3)[:, :4]))

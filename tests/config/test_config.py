@@ -429,7 +429,7 @@ def test_every_setting_of_endpoints_users_and_fallback_is_read_from_the_file(
     )
 
 
-def test_rates_of_flags_go_to_the_endpoints_of_the_default_model_and_are_held_to_their_bursts(
+def test_rates_of_flags_go_to_the_endpoints_of_the_default_model_and_must_fit_their_bursts(
     toml: WriteToml,
 ) -> None:
     file = toml('[[endpoint]]\nmodel = "sim/a"\nburst = 5\n[[endpoint]]\nmodel = "sim/b"\n')
@@ -438,7 +438,7 @@ def test_rates_of_flags_go_to_the_endpoints_of_the_default_model_and_are_held_to
         load({"rpm": "4"}, {}, file)
 
 
-def test_the_same_wrong_value_is_laid_at_the_door_of_its_own_origin(toml: WriteToml) -> None:
+def test_an_invalid_value_is_reported_with_its_own_origin(toml: WriteToml) -> None:
     right, wrong = toml("timeout = 5"), {"LLMSCALE_TIMEOUT": "-1"}
     with pytest.raises(ConfigError, match=r"^LLMSCALE_TIMEOUT: timeout"):
         load({}, wrong, right)
@@ -569,19 +569,19 @@ def loaded(
 
 
 @given(flags=st.dictionaries(NAMES.filter("param".__ne__), VALUES | st.lists(VALUES)))
-def test_whatever_the_flags_are_there_is_a_config_or_a_sentence(flags: dict[str, Any]) -> None:
+def test_for_any_flags_there_is_a_config_or_a_sentence(flags: dict[str, Any]) -> None:
     assert isinstance(loaded(flags, {}), Config | ConfigError)
 
 
 @given(environ=st.dictionaries(NAMES.map(lambda n: f"LLMSCALE_{n.upper()}"), st.text()))
-def test_whatever_the_environment_is_there_is_a_config_or_a_sentence(
+def test_for_any_environment_there_is_a_config_or_a_sentence(
     environ: dict[str, str],
 ) -> None:
     assert isinstance(loaded({}, environ), Config | ConfigError)
 
 
 @given(start=st.integers(0, 100), length=st.integers(0, 20), text=st.text(max_size=20))
-def test_whatever_becomes_of_the_file_there_is_a_config_or_a_sentence_that_names_it(
+def test_for_any_change_of_the_file_there_is_a_config_or_a_sentence_that_names_it(
     start: int, length: int, text: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     right = 'model = "sim/a"\nstop = ["a"]\n[param]\nx = 1.5\n[[endpoint]]\nmodel = "sim/b"\n'

@@ -99,7 +99,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["fail_on", "alert_on"])
-def test_a_wrong_rule_is_laid_at_the_door_of_its_origin(name: str, tmp_path: Path) -> None:
+def test_an_invalid_rule_is_reported_with_its_origin(name: str, tmp_path: Path) -> None:
     file = tmp_path / "llmscale.toml"
     file.write_text(f'{name} = "x>1"')
     flag = f"--{name.replace('_', '-')}"
@@ -118,9 +118,7 @@ def test_the_default_alarms_are_rules() -> None:
 
 
 @pytest.mark.parametrize("name", ["alert", "metrics", "junit", "json_summary"])
-def test_who_is_told_and_what_is_written_is_not_for_a_file_or_a_variable_to_say(
-    name: str, tmp_path: Path
-) -> None:
+def test_alert_targets_and_files_are_set_by_flags_alone(name: str, tmp_path: Path) -> None:
     file = tmp_path / "llmscale.toml"
     file.write_text(f'{name} = "x"')
     for environ, path in (({f"LLMSCALE_{name.upper()}": "x"}, None), ({}, str(file))):

@@ -159,7 +159,7 @@ class FileOperations:
         patch.setattr(Path, "unlink", self._counted("unlink", Path.unlink))
 
     def kill_before(self, number: int | None, *, tears: bool = False) -> None:
-        """Begin to count anew, and die before this operation; `tears`: in the middle of a write."""
+        """Restart the count, and die before this operation; `tears`: in the middle of a write."""
         self.names.clear()
         self._at, self._tears = number, tears
 

@@ -32,7 +32,7 @@ def test_of_a_finished_job_all_rows_but_those_that_failed(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("output_format", ["llmscale", "openai-batch"])
-def test_of_a_job_that_goes_on_those_of_the_output_and_of_the_journal(
+def test_of_a_running_job_those_of_the_output_and_of_the_journal(
     tmp_path: Path, output_format: str
 ) -> None:
     Run(tmp_path, failing=(1, 3), output_format=output_format).to_the_end()  # type: ignore[arg-type]

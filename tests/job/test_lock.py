@@ -82,7 +82,7 @@ def test_a_lock_with_nothing_in_flight_is_gone_with_its_holder(path: Path) -> No
     assert not path.exists()
 
 
-def test_rows_that_end_together_are_counted_as_so_many(path: Path) -> None:
+def test_rows_that_end_in_a_group_are_all_counted(path: Path) -> None:
     lock = JobLock(path)
     for _ in range(5):
         lock.begin()
@@ -113,7 +113,7 @@ def leave_in_flight(path: Path, rows: int) -> None:
     lock.release()
 
 
-def test_a_new_count_begins_once_the_old_one_is_noted(path: Path) -> None:
+def test_the_count_restarts_once_the_old_one_is_recorded(path: Path) -> None:
     leave_in_flight(path, 3)
     lock = JobLock(path)
     lock.forget_left()
@@ -159,7 +159,7 @@ def test_a_link_or_a_pipe_in_the_place_of_a_lock_is_left_alone(path: Path) -> No
         JobLock(path)
 
 
-def test_a_lock_that_is_removed_while_it_is_taken_is_taken_anew(
+def test_a_lock_that_is_removed_while_it_is_taken_is_taken_again(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flock = fcntl.flock

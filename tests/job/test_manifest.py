@@ -108,7 +108,7 @@ def test_the_same_job_has_no_differences_wherever_its_inputs_lie() -> None:
         (INPUTS[::-1], "the content of b.jsonl, a.jsonl has changed"),
     ],
 )
-def test_other_inputs_are_told_by_name(inputs: list[InputFile], difference: str) -> None:
+def test_other_inputs_are_reported_by_name(inputs: list[InputFile], difference: str) -> None:
     assert changes(inputs) == [difference]
 
 
@@ -124,13 +124,13 @@ def test_other_inputs_are_told_by_name(inputs: list[InputFile], difference: str)
         ({"system": "s" * 100}, f'system was not set and is "{"s" * 56}...'),
     ],
 )
-def test_a_changed_setting_is_told_with_both_values(
+def test_a_changed_setting_is_reported_with_both_values(
     settings: dict[str, Any], difference: str
 ) -> None:
     assert changes(settings=MANIFEST.settings | settings) == [difference]
 
 
-def test_all_that_has_changed_is_told_at_once() -> None:
+def test_all_changes_are_reported_at_once() -> None:
     assert len(changes(INPUTS[:1], {"model": "sim/b"})) == 5
 
 

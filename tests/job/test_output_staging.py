@@ -74,7 +74,7 @@ def orders() -> Iterator[Any]:
 
 @pytest.mark.parametrize("output_format", ["llmscale", "openai-batch"])
 @pytest.mark.parametrize("order", [*orders()])
-def test_the_output_is_the_same_whatever_was_copied_ahead(
+def test_the_output_is_the_same_with_any_part_copied_ahead(
     order: Sequence[int], output_format: OutputFormat, tmp_path: Path
 ) -> None:
     with opened(tmp_path, ROWS, output_format) as journal:
@@ -152,7 +152,7 @@ def test_where_the_disk_has_no_room_for_twice_the_output_nothing_is_copied_ahead
 
 @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), ValueError("a fault of ours")])
 @pytest.mark.parametrize("block", [1, 2])
-def test_after_an_error_on_the_way_the_end_begins_anew(
+def test_after_an_error_on_the_way_the_end_starts_over(
     block: int,
     error: Exception,
     journal: Journal,

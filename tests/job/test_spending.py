@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def costs(job: Job) -> tuple[float, float]:
-    """Return what the job has cost until now, and what of its cost nobody saw."""
+    """Return the cost of the job until now, and its unconfirmed cost."""
     return job.spend(Spend()).cost_usd, job.spending.unconfirmed_usd
 
 
@@ -42,7 +42,7 @@ def die_after(folder: Path, committed_usd: float, unconfirmed_usd: float = 0.0) 
 
 
 def test_after_a_kill_what_was_set_aside_counts_as_unseen(folder: Path) -> None:
-    """Two rows are in the journal, for a dollar together; 3.25 was the most by then."""
+    """Two rows are in the journal, for a dollar in all; 3.25 was the most by then."""
     die_after(folder, 3.25)
     with Run(folder).up_to_the_end(most=0) as job:
         assert costs(job) == pytest.approx((1.0, 2.25))
@@ -82,7 +82,7 @@ def test_what_a_kill_leaves_is_not_lost_to_a_kill_at_the_start_of_the_next_run(
         assert costs(job) == pytest.approx((1.0, 2.25))
 
 
-def test_at_an_orderly_stop_the_manifest_keeps_what_no_row_tells_and_the_lock_goes(
+def test_at_an_orderly_stop_the_manifest_keeps_the_cost_of_no_row_and_the_lock_is_removed(
     folder: Path,
 ) -> None:
     """Two rows for a dollar; a call that failed was paid with 0.25, another may have cost 0.5."""
@@ -113,7 +113,7 @@ def test_on_a_full_disk_the_lock_keeps_it_for_the_next_run(
         assert spent_usd + unconfirmed_usd == pytest.approx(1.75)
 
 
-def test_a_finished_job_knows_what_nobody_saw(folder: Path) -> None:
+def test_a_finished_job_knows_its_unconfirmed_cost(folder: Path) -> None:
     with Run(folder, failing=(3,)).up_to_the_end() as job:
         job.spending.note(2.5, 0.5)
         job.finish((ONE_CALL + ONE_CALL) + (ONE_CALL + ONE_CALL))
@@ -122,7 +122,7 @@ def test_a_finished_job_knows_what_nobody_saw(folder: Path) -> None:
         assert costs(job) == (2.0, 0.5)
 
 
-def test_a_job_that_begins_anew_owes_nothing(folder: Path) -> None:
+def test_a_job_that_starts_over_has_no_cost(folder: Path) -> None:
     die_after(folder, 3.25)
     with Run(folder, overwrite=True).up_to_the_end(most=0) as job:
         assert costs(job) == (0.0, 0.0)

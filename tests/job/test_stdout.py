@@ -1,4 +1,4 @@
-"""Lines to standard output as they come, until nobody reads them any more."""
+"""Lines to standard output as they come, until the reader closes the pipe."""
 
 import errno
 import os
@@ -39,7 +39,7 @@ def sink_to(
 
 
 @pytest.mark.parametrize("is_terminal", [False, True])
-def test_a_terminal_gets_the_same_json_with_escapes_for_what_could_steer_it(
+def test_on_a_terminal_it_is_the_same_json_with_escapes_for_what_could_steer_it(
     is_terminal: bool, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "isatty", lambda descriptor: is_terminal)

@@ -67,7 +67,7 @@ BATCH = {"custom_id": "b", "method": "POST", "url": "/v1/chat/completions"}
         ({"body": {"messages": USER}}, {}, Request(model=MODEL, messages=USER)),
     ],
 )
-def test_the_four_shapes_of_a_row_are_told_apart_by_their_keys(
+def test_the_four_shapes_of_a_row_differ_by_their_keys(
     fields: dict[str, Any], settings: dict[str, Any], request_: Request
 ) -> None:
     assert request_of(fields, **settings) == request_

@@ -26,7 +26,9 @@ def source(path: Path, *lines: bytes | dict[str, Any]) -> Source:
     return Source(str(path), path.name)
 
 
-def survey_of(tmp_path: Path, *lines: bytes | dict[str, Any], limit: int | None = None) -> Precheck:
+def precheck_of(
+    tmp_path: Path, *lines: bytes | dict[str, Any], limit: int | None = None
+) -> Precheck:
     return precheck([source(tmp_path / "in.jsonl", *lines)], limit)
 
 
@@ -40,25 +42,25 @@ def survey_of(tmp_path: Path, *lines: bytes | dict[str, Any], limit: int | None 
     ],
 )
 def test_every_line_that_is_not_blank_is_a_row(lines: list[Any], rows: int, tmp_path: Path) -> None:
-    assert survey_of(tmp_path, *lines).rows == rows
+    assert precheck_of(tmp_path, *lines).rows == rows
 
 
 def test_a_line_that_is_too_long_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source_module, "MAX_LINE_BYTES", 10)
-    assert survey_of(tmp_path, b"a", b"l" * 11, b"b")[:2] == (3, False)
-    assert survey_of(tmp_path, b"l" * 11, BATCH)[:2] == (2, False)
+    assert precheck_of(tmp_path, b"a", b"l" * 11, b"b")[:2] == (3, False)
+    assert precheck_of(tmp_path, b"l" * 11, BATCH)[:2] == (2, False)
 
 
 @pytest.mark.parametrize(("limit", "rows"), [(None, 5), (1, 1), (3, 3), (5, 5), (9, 5)])
 def test_a_limit_bounds_the_count(limit: int | None, rows: int, tmp_path: Path) -> None:
-    assert survey_of(tmp_path, *[{"id": i} for i in range(5)], limit=limit).rows == rows
+    assert precheck_of(tmp_path, *[{"id": i} for i in range(5)], limit=limit).rows == rows
 
 
 def test_what_lies_beyond_the_limit_is_not_looked_at(tmp_path: Path) -> None:
     lines: list[Any] = [{"id": 1, "prompt": "a"}, {"id": 2}, {"id": 1, "prompt": "b"}]
-    assert survey_of(tmp_path, *lines, limit=2).rows == 2
+    assert precheck_of(tmp_path, *lines, limit=2).rows == 2
     with pytest.raises(ConfigError, match="two different rows have the id 1"):
-        survey_of(tmp_path, *lines, limit=3)
+        precheck_of(tmp_path, *lines, limit=3)
 
 
 @pytest.mark.parametrize(
@@ -76,10 +78,10 @@ def test_what_lies_beyond_the_limit_is_not_looked_at(tmp_path: Path) -> None:
         ([], False),
     ],
 )
-def test_the_first_row_tells_whether_it_is_a_batch_file(
+def test_the_first_row_decides_whether_it_is_a_batch_file(
     lines: list[Any], is_batch: bool, tmp_path: Path
 ) -> None:
-    assert survey_of(tmp_path, *lines).is_batch == is_batch
+    assert precheck_of(tmp_path, *lines).is_batch == is_batch
 
 
 @pytest.mark.parametrize(
@@ -98,7 +100,7 @@ def test_the_first_row_tells_whether_it_is_a_batch_file(
 def test_rows_that_are_the_same_or_have_no_id_in_common_pass(
     lines: list[Any], tmp_path: Path
 ) -> None:
-    assert survey_of(tmp_path, *lines).rows == 2
+    assert precheck_of(tmp_path, *lines).rows == 2
 
 
 @pytest.mark.parametrize(
@@ -131,7 +133,7 @@ def test_one_id_for_two_different_rows_is_refused_by_both_lines(
 def test_a_clash_is_found_wherever_it_is(
     ids: list[tuple[int, int]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    path = tmp_path_factory.getbasetemp() / "survey.jsonl"
+    path = tmp_path_factory.getbasetemp() / "precheck.jsonl"
     sources = [source(path, *({"id": i, "prompt": str(content)} for i, content in ids))]
     if len({i for i, _ in ids}) == len(set(ids)):
         assert precheck(sources).rows == len(ids)
@@ -144,9 +146,9 @@ def test_ids_are_compared_in_every_bucket(tmp_path: Path, monkeypatch: pytest.Mo
     lines = [{"id": i, "prompt": "x"} for i in range(200)]
     for buckets in (1, 7, 16):
         monkeypatch.setattr(module, "_BUCKETS", buckets)
-        assert survey_of(tmp_path, *lines, *lines).rows == 400
+        assert precheck_of(tmp_path, *lines, *lines).rows == 400
         with pytest.raises(ConfigError, match="two different rows have the id 150"):
-            survey_of(tmp_path, *lines, {"id": 150, "prompt": "y"})
+            precheck_of(tmp_path, *lines, {"id": 150, "prompt": "y"})
 
 
 @pytest.mark.parametrize("limit", [None, 0, 2])

@@ -72,7 +72,7 @@ def test_inputs_stand_for_files_in_order_globs_sorted_and_each_file_once(
     assert [source.path for source in expand(inputs)] == paths
 
 
-def test_a_file_that_is_there_is_no_glob_whatever_its_name(folder: Path) -> None:
+def test_a_file_that_is_there_is_no_glob(folder: Path) -> None:
     touch(folder, "[a].jsonl", "a.jsonl", "b*.jsonl", "bb.jsonl")
     assert [source.path for source in expand(["[a].jsonl", "b*.jsonl"])] == [
         "[a].jsonl",
@@ -205,7 +205,7 @@ def test_a_line_that_is_too_long_is_one_bad_row_and_its_neighbours_are_untouched
     assert raws_of(path) == [b"a", None, fits, None, b"b", end]
 
 
-def test_a_block_is_all_that_is_held_of_a_file(
+def test_a_block_is_all_of_a_file_that_is_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "BLOCK_BYTES", 100)
@@ -217,7 +217,7 @@ def test_a_block_is_all_that_is_held_of_a_file(
     assert MAX_LINE_BYTES > sources.BLOCK_BYTES
 
 
-def test_of_a_line_that_is_too_long_no_more_is_held_than_may_be(
+def test_of_a_line_that_is_too_long_no_more_than_the_limit_is_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "MAX_LINE_BYTES", 1024**2)

@@ -40,7 +40,7 @@ def test_a_file_that_could_not_be_read_is_a_row_with_that_failure() -> None:
 
 
 @pytest.mark.parametrize("place", [PLACE, None, "a.md", {"source": 1}])
-def test_a_row_of_somebody_else_means_other_things_by_the_same_names(place: Any) -> None:
+def test_a_foreign_row_means_other_things_by_the_same_names(place: Any) -> None:
     row = parsed({"text": "hello", "fault": "a broken wire", "place": place}, chunks=3)
     assert row.request.text == "hello"
     assert (row.failure, row.place) == (None, None)

@@ -137,7 +137,7 @@ async def test_when_all_is_over_the_rest_is_counted_as_what_was_found_last(world
     assert set(await world.watched(10.0)) == {"width"}
 
 
-async def test_calls_after_the_last_row_are_told_apart_though_no_worker_has_asked_for_more(
+async def test_calls_after_the_last_row_are_distinguished_though_no_worker_has_asked_for_more(
     world: World,
 ) -> None:
     world.one.in_flight = 4
@@ -156,7 +156,7 @@ async def test_of_several_pools_and_of_money_each_has_the_part_of_its_calls(worl
     assert found["budget"] == pytest.approx(4.0, abs=0.1)
 
 
-async def test_what_is_in_flight_at_a_full_model_is_told_apart(world: World) -> None:
+async def test_what_is_in_flight_at_a_full_model_is_counted_apart(world: World) -> None:
     world.one.in_flight, world.local.in_flight = 6, 2
     found = await world.watched(10.0)
     assert found["width"] == pytest.approx(7.5, abs=0.1)

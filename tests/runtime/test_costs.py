@@ -35,7 +35,7 @@ def checked(task: Task = "chat", **settings: Any) -> None:
         {"model": "sim/a", "fallback": {"sim/a": ("sim/b",)}},
     ],
 )
-def test_what_can_be_held_to_a_cap_is_let_through(settings: dict[str, Any]) -> None:
+def test_a_cap_that_can_be_enforced_is_accepted(settings: dict[str, Any]) -> None:
     checked(**settings)
 
 
@@ -68,7 +68,7 @@ def test_what_can_be_held_to_a_cap_is_let_through(settings: dict[str, Any]) -> N
         ),
     ],
 )
-def test_what_can_not_is_refused_by_model_and_with_what_to_do(
+def test_a_cap_that_can_not_be_enforced_is_refused_by_model_and_with_what_to_do(
     settings: dict[str, Any], complaint: str
 ) -> None:
     with pytest.raises(ConfigError, match=complaint):
@@ -115,7 +115,7 @@ def test_an_endpoint_has_the_own_prices_and_the_list_only_at_the_own_address() -
         assert (prices.cost_usd("openai/gpt-4.1-mini", million) is None) == (base_url is not None)
 
 
-def test_only_a_reached_budget_is_told_the_rows_that_are_left() -> None:
+def test_only_a_reached_budget_names_the_rows_that_are_left() -> None:
     assert "; 5 rows are left" in str(with_rows_left(BudgetReached("$1 is spent"), 5))
     other = StorageError("full")
     assert with_rows_left(other, 5) is other

@@ -38,7 +38,7 @@ def test_the_work_of_other_threads_counts_where_it_is_wanted() -> None:
     assert alone.had_s() - before_s[1] < 0.05
 
 
-def test_what_was_lacked_never_shrinks_and_is_told_only_while_it_is_open() -> None:
+def test_what_was_lacked_never_shrinks_and_is_known_only_while_it_is_open() -> None:
     one = CpuClock()
     assert one.lacked_s() == 0
     with one:
@@ -51,7 +51,7 @@ def test_what_was_lacked_never_shrinks_and_is_told_only_while_it_is_open() -> No
     assert one.lacked_s() == 0
 
 
-def test_where_the_kernel_does_not_tell_nothing_is_lacked(
+def test_without_kernel_statistics_nothing_is_lacked(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(processor, "_SCHEDULED", str(tmp_path / "none"))

@@ -77,14 +77,14 @@ def test_a_row_is_called_a_chunk_where_all_rows_are() -> None:
     assert [files.unit(rows) for rows in (3, 4, None)] == ["chunk", "row", "row"]
 
 
-def test_where_rows_are_rows_there_is_nothing_to_tell_of_files() -> None:
+def test_rows_alone_have_no_file_counts() -> None:
     files, sink = FileCounts(), Sink()
     files.resume(lambda _: True)
     assert files.counting(sink) is sink
     assert (files.unit(0), files.figures(), files.summary()) == ("row", {}, None)
 
 
-def test_a_person_is_told_what_was_found() -> None:
+def test_the_log_line_says_what_was_found() -> None:
     one = CompleteFiles()
     one.add(1)
     assert str(Found(one, 0, 1)) == "1 file, 1 chunk"

@@ -87,7 +87,7 @@ async def test_a_cap_of_a_day_alone_is_a_limit() -> None:
     assert one.opens_in_s(0, 0) > 0
 
 
-def test_what_a_provider_tells_is_learned_where_no_limit_is_set() -> None:
+def test_limits_of_a_provider_are_adopted_where_none_is_set() -> None:
     assert only(own_server()).limiter is not None
     assert only(EndpointConfig(model="openai/a")).limiter is not None
     assert only(of_sim()).limiter is None, "who tells no limit"

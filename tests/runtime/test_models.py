@@ -59,7 +59,7 @@ def test_an_endpoint_is_called_by_its_model_and_its_address_where_there_are_seve
     ]
 
 
-def test_without_a_fallback_nobody_stands_in() -> None:
+def test_without_a_fallback_there_is_none() -> None:
     assert models(A, B).fallbacks() == {}
 
 

@@ -72,7 +72,7 @@ def test_only_who_is_asked_for_watches(tmp_path: Path) -> None:
     assert len(metrics.watching(Stats(), 2, 0, {}, None)) == 2
 
 
-def test_the_end_is_told_in_every_way(tmp_path: Path) -> None:
+def test_the_end_is_reported_in_every_way(tmp_path: Path) -> None:
     junit, metrics = tmp_path / "j.xml", tmp_path / "m.prom"
     watching = observers(tmp_path, junit=str(junit), metrics=str(metrics), fail_on=FAILS)
     stats = failing()
@@ -101,7 +101,7 @@ def test_a_file_that_can_no_longer_be_written_does_not_hurt_the_run(
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
 
 
-def test_a_job_that_was_finished_before_is_told_and_not_judged(tmp_path: Path) -> None:
+def test_a_job_that_was_finished_before_is_reported_and_not_judged(tmp_path: Path) -> None:
     junit = tmp_path / "j.xml"
     watching = observers(tmp_path, junit=str(junit), fail_on="rows_per_s<1")
     files = [InputFile("in.jsonl", "0")]

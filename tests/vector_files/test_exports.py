@@ -160,12 +160,12 @@ def test_a_vector_that_does_not_fit_is_named_by_its_line_and_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_vector_of_another_length_is_told_with_both_lengths(tmp_path: Path) -> None:
+def test_a_vector_of_another_length_is_reported_with_both_lengths(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="line 2 has a vector of 1 numbers, the first has 2"):
         exports.export([line(0, [1.0, 2.0]), line(1, [1.0])], tmp_path / "a.npy")
 
 
-def test_an_output_of_answers_is_told_apart(tmp_path: Path) -> None:
+def test_an_output_of_answers_is_recognised(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="line 1 has no field vector; is this an output of"):
         exports.export([{"id": "a", "output": "text"}], tmp_path / "a.npy")
 

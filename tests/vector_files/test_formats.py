@@ -172,7 +172,7 @@ def test_a_database_of_others_is_refused(tmp_path: Path) -> None:
             read()
 
 
-def test_a_python_that_loads_no_extensions_is_told_in_one_sentence(
+def test_a_python_that_loads_no_extensions_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Plain(sqlite3.Connection):

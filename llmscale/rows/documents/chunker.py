@@ -26,7 +26,7 @@ DEFAULT_CHUNK_TOKENS = 256
 MAX_CHUNK_TOKENS = 1_000_000
 
 # The library's time grows with the square of the text it is given (4 MB in one line: 42 s), and
-# with that of a run of blank lines. So it gets a window at a time, of about so many chunks.
+# with that of a run of blank lines. So it is given one window at a time, of so many chunks.
 _WINDOW_CHUNKS = 128
 _MIN_WINDOW_CHARACTERS = 1024
 _LONG_SPACE_CHARACTERS = 512
@@ -132,7 +132,7 @@ def _check(chunk_tokens: int | None, overlap_tokens: int) -> None:
 def _split(splitter: _Splitter, text: str, start: int, end: int, window: int) -> Iterator[_Span]:
     """Yield spans, window by window.
 
-    The last chunk of a window was cut by its end, so the next window begins with that chunk.
+    The last chunk of a window was cut by its end, so the next window starts with that chunk.
     """
     while start < end:
         stop = min(start + max(window, _MIN_WINDOW_CHARACTERS), end)
@@ -156,7 +156,7 @@ def _narrowed(text: str, start: int, end: int, kind: TextKind) -> _Span:
 
 
 def _indentation(space: str) -> int:
-    """Return how much of the white space before a text is in the line that the text begins."""
+    """Return the length of the white space that is in the same line as the text behind it."""
     return len(space) - 1 - max(space.rfind("\n"), space.rfind("\r"))
 
 

@@ -1,7 +1,7 @@
 """The text of PDF and Word files, through the packages of the extra `documents`.
 
 They are imported for the first such file. A file that is encrypted, damaged or a zip bomb raises
-`FileError`, whatever went wrong inside the package. Pictures are not read.
+`FileError` for every error of the package. Pictures are not read.
 """
 
 import io

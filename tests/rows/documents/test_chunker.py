@@ -127,7 +127,7 @@ def test_where_the_windows_lie_leaves_no_trace_in_a_text_of_paragraphs(
     assert len(windowed) <= len(whole) * 1.1 + 1
 
 
-def test_a_chunk_that_the_end_of_a_window_cut_is_made_again_whole() -> None:
+def test_a_chunk_that_the_end_of_a_window_cut_is_rebuilt_whole() -> None:
     words = "".join(f"{number:09} " for number in range(3000))
     chunks = chunks_of(words, chunk_tokens=25)
     assert {len(chunk.text) for chunk in chunks} == {99}, "ten words each, the last ones too"
@@ -135,7 +135,7 @@ def test_a_chunk_that_the_end_of_a_window_cut_is_made_again_whole() -> None:
 
 
 @pytest.mark.parametrize("overlap_tokens", [0, 10])
-def test_the_overlap_goes_on_from_window_to_window(overlap_tokens: int) -> None:
+def test_the_overlap_continues_from_window_to_window(overlap_tokens: int) -> None:
     words = "".join(f"{number:09} " for number in range(3000))
     chunks = chunks_of(words, chunk_tokens=25, overlap_tokens=overlap_tokens)
     shared = [one.end - other.start for one, other in pairwise(chunks)]
@@ -297,8 +297,6 @@ def test_a_token_is_about_four_characters(text: str, tokens: int) -> None:
         ({"chunk_tokens": None, "overlap_tokens": 1}, "--overlap has no effect with --no-chunk"),
     ],
 )
-def test_sizes_that_do_not_go_together_are_refused(
-    options: dict[str, int | None], flag: str
-) -> None:
+def test_contradictory_sizes_are_refused(options: dict[str, int | None], flag: str) -> None:
     with pytest.raises(ConfigError, match=flag):
         Chunker(**options)  # type: ignore[arg-type]

@@ -39,7 +39,7 @@ def test_rows_after_those_of_files_are_of_none() -> None:
     assert (none.count, none.files, none.rows) == (0, 0, 0)
 
 
-def test_whatever_the_order_each_file_counts_once() -> None:
+def test_in_any_order_each_file_counts_once() -> None:
     rng = random.Random(1)
     sizes = [rng.choice([0, 1, 1, 2, 60]) for _ in range(200)]
     files = files_of(*sizes)

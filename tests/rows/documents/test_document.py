@@ -39,7 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("md", None),
     ],
 )
-def test_the_name_tells_the_kind(name: str, kind: FileKind | None) -> None:
+def test_the_name_decides_the_kind(name: str, kind: FileKind | None) -> None:
     assert kind_of(name) == kind
 
 
