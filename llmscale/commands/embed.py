@@ -9,26 +9,22 @@ import glob
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 
 from llmscale.config import Config, FilesConfig
 from llmscale.core.errors import CallFailed, ConfigError, JobError
 from llmscale.core.records import Row
-from llmscale.job.job import Job, looks_finished
 from llmscale.job.job_paths import JobPaths
 from llmscale.observe.progress import Reading, how_to_show
-from llmscale.rows.precheck import precheck
 from llmscale.rows.sources import STDIN
 from llmscale.rows.text_rows import TextParser
 from llmscale.runtime.document_rows import rows_as_files
 from llmscale.runtime.file_counts import FileCounts
-from llmscale.runtime.job_inputs import identity_of, job_paths
-from llmscale.runtime.job_run import JobInput, JobRun
+from llmscale.runtime.job_inputs import job_paths
+from llmscale.runtime.job_run import JobInput, run_job
 from llmscale.runtime.models import Models
 from llmscale.runtime.observers import Observers
 from llmscale.runtime.run_result import RunResult
-from llmscale.runtime.targets import FileTarget, StdoutTarget
 from llmscale.runtime.workload import EmbeddingWorkload, for_embedding, text_request
 
 log = logging.getLogger(__name__)
@@ -51,24 +47,9 @@ def embed(config: Config) -> RunResult:
         if found is not None:
             log.info("%s", found)
         parser = TextParser(text_request(config), 0 if found is None else found.complete.rows)
-        workload, counts = EmbeddingWorkload(config), FileCounts(found)
-        job_input = JobInput(sources, Models(config.models), parser, counts)
-        if paths is None:
-            job_run = JobRun(config, workload, job_input, observers)
-            return job_run.to(StdoutTarget(config.files.report))
-        is_new = config.files.overwrite or not looks_finished(paths, config.files.limit)
-        checked = precheck(sources) if is_new else None
-        identity = identity_of(config, sources, workload.identity_settings, checked)
-        overwrite = config.files.overwrite
-        with closing(Job(paths, identity, overwrite=overwrite, follows_input=True)) as job:
-            if job.is_finished:
-                log.info("%s is finished: nothing has changed; nothing to do", paths.output)
-                result = observers.finish_unchanged(job.manifest)
-            else:
-                job_input = JobInput(sources, job_input.models, parser, counts, checked)
-                job_run = JobRun(config, workload, job_input, observers)
-                result = job_run.to(FileTarget(job, config.files.report))
-            return _exported(result, config.files.export, paths)
+        source = JobInput(sources, Models(config.models), parser, FileCounts(found))
+        result = run_job(config, EmbeddingWorkload(config), source, paths, observers)
+        return result if paths is None else _exported(result, config.files.export, paths)
 
 
 def embed_texts(config: Config, texts: Sequence[str]) -> list[bytes]:

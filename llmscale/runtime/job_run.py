@@ -5,24 +5,28 @@ The network stack, the event loop and the weights are not loaded before there is
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmscale.accounting.stats import Stats
 from llmscale.config import Config
 from llmscale.core.errors import JobError
 from llmscale.core.protocols import OutcomeSink
+from llmscale.job.job import Job, looks_finished
+from llmscale.job.job_paths import JobPaths
 from llmscale.rows.precheck import Precheck, is_batch_line, precheck
 from llmscale.rows.row_parser import RowParser
 from llmscale.rows.sources import STDIN, Source
 from llmscale.runtime.costs import budget_of, with_rows_left
 from llmscale.runtime.file_counts import FileCounts
 from llmscale.runtime.input_rows import LineReader
+from llmscale.runtime.job_inputs import identity_of
 from llmscale.runtime.models import Models
 from llmscale.runtime.observers import Observers
 from llmscale.runtime.run_report import RunReport
 from llmscale.runtime.run_result import RunResult
-from llmscale.runtime.targets import Target
+from llmscale.runtime.targets import FileTarget, StdoutTarget, Target
 from llmscale.runtime.workload import Workload
 
 if TYPE_CHECKING:
@@ -50,6 +54,35 @@ class _Known(NamedTuple):
     is_batch: bool
 
 
+def run_job(
+    config: Config,
+    workload: Workload,
+    source: JobInput,
+    paths: JobPaths | None,
+    observers: Observers,
+) -> RunResult:
+    """Run a job to its files, or to standard output where `paths` is None.
+
+    Raises `JobError` where nothing was sent; what ends a run later is in the result.
+    """
+    files = config.files
+    if paths is None:
+        return JobRun(config, workload, source, observers).run(StdoutTarget(files.report))
+    is_new = files.overwrite or not looks_finished(paths, files.limit)
+    checked = precheck(source.sources, files.limit) if is_new else None
+    identity = identity_of(config, source.sources, workload.identity_settings, checked)
+    follows_input = workload.follows_input
+    with closing(
+        Job(paths, identity, overwrite=files.overwrite, follows_input=follows_input)
+    ) as job:
+        if job.is_finished:
+            rows = job.manifest.rows
+            log.info("%s is finished and unchanged (%d rows); nothing to do", paths.output, rows)
+            return observers.finish_unchanged(job.manifest)
+        job_run = JobRun(config, workload, replace(source, checked=checked), observers)
+        return job_run.run(FileTarget(job, files.report))
+
+
 class JobRun:
     """One run of one job, and what its parts share."""
 
@@ -67,7 +100,7 @@ class JobRun:
             config, workload.produces, inputs, self._stats, observers, source.files
         )
 
-    def to(self, target: Target) -> RunResult:
+    def run(self, target: Target) -> RunResult:
         """Answer every row that has no answer yet.
 
         Raises `JobError` before anything is sent; what ends the run later is in the result.

@@ -53,6 +53,11 @@ class Workload(Protocol):
         """The settings that a job must keep from its first run to its last, by flat name."""
         ...
 
+    @property
+    def follows_input(self) -> bool:
+        """Whether a job starts over where only its input has changed; else it is refused."""
+        ...
+
     def output_format(self, *, is_batch: bool) -> OutputFormat:
         """Return the format of output lines. `is_batch`: the input is an OpenAI batch file."""
         ...
@@ -88,6 +93,7 @@ class ChatWorkload:
     task: Task = "chat"
     produces = "answers"
     identity_settings = CHANGES_ANSWERS
+    follows_input = False
 
     def __init__(self, config: Config) -> None:
         self._output_format = config.files.output_format
@@ -133,6 +139,7 @@ class EmbeddingWorkload:
     task: Task = "embedding"
     produces = "vectors"
     identity_settings = CHANGES_VECTORS
+    follows_input = True
 
     def __init__(self, config: Config) -> None:
         """`config` as `for_embedding` returns it."""

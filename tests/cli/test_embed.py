@@ -131,7 +131,7 @@ def test_an_unchanged_folder_makes_no_call_and_changes_nothing(folder: Path, ser
     embed(folder, "docs", *to)
     before = (folder / "v.jsonl").read_bytes()
     said = embed(folder, "docs", *to).stderr
-    assert "nothing has changed" in said
+    assert "finished and unchanged" in said
     assert (folder / "v.jsonl").read_bytes() == before
 
 

@@ -245,7 +245,7 @@ def test_the_searches_find_what_they_ask_for(followed: dict[str, Run]) -> None:
 
 def test_a_folder_without_a_change_makes_no_call(followed: dict[str, Run]) -> None:
     _, again = (c for c in COMMANDS if re.match(r"llmscale embed samples/docs($| --export)", c))
-    assert "nothing has changed; nothing to do" in followed[again].stderr
+    assert "unchanged (12 rows); nothing to do" in followed[again].stderr
 
 
 def test_the_rehearsal_beats_the_faults_that_it_tells_of(followed: dict[str, Run]) -> None:

@@ -171,7 +171,7 @@ async def _faults_of_our_own(place: Place) -> None:
     async with ChatServer() as server:
         for module, name in (
             ("providers.http.provider", "quota_of"),
-            ("commands.run", "precheck"),
+            ("runtime.job_run", "precheck"),
         ):
             code = FAULT.format(module=module, name=name)
             args = ("run", "in.jsonl", "-o", f"{name}.jsonl", *to(server.base_url), "--verbose")
