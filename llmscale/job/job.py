@@ -33,24 +33,6 @@ class Identity(NamedTuple):
     limit: int | None
 
 
-def looks_finished(files: JobPaths, limit: int | None) -> bool:
-    """Tell whether an earlier run answered every row, by the manifest alone.
-
-    Raises `ConfigError` for a manifest that can't be used.
-    """
-    found = manifests.load(files.manifest)
-    return found is not None and _is_finished(found, files, limit)
-
-
-def _is_finished(found: Manifest, files: JobPaths, limit: int | None) -> bool:
-    return (
-        found.state == "finished"
-        and found.limit == limit
-        and found.answered == found.rows
-        and files.output.exists()
-    )
-
-
 class Job:
     """Holds the lock from the constructor to `close`. Also the `OutcomeSink` of the pipeline."""
 
@@ -108,7 +90,13 @@ class Job:
     def is_finished(self) -> bool:
         """Tell whether an earlier run answered every row, and its output is there unchanged."""
         earlier = self._earlier
-        return earlier is not None and _is_finished(earlier, self.files, self._identity.limit)
+        return (
+            earlier is not None
+            and earlier.state == "finished"
+            and earlier.limit == self._identity.limit
+            and earlier.answered == earlier.rows
+            and self.files.output.exists()
+        )
 
     def begin(self, rows: int, output_format: OutputFormat) -> None:
         """Write the manifest and open the journal, with what earlier runs left in it."""

@@ -66,6 +66,13 @@ class JobPaths(NamedTuple):
         """The report as a page: `x.report.html`."""
         return page_of(self.output)
 
+    def will_start(self, *, overwrite: bool) -> bool:
+        """Tell whether a run starts a job here, as far as the files show without reading them."""
+        if self.lock.exists():
+            return False
+        existing = (path.exists() for path in (self.manifest, self.output, self.partial))
+        return overwrite or not any(existing)
+
     def _beside(self, suffix: str) -> Path:
         return self.output.with_name(self.output.name + suffix)
 

@@ -13,7 +13,7 @@ from llmscale.accounting.stats import Stats
 from llmscale.config import Config
 from llmscale.core.errors import JobError
 from llmscale.core.protocols import OutcomeSink
-from llmscale.job.job import Job, looks_finished
+from llmscale.job.job import Job
 from llmscale.job.job_paths import JobPaths
 from llmscale.rows.precheck import Precheck, is_batch_line, precheck
 from llmscale.rows.row_parser import RowParser
@@ -68,8 +68,9 @@ def run_job(
     files = config.files
     if paths is None:
         return JobRun(config, workload, source, observers).run(StdoutTarget(files.report))
-    is_new = files.overwrite or not looks_finished(paths, files.limit)
-    checked = precheck(source.sources, files.limit) if is_new else None
+    # of a job that may be refused, or is finished, nothing but the digest is of use
+    starts = paths.will_start(overwrite=files.overwrite)
+    checked = precheck(source.sources, files.limit) if starts else None
     identity = identity_of(config, source.sources, workload.identity_settings, checked)
     follows_input = workload.follows_input
     with closing(

@@ -73,6 +73,26 @@ def test_an_output_without_a_name_is_named_after_the_input(
     assert default_output([name], kind) == Path(output)
 
 
+@pytest.mark.parametrize(
+    ("there", "starts", "starts_with_overwrite"),
+    [
+        ([], True, True),
+        (["out.jsonl"], False, True),
+        (["out.jsonl.job.json"], False, True),
+        (["out.jsonl.partial"], False, True),
+        (["out.jsonl", "out.jsonl.lock"], False, False),
+    ],
+)
+def test_a_run_starts_a_job_where_nothing_is_in_the_way(
+    there: list[str], starts: bool, starts_with_overwrite: bool, tmp_path: Path
+) -> None:
+    for name in there:
+        (tmp_path / name).touch()
+    job = JobPaths(tmp_path / "out.jsonl")
+    assert job.will_start(overwrite=False) is starts
+    assert job.will_start(overwrite=True) is starts_with_overwrite
+
+
 def test_several_inputs_need_a_name_for_their_output() -> None:
     with pytest.raises(ConfigError, match="2 inputs need one output: name it with -o FILE"):
         default_output(["a", "b"], "results")
