@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from llmscale.accounting.stats import Stats
 from llmscale.config import Config
@@ -24,7 +24,7 @@ from llmscale.engine.pipeline import Pipeline
 from llmscale.runtime.bottleneck_meter import BottleneckMeter
 from llmscale.runtime.costs import check_budget
 from llmscale.runtime.input_rows import InputRows
-from llmscale.runtime.layer_stack import Opened, layers_on, open_all
+from llmscale.runtime.layer_stack import LayerStack, Opened, layers_on, open_all
 from llmscale.runtime.limit_terms import limits_of_users
 from llmscale.runtime.models import Models
 from llmscale.runtime.workload import Workload
@@ -59,7 +59,7 @@ class Session:
         limits = config.limits
         has_limits = limits.user is not None or bool(limits.users)
         self._user_limits = UserLimits(limits_of_users(limits)) if has_limits else None
-        self._stop: Callable[[], None] | None = None  # the `answer` that is going on
+        self._run: _Run | None = None  # the `answer` in progress
         self._stopped = False
 
     @classmethod
@@ -82,47 +82,28 @@ class Session:
         Raises the `JobError` that ended the job; `BudgetReached` once the calls that were in flight
         then have ended. The numbers until then are in `context.stats`.
         """
-        if self._stop is not None:
+        if self._run is not None:
             raise RuntimeError("a session answers one input at a time")
         context = context or RunContext()
-        stats, replies, budget = context.stats, self.opened.replies, context.budget
-        stack = layers_on(self.opened, self._config, self._workload, stats, budget)
-        feed = self._feed(rows)
-        writer = OutcomeWriter(sink, stats, None if replies is None else replies.when_safe)
-        pipeline = Pipeline(
-            feed,
-            stack.answers,
-            sink,
-            writer,
-            self.opened.max_in_flight,
-            together=self.opened.rows_per_take,
-            input_ended=stack.input_ended,
-        )
-        meter = BottleneckMeter(stats, pipeline, feed, writer, stack, self.opened)
-
-        def stop() -> None:
-            pipeline.stop()
-            stack.stop()
-            rows.stop()
-
+        budget = context.budget
+        self._run = run = self._started(rows, sink, context)
         if budget is not None:
-            budget.when_reached = stop
-        self._stop = stop
+            budget.when_reached = run.stop
         if self._stopped:
-            stop()
+            run.stop()
         try:
-            await _beside(pipeline.run(), [meter.watch, *_watchers(context)], rows.stop)
+            await _beside(run.pipeline.run(), [run.meter.watch, *_watchers(context)], rows.stop)
         finally:
-            self._stop = None
+            self._run = None
         if budget is not None and budget.reached is not None and not self._stopped:
             raise budget.reached
-        return stats
+        return context.stats
 
     def stop(self) -> None:
         """Send nothing more, now and later; calls in flight may finish."""
         self._stopped = True
-        if self._stop is not None:
-            self._stop()
+        if self._run is not None:
+            self._run.stop()
 
     async def aclose(self) -> None:
         """Close endpoints and cache."""
@@ -141,11 +122,44 @@ class Session:
         """Close it."""
         await self.aclose()
 
+    def _started(self, rows: InputRows, sink: OutcomeSink, context: RunContext) -> "_Run":
+        opened, stats = self.opened, context.stats
+        stack = layers_on(opened, self._config, self._workload, stats, context.budget)
+        feed = self._feed(rows)
+        when_safe = None if opened.replies is None else opened.replies.when_safe
+        writer = OutcomeWriter(sink, stats, when_safe)
+        pipeline = Pipeline(
+            feed,
+            stack.answers,
+            sink,
+            writer,
+            opened.max_in_flight,
+            together=opened.rows_per_take,
+            input_ended=stack.input_ended,
+        )
+        meter = BottleneckMeter(stats, pipeline, feed, writer, stack, opened)
+        return _Run(rows, pipeline, stack, meter)
+
     def _feed(self, rows: InputRows) -> Feed:
         """Return rows in the order of the input, or user by user where users have limits."""
         if self._user_limits is None:
             return OrderedFeed(rows.read(None))
         return UserFeed(rows.read, self._user_limits, rows.total)
+
+
+class _Run(NamedTuple):
+    """What one `answer` consists of."""
+
+    rows: InputRows
+    pipeline: Pipeline
+    stack: LayerStack
+    meter: BottleneckMeter
+
+    def stop(self) -> None:
+        """Read and send nothing more; calls in flight may finish."""
+        self.pipeline.stop()
+        self.stack.stop()
+        self.rows.stop()
 
 
 class OutcomeList:
