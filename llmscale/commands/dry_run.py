@@ -48,7 +48,9 @@ def preview(config: Config) -> Preview:
     if sources[0].path == STDIN:
         raise ConfigError("--dry-run reads the input without keeping it; name a file instead of -")
     names = [source.name for source in sources]
-    paths = job_paths(config, [source.path for source in sources], names, "results")
+    paths = job_paths(
+        config.files, config.observe, [source.path for source in sources], names, "results"
+    )
     models, workload = Models(config.models), ChatWorkload(config)
     found = precheck(sources, config.files.limit)
     counted = _count(chat_parser(config, models), sources, config.files.limit)

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from llmscale.config import Config, FilesConfig
+from llmscale.config import Config, FilesConfig, ObserveConfig
 from llmscale.core.errors import CallFailed, ConfigError, JobError
 from llmscale.core.records import Row
 from llmscale.job.job_paths import JobPaths
@@ -39,7 +39,7 @@ def embed(config: Config) -> RunResult:
     # numpy starts a thread for each core when it is imported; they spin, and have nothing to do
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     config = for_embedding(config)
-    paths = _paths(config)
+    paths = _paths(config.files, config.observe)
     observers = Observers(config.observe, None if paths is None else paths.output)
     beside = Path.cwd() if paths is None else paths.output.parent
     reading = Reading(how_to_show(quiet=config.logging.quiet, log_format=config.logging.log_format))
@@ -72,13 +72,12 @@ def embed_texts(config: Config, texts: Sequence[str]) -> list[bytes]:
     return vectors
 
 
-def _paths(config: Config) -> JobPaths | None:
+def _paths(files: FilesConfig, observe: ObserveConfig) -> JobPaths | None:
     """Refuse what can't be written, and to write over what is read, before anything is embedded."""
-    files = config.files
     if files.output is None and STDIN in files.inputs:
         raise ConfigError("standard input needs a named output: name it with -o FILE")
     names = [Path(name).resolve().name for name in files.inputs]
-    paths = job_paths(config, _read(files.inputs), names, "vectors")
+    paths = job_paths(files, observe, _read(files.inputs), names, "vectors")
     if files.export:
         if paths is None:
             raise ConfigError("--export needs an output in a file; name it with -o FILE")

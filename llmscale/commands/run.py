@@ -19,7 +19,9 @@ def run(config: Config) -> RunResult:
     answered until then are safe.
     """
     found = expand(config.files.inputs)
-    paths = job_paths(config, [s.path for s in found], [s.name for s in found], "results")
+    paths = job_paths(
+        config.files, config.observe, [s.path for s in found], [s.name for s in found], "results"
+    )
     observers = Observers(config.observe, None if paths is None else paths.output)
     models = Models(config.models)
     parser = chat_parser(config, models)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from llmscale.config import Config, value_of
+from llmscale.config import Config, FilesConfig, ObserveConfig, value_of
 from llmscale.core.atomic_file import storage_error
 from llmscale.job.job import Identity
 from llmscale.job.job_paths import FlagPath, JobPaths, OutputKind, check_paths, default_output
@@ -18,14 +18,17 @@ from llmscale.runtime.targets import STDOUT
 
 
 def job_paths(
-    config: Config, read: Iterable[str], names: Sequence[str], kind: OutputKind
+    files: FilesConfig,
+    observe: ObserveConfig,
+    read: Iterable[str],
+    names: Sequence[str],
+    kind: OutputKind,
 ) -> JobPaths | None:
     """Return the paths of a job, None for standard output.
 
     `read`: the paths of the input; `names`: after which the output is named where `-o` is not set.
     Raises `ConfigError` where a file can't be used as asked.
     """
-    files, observe = config.files, config.observe
     paths = None
     if files.output != STDOUT:
         paths = JobPaths(Path(files.output or default_output(names, kind)))

@@ -45,7 +45,9 @@ def surveyed(config: Config) -> Iterator[JobState]:
     if not keeps:
         config = with_settings(config, output=None)
     found = expand(config.files.inputs)
-    files = job_paths(config, [s.path for s in found], [s.name for s in found], "results")
+    files = job_paths(
+        config.files, config.observe, [s.path for s in found], [s.name for s in found], "results"
+    )
     assert files is not None  # noqa: S101
     with rereadable(found, files) as sources:
         models, names = (

@@ -4,7 +4,7 @@ Limits, retries, the cap and the cache are those of the run: an answer that the 
 paid for again. Writes no output.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from llmscale.accounting.forecast.saved_estimate import Observation, Overhead, Pace, Sample
@@ -19,7 +19,6 @@ from llmscale.runtime.cache import note_use
 from llmscale.runtime.costs import budget_of
 from llmscale.runtime.event_loop import answer_stoppably
 from llmscale.runtime.input_rows import LineReader
-from llmscale.runtime.layer_stack import Opened
 from llmscale.runtime.models import Models
 from llmscale.runtime.session import OutcomeList, RunContext, Session
 from llmscale.runtime.workload import ChatWorkload, chat_parser
@@ -52,25 +51,16 @@ def ask(
     finally:
         if opened.replies is not None:
             note_use(config.cache, opened.replies, stats, started, output)
-    return _sample(config, opened, rooms, sink.outcomes, stats), stats
-
-
-def _sample(
-    config: Config,
-    opened: Opened,
-    rooms: Mapping[str, float],
-    outcomes: Sequence[Outcome],
-    stats: Stats,
-) -> Sample:
     stores = opened.replies is not None and config.cache.mode == "on"
-    observations = [_observed(outcome, stores=stores) for outcome in outcomes]
-    fresh = [o for o in outcomes if o.attempts]
-    return Sample(
+    observations = [_observed(outcome, stores=stores) for outcome in sink.outcomes]
+    fresh = [outcome for outcome in sink.outcomes if outcome.attempts]
+    sample = Sample(
         observations=sorted(observations, key=lambda o: o.index),
         overhead=_overheads(fresh, stats),
         paces={e.name: _pace(e, rooms[e.name]) for e in opened.endpoints.values()},
         rows_per_s=_rows_per_s(fresh, opened.max_in_flight),
     )
+    return sample, stats
 
 
 def _observed(outcome: Outcome, *, stores: bool) -> Observation:
