@@ -45,7 +45,7 @@ def estimate(
             from llmscale.cli.tables.estimate import print_estimate
 
             print_estimate(found)
-        is_silent = found["method"] == "counts" and found["now"]["asked"]["estimate"] > 0
-        return RunResult(int(bool(sample) and is_silent))
+        no_answer = found.method == "counts" and bool(found.now.asked.estimate)
+        return RunResult(int(bool(sample) and no_answer))
 
     raise typer.Exit(job_ended(flags, work))

@@ -42,6 +42,6 @@ def plan(
             from llmscale.cli.tables.plan import print_plan
 
             print_plan(found)
-        return RunResult(int(not found["ready"]))
+        return RunResult(int(not found.ready))
 
     raise typer.Exit(job_ended(flags, work))

@@ -7,6 +7,7 @@ is taken out of it, or in JSON written as an escape.
 import re
 from typing import Any
 
+import msgspec
 import orjson
 
 # C0 and C1 controls, and the marks that reorder or hide text (Unicode TR 36)
@@ -21,8 +22,9 @@ def printable(text: str) -> str:
 
 
 def printable_json(value: Any) -> str:
-    """Return a value as JSON that may be shown on a terminal, with all that is in it."""
-    return escaped(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+    """Return a value, which may hold msgspec structs, as JSON that may be shown on a terminal."""
+    raw = orjson.dumps(value, option=orjson.OPT_INDENT_2, default=msgspec.to_builtins)
+    return escaped(raw.decode())
 
 
 def escaped(json: str) -> str:

@@ -1,25 +1,8 @@
-"""Figures and what binds, as a person reads them."""
+"""Figures with their bounds, as a person reads them."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
-BINDING = {
-    "rpm": "requests/min of",
-    "tpm": "tokens/min of",
-    "rpd": "requests/day of",
-    "tpd": "tokens/day of",
-    "concurrency": "the calls in flight, with the time that each takes, at",
-    "process": "what a process gets through, which is",
-}
-"""What can bind, in words that stand before the name of what it binds."""
-
-
-def in_words(binds: dict[str, Any] | None) -> str:
-    """Return what binds, as the beginning of a sentence."""
-    if binds is None:
-        return "nothing that is set binds"
-    whose = "user " if binds["scope"] == "user" else ""
-    return f"{BINDING[binds['budget']]} {whose}{binds['name']} binds"
+from llmscale.accounting.forecast.interval import Interval
 
 
 def dollars(usd: float) -> str:
@@ -34,9 +17,9 @@ def hours(value: float) -> str:
     return f"{value * 60:,.1f} min" if value < 2 else f"{value:,.1f} h"
 
 
-def between(span: Mapping[str, float | None], show: Callable[[float], str]) -> str:
-    """Return a figure with its bounds, or what is known of it."""
-    best, low, high = span["estimate"], span["low"], span["high"]
+def between(interval: Interval, show: Callable[[float], str]) -> str:
+    """Return a value with its bounds, or what is known of it."""
+    best, low, high = interval.estimate, interval.low, interval.high
     if low is None:
         return "unknown" if best is None else show(best)
     if high is None:

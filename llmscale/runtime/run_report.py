@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import asdict
+
 from llmscale.accounting.stats import Stats
 from llmscale.config import Config
 from llmscale.core.atomic_file import replace_file
@@ -104,7 +106,7 @@ class RunReport:
             verdict=verdict(held_s, wall_s, settings, causes_s),
             documents=self._files.summary(),
             alerts=self._observers.alerts(),
-            estimate=None if self.drift is None else self.drift.summary(),
+            estimate=None if self.drift is None else asdict(self.drift.summary()),
         )
 
     def _show(self, report: dict[str, Any], path: str | None) -> None:

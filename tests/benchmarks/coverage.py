@@ -11,11 +11,12 @@ from statistics import median
 import numpy as np
 
 from llmscale.accounting.forecast.saved_estimate import Observation, Sample
-from llmscale.accounting.forecast.strata import Strata, allotted, drawn
+from llmscale.accounting.forecast.strata import Strata, allocate, draw
 from llmscale.accounting.tokens import characters
-from llmscale.commands.estimate.figures import Rates
-from llmscale.commands.estimate.from_sample import FromSample
-from llmscale.commands.estimate.input_counts import Columns, InputCounts, extent
+from llmscale.commands.estimate.forecast_from_sample import ForecasterFromSample
+from llmscale.commands.estimate.input_counts import InputCounts
+from llmscale.commands.estimate.row_columns import RowColumns, select_rows
+from llmscale.commands.estimate.token_rates import TokenRates
 from llmscale.core.records import Request, Usage
 from tests.benchmarks.estimate_jobs import JOBS, Job
 from tests.servers.chat import prompt_tokens
@@ -40,7 +41,7 @@ class Known:
 
     job: Job
     census: InputCounts
-    columns: Columns
+    columns: RowColumns
     usages: list[Usage]
     costs_usd: np.ndarray[tuple[int], np.dtype[np.float64]]
 
@@ -51,7 +52,7 @@ def coverage(name: str, sample: int, draws: int) -> Held:
     held, too_low, errors, widths = 0, 0, [], []
     for number in range(draws):
         indexes = _drawn(known, sample, number)
-        usd = _estimated(known, indexes).figures(extent(known.columns, None)).usd
+        usd = _estimated(known, indexes).forecast(select_rows(known.columns, None)).usd
         bill_usd = float(known.costs_usd.sum() - known.costs_usd[indexes].sum())
         assert usd.estimate is not None
         assert usd.low is not None
@@ -74,10 +75,10 @@ def _known(name: str) -> Known:
     every, none = np.ones(ROWS, np.bool_), np.zeros(ROWS, np.bool_)
     sizes = [characters(Request(model="", messages=m)) for m in messages]
     zeros = np.zeros(ROWS, np.uint32)
-    columns = Columns(
+    columns = RowColumns(
         is_row=every,
         answered=none,
-        stored=none,
+        cached=none,
         first=every,  # here rows that repeat others are paid too: their answers are not kept
         asked=every,
         repeated=none,
@@ -86,7 +87,7 @@ def _known(name: str) -> Known:
         sizes=np.array(sizes, np.uint32),
         text_sizes=zeros,
         max_input=zeros,
-        max_answer_tokens=zeros,
+        max_output=zeros,
     )
     usages = [
         Usage(prompt_tokens(m), answer_tokens(row["model"].partition("/")[2], m, job.max_tokens))
@@ -98,27 +99,27 @@ def _known(name: str) -> Known:
 def _drawn(known: Known, sample: int, number: int) -> list[int]:
     columns = known.columns
     of_models = np.bincount(columns.models, minlength=len(known.census.models))
-    strata = Strata(columns.models, columns.sizes, allotted(of_models, sample))
+    strata = Strata(columns.models, columns.sizes, allocate(of_models, sample))
     numbers = strata.of(columns.models, columns.sizes)
-    counts = allotted(np.bincount(numbers, minlength=strata.count), sample)
+    counts = allocate(np.bincount(numbers, minlength=strata.count), sample)
     # as if the rows stood in another place of a longer input: other random numbers are theirs
     indexes = np.arange(ROWS) + number * ROWS
-    return [int(i) - number * ROWS for i in drawn(numbers, indexes, counts, (number + 1) * ROWS)]
+    return [int(i) - number * ROWS for i in draw(numbers, indexes, counts, (number + 1) * ROWS)]
 
 
-def _estimated(known: Known, indexes: list[int]) -> FromSample:
+def _estimated(known: Known, indexes: list[int]) -> ForecasterFromSample:
     observations = [
         Observation(index=i, usage=known.usages[i], latency_s=1.0, kept=True) for i in indexes
     ]
     rates = {
-        f"openai/{m.name}": Rates(m.input_usd / 1e6, m.input_usd / 1e6, 0, m.output_usd / 1e6)
+        f"openai/{m.name}": TokenRates(m.input_usd / 1e6, m.input_usd / 1e6, 0, m.output_usd / 1e6)
         for m in known.job.models
     }
 
     def price(observation: Observation, model: str) -> float | None:
         usage = observation.usage or Usage()
         rate = rates[model]
-        return usage.input_tokens * rate.max_input + usage.output_tokens * rate.max_answer_tokens
+        return usage.input_tokens * rate.max_input + usage.output_tokens * rate.max_output
 
     sample = Sample(observations=observations, overhead={}, paces={})
-    return FromSample(known.census, known.columns, sample, rates, price)
+    return ForecasterFromSample(known.census, known.columns, sample, rates, price)

@@ -94,8 +94,8 @@ def test_a_run_that_comes_otherwise_is_warned_of_once(folder: Path, server: Serv
     (folder / "llmscale.toml").write_text(PRICE.replace("100", "9_000"))
     run = tool(folder, "run", "in.jsonl", *server.model)
     assert run.returncode == 0
-    (said,) = (line for line in run.stderr.splitlines() if "was estimated" in line)
-    assert "this run comes to $" in said
+    (said,) = (line for line in run.stderr.splitlines() if "the estimate was" in line)
+    assert "this run is projected to take $" in said
     report = orjson.loads((folder / "in.report.json").read_bytes())
     assert report["estimate"]["drift"] == ["usd"]
 
@@ -104,7 +104,7 @@ def test_it_is_a_table_on_standard_output(folder: Path, server: Server) -> None:
     run = tool(folder, "estimate", "in.jsonl", *server.model, "--sample", 10, "--scale", 100)
     assert run.returncode == 0, run.stderr
     assert "100x the rows" in run.stdout
-    assert "by a sample of 10 rows, 0 of which failed" in " ".join(run.stdout.split())
+    assert "from a sample of 10 rows (0 failed)" in " ".join(run.stdout.split())
     assert "Traceback" not in run.stderr
 
 

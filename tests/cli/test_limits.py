@@ -47,7 +47,7 @@ def test_the_budgets_are_a_table_on_standard_output(tmp_path: Path) -> None:
     write_job(tmp_path, ["a"] * 30 + ["big"] * 5 + [None])
     run = llmscale("limits", "in.jsonl", cwd=tmp_path)
     assert (run.returncode, run.stderr) == (0, "")
-    assert "rpm of user a binds: the job takes at least 29 s" in run.stdout
+    assert "limited by requests/min of user a: the job takes at least 29 s" in run.stdout
     lines = [line.split() for line in run.stdout.splitlines()]
     assert ["sim/a", "64", "600", "6", "-", "-", "-", "-"] in lines
     assert any(line[:2] == ["big", "5"] and line[3] == "6,000" for line in lines)

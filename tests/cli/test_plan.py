@@ -47,7 +47,7 @@ def test_it_is_a_table_on_standard_output(folder: Path) -> None:
     run = plan(folder, "--scale", 3, "--hours", 0.5)
     assert (run.returncode, run.stderr) == (1, "")
     text = " ".join(run.stdout.split())
-    assert "Does 3x fit in the limits and in 0.5 h?" in text
+    assert "Does 3x fit the limits and 0.5 h?" in text
     assert "not ready: baseline" in text
 
 

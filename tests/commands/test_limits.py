@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from llmscale.commands.limits import MAX_USERS, limits
+from llmscale.commands.limit_bounds import Binding, LimitName
+from llmscale.commands.limits import MAX_USERS, BudgetState, EndpointBudgets, LimitsResult, limits
 from llmscale.config import EndpointConfig, UserLimit
 from llmscale.core.errors import ConfigError
 from tests.cli.tool import write_rows
@@ -16,7 +17,7 @@ MODEL = "sim/a"
 TOKENS = 21  # of each row, as estimated
 
 
-def found(folder: Path, rows: list[Any], **settings: Any) -> dict[str, Any]:
+def found(folder: Path, rows: list[Any], **settings: Any) -> LimitsResult:
     """Return the budgets of those rows."""
     path = write_rows(folder / "in.jsonl", rows)
     return limits(config_of(inputs=(str(path),), **{"model": MODEL, **settings}))
@@ -37,22 +38,20 @@ def noon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_limits_nothing_binds(tmp_path: Path) -> None:
     seen = found(tmp_path, [row(), row("a")])
-    assert (seen["rows"], seen["rows_without_user"], seen["binds"]) == (2, 1, None)
-    assert seen["minutes"] == 0
-    assert seen["tokens"] == 2 * TOKENS
-    assert seen["endpoints"] == [
-        {"name": MODEL, "capacity": 64} | dict.fromkeys(("rpm", "tpm", "burst", "rpd", "tpd"), None)
-    ]
+    assert (seen.rows, seen.rows_without_user, seen.binds) == (2, 1, None)
+    assert seen.minutes == 0
+    assert seen.tokens == 2 * TOKENS
+    assert seen.endpoints == [EndpointBudgets(MODEL, 64, None, None, None, None, None)]
 
 
 def test_of_every_budget_all_is_left_and_a_day_ends_at_midnight(tmp_path: Path) -> None:
     pool = endpoint(rpm="10/s", tpm=9_000, rpd=1_000, tpd=5_000, capacity=7)
-    (only,) = found(tmp_path, [row()], endpoint=pool)["endpoints"]
-    assert (only["capacity"], only["burst"]) == (7, 6)
-    assert only["rpm"] == {"limit": 600, "left": 600, "resets_in_s": 0}
-    assert only["tpm"] == {"limit": 9_000, "left": 9_000, "resets_in_s": 0}
-    assert only["rpd"] == {"limit": 1_000, "left": 1_000, "resets_in_s": 43_200}
-    assert only["tpd"] == {"limit": 5_000, "left": 5_000, "resets_in_s": 43_200}
+    (only,) = found(tmp_path, [row()], endpoint=pool).endpoints
+    assert (only.capacity, only.burst) == (7, 6)
+    assert only.rpm == BudgetState(600, 600, 0)
+    assert only.tpm == BudgetState(9_000, 9_000, 0)
+    assert only.rpd == BudgetState(1_000, 1_000, 43_200)
+    assert only.tpd == BudgetState(5_000, 5_000, 43_200)
 
 
 @pytest.mark.parametrize(
@@ -68,20 +67,20 @@ def test_of_every_budget_all_is_left_and_a_day_ends_at_midnight(tmp_path: Path) 
     ],
 )
 def test_an_endpoint_binds_with_the_budget_that_takes_longest(
-    tmp_path: Path, limit: dict[str, Any], budget: str | None, minutes: float
+    tmp_path: Path, limit: dict[str, Any], budget: LimitName | None, minutes: float
 ) -> None:
     seen = found(tmp_path, [row()] * 100, endpoint=endpoint(**limit))
-    name = None if budget is None else {"scope": "endpoint", "name": MODEL, "budget": budget}
-    assert seen["binds"] == name
-    assert seen["minutes"] == pytest.approx(minutes)
+    binding = None if budget is None else Binding("endpoint", MODEL, budget)
+    assert seen.binds == binding
+    assert seen.minutes == pytest.approx(minutes)
 
 
 def test_endpoints_of_a_model_add_and_one_without_a_limit_has_room_for_all(tmp_path: Path) -> None:
     first, second = (EndpointConfig(model=MODEL, rpm=10, capacity=n) for n in (1, 2))
     both = found(tmp_path, [row()] * 100, endpoint=(first, second))
-    assert both["minutes"] == pytest.approx(4.9)
+    assert both.minutes == pytest.approx(4.9)
     free = EndpointConfig(model=MODEL, capacity=3)
-    assert found(tmp_path, [row()] * 100, endpoint=(first, free))["binds"] is None
+    assert found(tmp_path, [row()] * 100, endpoint=(first, free)).binds is None
 
 
 def test_each_user_has_rows_tokens_limits_and_the_time_that_they_take(tmp_path: Path) -> None:
@@ -89,39 +88,39 @@ def test_each_user_has_rows_tokens_limits_and_the_time_that_they_take(tmp_path: 
     seen = found(
         tmp_path, rows, limits_user=UserLimit(rpm=10), limits_users={"b": UserLimit(rpm=60)}
     )
-    assert [(u["user"], u["rows"], u["minutes"]) for u in seen["users"]] == [
+    assert [(u.user, u.rows, u.minutes) for u in seen.users] == [
         ("a", 30, 2.9),
         ("b", 61, 1.0),
     ]
-    assert seen["users"][0]["tokens"] == 30 * TOKENS
-    assert seen["users"][0]["rpm"] == {"limit": 10, "left": 10, "resets_in_s": 0}
-    assert seen["users"][0]["tpm"] is None
-    assert seen["binds"] == {"scope": "user", "name": "a", "budget": "rpm"}
+    assert seen.users[0].tokens == 30 * TOKENS
+    assert seen.users[0].rpm == BudgetState(10, 10, 0)
+    assert seen.users[0].tpm is None
+    assert seen.binds == Binding("user", "a", "rpm")
 
 
 def test_users_who_need_longest_are_told_and_the_rest_is_counted(tmp_path: Path) -> None:
     rows = [row(f"u{number}") for number in range(120) for _ in range(1 + number // 100)]
     seen = found(tmp_path, rows, limits_user=UserLimit(rpm=1))
-    assert len(seen["users"]) == MAX_USERS
-    assert seen["more_users"] == 70
-    assert {u["user"] for u in seen["users"][:20]} == {f"u{number}" for number in range(100, 120)}
+    assert len(seen.users) == MAX_USERS
+    assert seen.more_users == 70
+    assert {u.user for u in seen.users[:20]} == {f"u{number}" for number in range(100, 120)}
 
 
 def test_bad_rows_and_rows_above_their_users_minute_are_counted(tmp_path: Path) -> None:
     rows = [row("a"), row("a", prompt="x" * 4_000), {"nothing": 1}, row(prompt="x" * 4_000)]
     seen = found(tmp_path, rows, limits_user=UserLimit(tpm=100))
-    assert (seen["rows"], seen["bad_rows"], seen["too_large"]) == (3, 1, 1)
+    assert (seen.rows, seen.bad_rows, seen.too_large) == (3, 1, 1)
 
 
 def test_no_key_is_needed(tmp_path: Path) -> None:
     seen = found(tmp_path, [row()], model="openai/gpt-4.1-mini", rpm=500)
-    assert seen["endpoints"][0]["rpm"]["limit"] == 500
+    assert seen.endpoints[0].rpm == BudgetState(500, 500, 0)
 
 
 def test_an_empty_input_has_budgets_too(tmp_path: Path) -> None:
     seen = found(tmp_path, [], endpoint=endpoint(rpm=1), limits_user=UserLimit(rpm=1))
-    assert (seen["rows"], seen["minutes"], seen["users"], seen["binds"]) == (0, 0, [], None)
-    assert math.isfinite(seen["minutes"])
+    assert (seen.rows, seen.minutes, seen.users, seen.binds) == (0, 0, [], None)
+    assert math.isfinite(seen.minutes)
 
 
 def test_a_model_of_no_provider_is_refused(tmp_path: Path) -> None:

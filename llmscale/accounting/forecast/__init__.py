@@ -1,5 +1,5 @@
-"""What rows will come to, told from some of them: strata, draws, intervals, and a watch on them.
+"""Forecasts from a sample: strata and draws, intervals, the saved estimate, and a watch for drift.
 
 Pure numbers: nothing here reads a row, sends a request or knows a price. `strata` and `prediction`
-load numpy, `span`, `kept` and `drift` do not: a run needs only those.
+import numpy; `interval`, `saved_estimate` and `drift`, which a run needs, do not.
 """

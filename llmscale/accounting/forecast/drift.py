@@ -1,13 +1,14 @@
-"""Tells once when a run comes otherwise than it was estimated: dearer or cheaper, slower or faster.
+"""Warns once when a run drifts from its estimate: costs or hours outside of the 95 % bounds.
 
-What the rows asked until now have cost and taken, carried over to all that will be asked. Looks
-every few seconds at numbers that are there anyway; never stops or slows a run.
+Projects the cost and the time of the rows sent so far to all rows. Reads numbers that the run has
+anyway every few seconds; never stops or slows a run.
 """
 
 import asyncio
 import logging
 import math
-from typing import Any
+
+import msgspec
 
 from llmscale.accounting.forecast.interval import Interval
 from llmscale.accounting.forecast.saved_estimate import SavedEstimate
@@ -15,56 +16,74 @@ from llmscale.accounting.stats import Stats
 
 log = logging.getLogger(__name__)
 
-BEAT_S = 5.0
-MIN_ROWS = 100  # asked, or
-MIN_SHARE = 0.1  # of those that will be, before anything is said
-MIN_S = 60.0  # before anything is said about hours: the start is slow
-_SURE = 3.0  # standard errors: one looks often
+CHECK_EVERY_S = 5.0
+MIN_ROWS = 100  # sent, or
+MIN_SHARE = 0.1  # of all rows, before any warning
+MIN_S = 60.0  # before a warning about hours: runs start slowly
+_SIGMAS = 3.0  # standard errors: above 2, because the check is repeated
+
+
+class DriftSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A run compared with its estimate. None: unknown."""
+
+    usd: float | None
+    usd_low: float | None
+    usd_high: float | None
+    hours: float | None
+    hours_low: float | None
+    hours_high: float | None
+    projected_usd: float | None  # of all rows, at the cost of those sent so far
+    projected_hours: float | None
+    drift: list[str]  # "usd", "hours": outside of their bounds
 
 
 class DriftWatch:
-    """Holds the numbers of one run against what was estimated of it."""
+    """Compares the numbers of one run with its estimate."""
 
     def __init__(self, expected: SavedEstimate, stats: Stats) -> None:
         self._expected = expected
         self._stats = stats
         self._began_s: float | None = None
         self._elapsed_s = 0.0
-        self._said: set[str] = set()
+        self._warned: set[str] = set()
 
     async def watch(self) -> None:
-        """Look now and then until cancelled, and once more then."""
+        """Check every few seconds until cancelled, and once more then."""
         try:
             while True:
-                self.look()
-                await asyncio.sleep(BEAT_S)
+                self.check()
+                await asyncio.sleep(CHECK_EVERY_S)
         finally:
-            self.look()
+            self.check()
 
-    def look(self) -> None:
-        """Warn of what is outside of its bounds, once each."""
+    def check(self) -> None:
+        """Warn about each value that is outside of its bounds, once."""
         now_s = asyncio.get_running_loop().time()
         self._began_s = now_s if self._began_s is None else self._began_s
         self._elapsed_s = now_s - self._began_s
         for name in self._drift():
-            if name not in self._said:
-                self._said.add(name)
+            if name not in self._warned:
+                self._warned.add(name)
                 log.warning("%s", self._sentence(name))
 
-    def summary(self) -> dict[str, Any]:
-        """Return what was estimated, what it comes to by now, and which of them is outside."""
-        expected = self._expected
-        return {
-            **_flat("usd", expected.usd),
-            **_flat("hours", expected.hours),
-            "projected_usd": _rounded(self._projected_usd()),
-            "projected_hours": _rounded(self._projected_hours()),
-            "drift": self._drift(),
-        }
+    def summary(self) -> DriftSummary:
+        """Return the run so far, compared with its estimate."""
+        usd, hours = self._expected.usd.rounded(9), self._expected.hours.rounded(9)
+        return DriftSummary(
+            usd=usd.estimate,
+            usd_low=usd.low,
+            usd_high=usd.high,
+            hours=hours.estimate,
+            hours_low=hours.low,
+            hours_high=hours.high,
+            projected_usd=_rounded(self._projected_usd()),
+            projected_hours=_rounded(self._projected_hours()),
+            drift=self._drift(),
+        )
 
     @property
     def _asked(self) -> int:
-        """Rows that were sent and have their outcome."""
+        """Rows that were sent and have an outcome."""
         rows = self._stats.rows()
         answered = rows.answered - rows.cached - rows.deduped
         return answered + rows.failed - rows.failures["bad_row"]
@@ -94,10 +113,14 @@ class DriftWatch:
         return found
 
     def _noise_usd(self, asked: int) -> float:
-        """Return by how much the rows asked until now may differ from all of them by chance."""
+        """Return how far the rows sent so far may differ from all rows by chance.
+
+        Standard error of a mean with the finite population correction (Cochran, "Sampling
+        Techniques", 1977, 2.6), times `_SIGMAS`.
+        """
         every = self._all(asked)
         deviation_usd = self._expected.usd_deviation * every
-        return _SURE * deviation_usd * math.sqrt(max(0.0, 1 / asked - 1 / every))
+        return _SIGMAS * deviation_usd * math.sqrt(max(0.0, 1 / asked - 1 / every))
 
     def _sentence(self, name: str) -> str:
         is_usd = name == "usd"
@@ -109,8 +132,8 @@ class DriftWatch:
             if bound is not None
         ]
         return (
-            f"after {self._asked:,} rows this run comes to {_shown(value, is_usd=is_usd)}, and "
-            f"{' and '.join(bounds)} was estimated"
+            f"after {self._asked:,} rows, this run is projected to take "
+            f"{_shown(value, is_usd=is_usd)}; the estimate was {' and '.join(bounds)}"
         )
 
 
@@ -119,11 +142,6 @@ def _is_outside(span: Interval, value: float | None, noise: float) -> bool:
         return False
     below = span.low is not None and value + noise < span.low
     return below or (span.high is not None and value - noise > span.high)
-
-
-def _flat(name: str, span: Interval) -> dict[str, float | None]:
-    values = {name: span.estimate, f"{name}_low": span.low, f"{name}_high": span.high}
-    return {key: _rounded(value) for key, value in values.items()}
 
 
 def _rounded(value: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""A figure with its 95 % bounds, any of which may be unknown."""
+"""A value with its 95 % bounds, any of which may be unknown."""
 
 from collections.abc import Iterable
 
@@ -6,32 +6,29 @@ import msgspec
 
 
 class Interval(msgspec.Struct, frozen=True):
-    """A figure and its 95 % bounds. None: not known."""
+    """A best estimate and its 95 % bounds. None: unknown."""
 
     estimate: float | None = None
     low: float | None = None
     high: float | None = None
 
-    def times(self, factor: float) -> "Interval":
-        """Return the span of so many times the figure."""
-        return Interval(*(None if v is None else v * factor for v in self._values()))
-
-    def plus(self, known: float) -> "Interval":
-        """Return the span with what is known for sure."""
-        return Interval(*(None if v is None else v + known for v in self._values()))
-
-    def _values(self) -> tuple[float | None, ...]:
-        return self.estimate, self.low, self.high
+    def rounded(self, digits: int | None = None) -> "Interval":
+        """Return the interval rounded to so many digits; None: to whole numbers."""
+        values = (self.estimate, self.low, self.high)
+        return Interval(*(None if v is None else round(v, digits) for v in values))
 
 
 UNKNOWN = Interval()
 NOTHING = Interval(0.0, 0.0, 0.0)
 
 
-def together(spans: Iterable[Interval]) -> Interval:
-    """Return the sum of figures whose bounds nothing passes; what one of them lacks is unknown."""
-    columns = list(zip(*((s.estimate, s.low, s.high) for s in (NOTHING, *spans)), strict=True))
-    return Interval(*(_sum(column) for column in columns))
+def sum_intervals(intervals: Iterable[Interval]) -> Interval:
+    """Return the sum; a value that one of the intervals lacks is unknown.
+
+    Bounds add as if all errors went the same way: too wide for 95 % bounds, never too narrow.
+    """
+    terms = [(i.estimate, i.low, i.high) for i in (NOTHING, *intervals)]
+    return Interval(*(_sum(column) for column in zip(*terms, strict=True)))
 
 
 def _sum(values: Iterable[float | None]) -> float | None:

@@ -1,16 +1,16 @@
-"""A total over rows that were not seen, from a stratified sample of their like, with 95 % bounds.
+"""Predicts the total over rows that were not sent from a stratified sample, with 95 % bounds.
 
-The estimate: in each stratum the mean of the sample, corrected by how the rows to be told of differ
-from it in size (the difference estimator), times their number. Its error is that of the mean and
-that of the rows themselves, which is the finite population correction (Cochran, "Sampling
+Estimate: in each stratum the mean of the sample, corrected by how the sizes of the remaining rows
+differ from it (the difference estimator), times their number. Its error combines that of the mean
+and that of the rows themselves, which is the finite population correction (Cochran, "Sampling
 Techniques", 3rd ed., 1977, 5.4, 7.2; Valliant, Dorfman, Royall, "Finite Population Sampling and
 Inference", 2000). Student's t with Satterthwaite's degrees of freedom (Cochran 5.16).
 
-Lengths of answers are skewed, and then Student's bounds are too low. So each bound is the farther
-one of his and of the bootstrap-t, made of the same strata (Efron, Tibshirani, "An Introduction to
-the Bootstrap", 1993, 12.5). Where resamples have lost the few rows that differ, that has no bound
-of its own: it goes no farther than Student's widest, with one degree of freedom. The draws are the
-same each time. What is too rare to be in the sample no interval knows of.
+Lengths of answers are skewed, which makes Student's bounds too low. So each bound is the farther
+one of Student's and of the bootstrap-t over the same strata (Efron, Tibshirani, "An Introduction
+to the Bootstrap", 1993, 12.5). Resamples that miss the few rows that differ have no finite
+bootstrap-t: it is capped at Student's widest bound, that of one degree of freedom. Resamples are
+seeded, so results are reproducible. No interval knows of what is too rare to be in the sample.
 """
 
 import math
@@ -27,59 +27,65 @@ CONFIDENCE = 0.95
 _Z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
 _TAILS = (0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2)
 _RESAMPLES = 1_000
-_MIN_RESAMPLED = 5  # rows of a stratum; fewer tell nothing of a skew
+_MIN_RESAMPLED = 5  # rows of a stratum; fewer show no skew
 _SEED = 20_260_102
 
 Floats = NDArray[np.float64]
 
 
-class Part(NamedTuple):
-    """A stratum: what was seen in the sample, and the rows that are to be told of."""
+class StratumSample(NamedTuple):
+    """A stratum: the observed rows of the sample, and the remaining rows to predict."""
 
-    seen: Floats  # a value for each row of the sample
+    observed: Floats  # a value for each row of the sample
     sizes: Floats  # of the same rows
-    rest: float  # rows to be told of
-    rest_size: float  # their sizes together
-    slope: float = 0.0  # what one more of size adds; a wrong one costs width, never the truth
+    remaining: float  # rows to predict
+    remaining_size: float  # sum of their sizes
+    slope: float = 0.0  # value per unit of size; a wrong one widens the bounds, without bias
 
     @property
     def residuals(self) -> Floats:
-        """What the sizes do not explain."""
-        return self.seen - self.slope * self.sizes
+        """The part of the values that size does not explain."""
+        return self.observed - self.slope * self.sizes
 
     @property
     def weight(self) -> float:
-        """The variance of the total for a variance of 1 among the rows."""
-        return self.rest**2 / len(self.seen) + self.rest
+        """Variance of the total for a variance of 1 among the rows."""
+        return self.remaining**2 / len(self.observed) + self.remaining
 
 
-def predicted(parts: Sequence[Part]) -> Interval:
-    """Return the total over the rows that are to be told of, none of which is below 0.
+def predict_total(strata: Sequence[StratumSample]) -> Interval:
+    """Return the total over the remaining rows, with 95 % bounds, none below 0.
 
-    Unknown where a stratum has such rows and none was seen.
+    Stratified difference estimator; bounds by Student's t and the bootstrap-t (see the module).
+    Unknown where a stratum has remaining rows and none was observed.
     """
-    parts = [part for part in parts if part.rest > 0]
-    if not parts:
+    strata = [stratum for stratum in strata if stratum.remaining > 0]
+    if not strata:
         return NOTHING
-    if any(not len(part.seen) for part in parts):
+    if any(not len(stratum.observed) for stratum in strata):
         return UNKNOWN
-    total = sum(p.rest * float(p.residuals.mean()) + p.slope * p.rest_size for p in parts)
-    variances = [p.weight * _variance(p.residuals) for p in parts]
+    total = sum(
+        s.remaining * float(s.residuals.mean()) + s.slope * s.remaining_size for s in strata
+    )
+    variances = [s.weight * _variance(s.residuals) for s in strata]
     deviation = math.sqrt(sum(variances))
     if not deviation:
         return Interval(total, total, total)
     freedom = deviation**4 / sum(
-        v**2 / max(len(p.seen) - 1, 1) for v, p in zip(variances, parts, strict=True)
+        v**2 / max(len(s.observed) - 1, 1) for v, s in zip(variances, strata, strict=True)
     )
     student = _student(freedom)
-    lower, upper = _resampled(parts)
+    lower, upper = _bootstrap_t(strata)
     low = total - max(student, upper) * deviation
     high = total + max(student, -lower) * deviation
     return Interval(total, max(0.0, low), high)
 
 
-def share(count: int, of: int) -> Interval:
-    """Return a share with Wilson's bounds (1927), unknown where there is nothing to share."""
+def wilson_interval(count: int, of: int) -> Interval:
+    """Return the share `count / of` with 95 % bounds; unknown if `of` is 0.
+
+    Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
+    """
     if not of:
         return UNKNOWN
     middle = (count + _Z**2 / 2) / (of + _Z**2)
@@ -88,21 +94,21 @@ def share(count: int, of: int) -> Interval:
 
 
 def _variance(values: Floats) -> float:
-    """One value alone is taken to be off by as much as it is."""
+    """Return the sample variance; that of a single value is its square."""
     return float(values.var(ddof=1)) if len(values) > 1 else float(values[0]) ** 2
 
 
-def _resampled(parts: Sequence[Part]) -> tuple[float, float]:
-    """Return the outer quantiles of t over resamples of the sample, 0 where it is too small."""
-    numbers = np.random.default_rng(_SEED)
+def _bootstrap_t(strata: Sequence[StratumSample]) -> tuple[float, float]:
+    """Return the outer quantiles of t over resamples; 0 where the sample is too small."""
+    rng = np.random.default_rng(_SEED)
     errors, variances = np.zeros(_RESAMPLES), np.zeros(_RESAMPLES)
-    for part in parts:
-        values = part.residuals
+    for stratum in strata:
+        values = stratum.residuals
         if len(values) < _MIN_RESAMPLED:
             continue
-        again = values[numbers.integers(0, len(values), (_RESAMPLES, len(values)))]
-        errors += part.rest * (again.mean(axis=1) - values.mean())
-        variances += part.weight * again.var(axis=1, ddof=1)
+        resamples = values[rng.integers(0, len(values), (_RESAMPLES, len(values)))]
+        errors += stratum.remaining * (resamples.mean(axis=1) - values.mean())
+        variances += stratum.weight * resamples.var(axis=1, ddof=1)
     some = variances > 0
     if not some.any():
         return 0.0, 0.0
@@ -112,11 +118,12 @@ def _resampled(parts: Sequence[Part]) -> tuple[float, float]:
 
 
 def _student(freedom: float) -> float:
-    """Return the quantile of Student's t (Abramowitz, Stegun, 1964, 26.7.5).
+    """Return the quantile of Student's t.
 
-    Exact for 1 and 2, to which what is below 3 is rounded down.
+    Abramowitz, Stegun, "Handbook of Mathematical Functions", 1964, 26.7.5. Below 3 degrees of
+    freedom, the exact value for 1 or 2 (rounded down).
     """
-    freedom += 1e-9  # what is 2 may have come out a hair lower
+    freedom += 1e-9  # 2 may have come out slightly lower
     if freedom < 2:
         return math.tan(math.pi * CONFIDENCE / 2)
     if freedom < 3:

@@ -1,9 +1,9 @@
-"""Which rows are asked first, so that they stand for all: by model, and by the size of the prompt.
+"""Strata by model and prompt size, and the draw of a sample from them.
 
-Proportional allocation, and the draw without replacement (Cochran, "Sampling Techniques", 3rd ed.,
-1977, chapter 5). The same rows are drawn each time: every row has a random number of its own, and
-in each stratum those with the lowest go first (Ohlsson, "Coordination of samples using permanent
-random numbers", 1995). So a larger sample holds the smaller one.
+Proportional allocation, and draws without replacement (Cochran, "Sampling Techniques", 3rd ed.,
+1977, chapter 5). The same rows are drawn each time: every row has a permanent random number, and in
+each stratum the rows with the lowest numbers are drawn (Ohlsson, "Coordination of samples using
+permanent random numbers", 1995). So a larger sample contains the smaller one.
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_STRATA = 5  # of a model
-SEEN_IN_STRATUM = 10  # rows, before a model is cut into two strata or more
-MIN_DRAWN = 2  # of a stratum: from one row nobody learns how much they differ
+MAX_STRATA = 5  # per model
+ROWS_PER_STRATUM = 10  # of the sample: a model gets one stratum for each
+MIN_DRAWN = 2  # per stratum: one row shows no variance
 _SEED = 20_260_101
 
 Ints = NDArray[np.int64]
@@ -22,15 +22,15 @@ Whole = NDArray[np.integer[Any]]
 
 
 class Strata:
-    """Cuts the rows of each model at the quantiles of their sizes."""
+    """Splits the rows of each model at the quantiles of their sizes."""
 
-    def __init__(self, models: Whole, sizes: Whole, seen: Ints) -> None:
-        """`models` and `sizes` of the rows; `seen`: for each model, how many are asked of it."""
+    def __init__(self, models: Whole, sizes: Whole, sampled: Ints) -> None:
+        """`models` and `sizes` of the rows; `sampled`: rows of the sample, for each model."""
         self._cuts: list[NDArray[np.float64]] = []
         self._first = [0]
-        for model, count in enumerate(seen):
+        for model, count in enumerate(sampled):
             own = sizes[models == model]
-            wanted = min(max(int(count) // SEEN_IN_STRATUM, 1), MAX_STRATA)
+            wanted = min(max(int(count) // ROWS_PER_STRATUM, 1), MAX_STRATA)
             shares = np.arange(1, wanted) / wanted
             cuts = np.unique(np.quantile(own, shares)) if own.size else np.empty(0)
             self._cuts.append(cuts)
@@ -38,11 +38,11 @@ class Strata:
 
     @property
     def count(self) -> int:
-        """How many there are. Some may be empty."""
+        """Number of strata. Some may be empty."""
         return self._first[-1]
 
     def of_model(self, model: int) -> range:
-        """Return the numbers of the strata of a model, from small rows to large ones."""
+        """Return the numbers of the strata of a model, smallest rows first."""
         return range(self._first[model], self._first[model + 1])
 
     def of(self, models: Whole, sizes: Whole) -> Ints:
@@ -54,29 +54,30 @@ class Strata:
         return found
 
 
-def allotted(counts: Ints, wanted: int) -> Ints:
-    """Return how many rows each group of so many gets of `wanted`: by largest remainders.
+def allocate(counts: Ints, size: int) -> Ints:
+    """Allocate a sample of `size` rows to groups of so many rows, by largest remainders.
 
-    At least `MIN_DRAWN` each, or all that it has; so they may be more than `wanted` together.
+    Each group gets at least `MIN_DRAWN`, or all of its rows; so the sum may exceed `size`.
     """
     total = int(counts.sum())
     if not total:
         return np.zeros_like(counts)
-    exact = counts * (wanted / total)
+    exact = counts * (size / total)
     found = np.floor(exact).astype(np.int64)
-    left = max(0, min(wanted, total) - int(found.sum()))
+    left = max(0, min(size, total) - int(found.sum()))
     found[np.argsort(found - exact, kind="stable")[:left]] += 1
     at_least: Ints = np.minimum(np.maximum(found, MIN_DRAWN), counts)
     return at_least
 
 
-def drawn(strata: Ints, indexes: Ints, counts: Ints, rows: int) -> Ints:
-    """Return the indexes of the rows that are drawn, in order.
+def draw(strata: Ints, indexes: Ints, counts: Ints, rows: int) -> Ints:
+    """Return the indexes of the drawn rows, ascending.
 
-    `strata` of the rows with these `indexes`, of an input of `rows`; `counts`: how many of each.
+    `strata`: of the rows with these `indexes`, in an input of `rows`; `counts`: rows to draw from
+    each stratum.
     """
-    batches = np.random.default_rng(_SEED).random(rows)[indexes]
-    order = np.lexsort((batches, strata))
+    numbers = np.random.default_rng(_SEED).random(rows)[indexes]
+    order = np.lexsort((numbers, strata))
     sizes = np.bincount(strata, minlength=len(counts))
     begins = np.concatenate(([0], np.cumsum(sizes)[:-1]))
     chosen = [order[b : b + n] for b, n in zip(begins, counts, strict=True)]
@@ -84,15 +85,15 @@ def drawn(strata: Ints, indexes: Ints, counts: Ints, rows: int) -> Ints:
     return taken
 
 
-def collapsed(seen: Ints, groups: Sequence[range]) -> Ints:
-    """Return for each stratum the one that it is counted with: itself, where rows of it were seen.
+def collapse(observed: Ints, groups: Sequence[range]) -> Ints:
+    """Return for each stratum the one that stands for it: itself, if rows of it were observed.
 
-    Else the next larger one of its group that has some, or the next smaller; a group of which
-    nothing was seen stays as it is.
+    Else the next larger one of its group with observed rows, or the next smaller (collapsed strata,
+    Cochran 5A.12). A group without any stays as it is.
     """
-    found = np.arange(len(seen))
+    found = np.arange(len(observed))
     for group in groups:
-        known = [number for number in group if seen[number]]
+        known = [number for number in group if observed[number]]
         for number in group:
             larger = [other for other in known if other >= number]
             if known:

@@ -1,1 +1,1 @@
-"""What `llmscale estimate` stands on: all rows looked at once, a sample, and what both come to."""
+"""`llmscale estimate`: count the input, run a sample, forecast the rest, project it."""

@@ -1,4 +1,4 @@
-"""Looks stored answers up without using them, for what is told of a job before it runs."""
+"""Looks up cached answers before a run, without counting as a use of the cache. Never writes."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,32 +12,33 @@ from llmscale.runtime.cache import folder_of, open_store
 log = logging.getLogger(__name__)
 
 Lookup = Callable[[Sequence[str]], Mapping[str, Entry]]
-"""Returns the entries that there are of keys."""
+"""Returns the entries of those keys that have one."""
 
 
 @contextmanager
-def stored_answers(cache: CacheConfig) -> Iterator[Lookup]:
-    """Yield what looks answers up: there are none where a run would not look, or has no cache yet.
+def cached_answers(cache: CacheConfig) -> Iterator[Lookup]:
+    """Yield a lookup that finds what a run would find in the cache.
 
-    A cache that can't be read misses, as it does in a run.
+    It finds nothing where the run reads no cache, and where there is no cache yet. A cache that
+    can't be read misses, as in a run, with one warning.
     """
     if cache.mode not in ("on", "read") or not folder_of(cache).is_dir():
         yield lambda _: {}
         return
-    stored = _Stored(cache)
+    reader = _Reader(cache)
     try:
-        yield stored.get_many
+        yield reader.get_many
     finally:
-        stored.close()
+        reader.close()
 
 
-class _Stored:
+class _Reader:
     def __init__(self, cache: CacheConfig) -> None:
         self._folder = folder_of(cache)
         self._store: Store | None = None
         try:
             self._store = open_store(cache)
-        except Exception as error:  # whatever a damaged file brings
+        except Exception as error:  # a damaged file can raise anything
             self._warn(error)
 
     def get_many(self, keys: Sequence[str]) -> Mapping[str, Entry]:
@@ -45,7 +46,7 @@ class _Stored:
             return {}
         try:
             return self._store.get_many(keys)
-        except Exception as error:  # here too
+        except Exception as error:  # as above
             self._warn(error)
             self.close()
             return {}
@@ -57,7 +58,7 @@ class _Stored:
 
     def _warn(self, error: Exception) -> None:
         log.warning(
-            "the cache in %s can't be read (%s); no further row counts as stored",
+            "can't read the cache in %s (%s); further rows count as not cached",
             self._folder,
             reason_of(error),
         )

@@ -1,4 +1,4 @@
-"""All that is known of a job before a row of it is asked: what `estimate` and `plan` begin with.
+"""The state of a job before a run: what `estimate` and `plan` start from.
 
 Reads the input, the job's own files and the cache; writes nothing and sends nothing.
 """
@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from llmscale.accounting.forecast.saved_estimate import SavedEstimate
-from llmscale.commands.estimate.input_counts import Columns, InputCounts, taken
+from llmscale.commands.estimate.input_counts import InputCounts, count_input
+from llmscale.commands.estimate.row_columns import RowColumns
 from llmscale.config import CHANGES_ANSWERS, Config, with_settings
 from llmscale.job.finished_rows import answered, job_there
 from llmscale.job.job import Identity
@@ -21,54 +22,59 @@ from llmscale.runtime.job_inputs import identity_of, job_paths, rereadable
 from llmscale.runtime.models import Models
 from llmscale.runtime.targets import STDOUT
 
+_COMPARED = [name for name in CHANGES_ANSWERS if name not in NEVER_COMPARED]
+
 
 class JobState(NamedTuple):
-    """A job, looked at from outside."""
+    """A job as it is on disk."""
 
     config: Config
     models: Models
     sources: Sequence[Source]
-    files: JobPaths
+    paths: JobPaths
     identity: Identity
-    job: Manifest | None  # that a run would resume
-    spent_usd: float  # by its runs until now
-    census: InputCounts
-    columns: Columns
-    kept: SavedEstimate | None  # an earlier estimate of this job
-    keeps: bool  # the output is a file, with others beside it
+    manifest: Manifest | None  # of the run that the next one would resume
+    spent_usd: float  # by all runs until now
+    counts: InputCounts
+    columns: RowColumns
+    saved_estimate: SavedEstimate | None  # an earlier estimate of this job
+    to_file: bool  # OUT is a file; False: standard output, and nothing is saved
+
+    @property
+    def output(self) -> str:
+        """OUT, as the user would name it."""
+        return str(self.paths.output) if self.to_file else "-"
 
 
 @contextmanager
-def surveyed(config: Config) -> Iterator[JobState]:
-    """Yield what is known of a job. Raises `ConfigError` for what a run would refuse too."""
-    keeps = config.files.output != STDOUT
-    if not keeps:
+def job_state(config: Config) -> Iterator[JobState]:
+    """Yield the state of a job. Raises `ConfigError` for what a run would refuse too."""
+    to_file = config.files.output != STDOUT
+    if not to_file:
         config = with_settings(config, output=None)
     found = expand(config.files.inputs)
-    files = job_paths(
+    paths = job_paths(
         config.files, config.observe, [s.path for s in found], [s.name for s in found], "results"
     )
-    assert files is not None  # noqa: S101
-    with rereadable(found, files) as sources:
-        models, names = (
-            Models(config.models),
-            [n for n in CHANGES_ANSWERS if n not in NEVER_COMPARED],
-        )
+    assert paths is not None  # noqa: S101
+    with rereadable(found, paths) as sources:
+        models = Models(config.models)
         checked = precheck(sources, config.files.limit)
-        identity = identity_of(config, sources, names, checked)
-        job = job_there(files, identity, NEVER_COMPARED) if keeps else None
-        done = answered(files, job)
-        census = taken(config, models, sources, done.rows)
+        identity = identity_of(config, sources, _COMPARED, checked)
+        manifest = job_there(paths, identity, NEVER_COMPARED) if to_file else None
+        done = answered(paths, manifest)
+        counts = count_input(config, models, sources, done.rows)
+        saved = saved_estimate(paths, identity.inputs, identity.settings) if to_file else None
         yield JobState(
             config=config,
             models=models,
             sources=sources,
-            files=files,
+            paths=paths,
             identity=identity,
-            job=job,
+            manifest=manifest,
             spent_usd=done.spent_usd,
-            census=census,
-            columns=census.columns(shares=config.cache.mode == "on"),
-            kept=saved_estimate(files, identity.inputs, identity.settings) if keeps else None,
-            keeps=keeps,
+            counts=counts,
+            columns=counts.columns(deduplicates=config.cache.mode == "on"),
+            saved_estimate=saved,
+            to_file=to_file,
         )

@@ -1,56 +1,40 @@
-"""Dollars, tokens and hours of a run now or of so many times the rows, and what binds them.
+"""Projects a forecast to a run now or to many times the rows: dollars, tokens, hours, what limits.
 
-Hours are those of the slowest thing that may bind, with the low, the best and the high figure of
-what it is held against. By counts alone there is only a least: how long calls take is not known. By
-a sample they are at the most those of its own pace, which has all the slowness of a start.
+The hours are those of the slowest thing that can limit the run, computed for the low, the best and
+the high value of its work. Counts alone give only a lower bound, because the time of a call is
+unknown. With a sample the upper bound is the pace of the sample, which includes a slow start.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from msgspec.structs import asdict
-
-from llmscale.accounting.forecast.interval import UNKNOWN, Interval
+from llmscale.accounting.forecast.interval import UNKNOWN, Interval, sum_intervals
 from llmscale.accounting.forecast.saved_estimate import Sample
-from llmscale.commands.estimate.figures import Figures, Forecasts, needs_by
+from llmscale.commands.estimate.forecast import Forecast, Forecaster, counted_needs
 from llmscale.commands.estimate.hours import (
     START_S,
+    Level,
     Pacing,
     Work,
     bounds_of,
     hours_at_pace,
     hours_of,
 )
-from llmscale.commands.estimate.input_counts import extent
 from llmscale.commands.estimate.job_state import JobState
-from llmscale.commands.limits import Bound, Need
+from llmscale.commands.estimate.row_columns import Selection, select_rows
+from llmscale.commands.limit_bounds import Bound, Need
 
-MAX_BOUNDS = 8  # that are told
+_LEVELS: tuple[Level, ...] = ("low", "estimate", "high")
 
 
 class Projection(NamedTuple):
-    """What so many times the rows come to."""
+    """What so many times the rows will take."""
 
     scale: float
     rows: float  # without those that have an answer in OUT
-    figures: Figures
+    forecast: Forecast
     hours: Interval
-    bounds: list[Bound]  # those that take any time, the slowest first
-
-    def shown(self) -> dict[str, Any]:
-        """Return it as JSON."""
-        figures = self.figures
-        return {
-            "scale": self.scale,
-            "rows": round(self.rows),
-            "asked": figure(figures.asked),
-            "input_tokens": figure(figures.input_tokens),
-            "output_tokens": figure(figures.output_tokens),
-            "usd": figure(figures.usd, 9),
-            "hours": figure(self.hours, 6),
-            "binds": _named(self.bounds[0]) if self.bounds else None,
-            "bounds": [_named(bound) for bound in self.bounds[:MAX_BOUNDS]],
-        }
+    bounds: list[Bound]  # that take any time, slowest first
 
 
 class Estimate(NamedTuple):
@@ -58,121 +42,85 @@ class Estimate(NamedTuple):
 
     now: Projection
     scaled: Projection
-    sample: Sample | None  # that it is made of; None: of counts alone
-    usd_deviation: float  # of the cost of one row
+    sample: Sample | None  # that the forecasts come from; None: from counts alone
+    usd_deviation: float  # standard deviation of the cost of one row; 0: unknown
 
 
-def outlook(
-    seen: JobState, forecasts: Forecasts, sample: Sample | None, scale: float | None = None
+def project(
+    job: JobState, forecaster: Forecaster, sample: Sample | None, scale: float | None = None
 ) -> Projection:
-    """Return what a run comes to now; with `scale` so many times the rows, none answered before.
+    """Return what a run takes now; with `scale`, that many times the rows, from scratch.
 
-    `sample`: that the forecasts are made of; None: of counts.
+    `sample`: that the forecaster uses; None: it uses counts.
     """
-    columns = seen.columns
-    sent = extent(columns, scale)
-    figures = forecasts.figures(sent)
-    pacing = Pacing(
-        seen.config,
-        seen.models,
-        sample.paces if sample else {},
-        sample.rows_per_s if sample else None,
-    )
-    taken_up = columns.is_row if sent.afresh else columns.is_row & ~columns.answered
-    rows = float(taken_up.sum()) * sent.times
-    needs = needs_by("users", seen.census, columns, sent)
-    users = dict(zip(seen.census.users, needs, strict=True))
-    totals = _Totals(figures, sum(need.tokens for need in needs))
-
-    def bounds(which: str) -> list[Bound]:
-        return bounds_of(pacing, _work(totals, users, rows, which), which)
-
-    found = sorted(bounds("estimate"), key=lambda bound: -bound.minutes)
-    if figures.busy_s is None:  # how long calls take is not known
-        found = [bound for bound in found if bound.budget != "process"]
-        hours = Interval(None, hours_of(bounds("low"), "low"), None)
-    elif figures.busy.estimate is None or totals.tokens.estimate is None:
-        hours = UNKNOWN
-    else:
-        slowest = max(
-            hours_of(bounds("high"), "high"),
-            hours_at_pace(pacing, figures.asked.high or 0.0) + START_S["high"] / 3600,
-        )
-        hours = Interval(hours_of(found, "estimate"), hours_of(bounds("low"), "low"), slowest)
-    told = [bound for bound in found if bound.minutes > 0]
-    return Projection(sent.times, rows, figures, hours, told)
-
-
-class _Totals:
-    """The figures that budgets are held against, and how far they may be off."""
-
-    def __init__(self, figures: Figures, tokens_of_users: int) -> None:
-        self.figures = figures
-        incoming, outgoing = figures.input_tokens, figures.output_tokens
-        self.tokens = Interval(
-            _plus(incoming.estimate, outgoing.estimate),
-            _plus(incoming.low, outgoing.low),
-            _plus(incoming.high, outgoing.high),
-        )
-        self._best_tokens = sum(need.tokens for need in figures.calls.values())
-        self._tokens_of_users = tokens_of_users
-
-    def of_rows(self, which: str) -> float:
-        """Return a figure of rows, as a part of the best one."""
-        return _ratio(getattr(self.figures.asked, which), self.figures.asked.estimate)
-
-    def of_busy(self, which: str) -> float:
-        """Return a figure of seconds, as a part of the best one."""
-        return _ratio(getattr(self.figures.busy, which), self.figures.busy.estimate)
-
-    def of_tokens(self, which: str) -> float:
-        """Return a figure of tokens, as a part of the best one."""
-        return _ratio(getattr(self.tokens, which), self._best_tokens)
-
-    def of_users_tokens(self) -> float:
-        """Return the tokens by which users are counted, as a part of those of the models."""
-        return _ratio(self._best_tokens, self._tokens_of_users)
-
-
-def _work(totals: _Totals, users: Mapping[str | None, Need], rows: float, which: str) -> Work:
-    of_rows, of_tokens = totals.of_rows(which), totals.of_tokens(which)
-    busy_s = totals.figures.busy_s
-    of_users = of_tokens * totals.of_users_tokens()
-    return Work(
-        rows,
-        {m: _times(need, of_rows, of_tokens) for m, need in totals.figures.calls.items()},
-        {u: _times(need, of_rows, of_users) for u, need in users.items() if need.rows},
-        None if busy_s is None else {m: s * totals.of_busy(which) for m, s in busy_s.items()},
+    selection = select_rows(job.columns, scale)
+    forecast = forecaster.forecast(selection)
+    measured = (sample.paces, sample.rows_per_s) if sample else ({}, None)
+    pacing = Pacing(job.config, job.models, *measured)
+    work = _Work(job, selection, forecast)
+    bounds = {level: bounds_of(pacing, work.at(level), level) for level in _LEVELS}
+    found = sorted(bounds["estimate"], key=lambda bound: -bound.minutes)
+    if forecast.busy_s is None:  # unknown, and calls may well be slower than the process
+        found = [bound for bound in found if bound.binding.budget != "process"]
+    return Projection(
+        selection.scale,
+        work.rows,
+        forecast,
+        _hours(pacing, forecast, bounds),
+        [bound for bound in found if bound.minutes > 0],
     )
 
 
-def _times(need: Need, of_rows: float, of_tokens: float) -> Need:
-    found = Need()
-    found.add(round(need.rows * of_rows), round(need.tokens * of_tokens))
-    return found
+def _hours(pacing: Pacing, forecast: Forecast, bounds: Mapping[Level, list[Bound]]) -> Interval:
+    low = hours_of(bounds["low"], "low")
+    if forecast.busy_s is None:
+        return Interval(None, low, None)
+    if None in (forecast.busy.estimate, _tokens(forecast).estimate):
+        return UNKNOWN
+    slowest = max(
+        hours_of(bounds["high"], "high"),
+        hours_at_pace(pacing, forecast.asked.high or 0.0) + START_S["high"] / 3600,
+    )
+    return Interval(hours_of(bounds["estimate"], "estimate"), low, slowest)
+
+
+class _Work:
+    """The work of the selected rows at each level of the forecast."""
+
+    def __init__(self, job: JobState, selection: Selection, forecast: Forecast) -> None:
+        columns, counts = job.columns, job.counts
+        is_open = columns.is_row if selection.from_scratch else columns.is_row & ~columns.answered
+        self.rows = float(is_open.sum()) * selection.scale
+        needs = counted_needs("users", counts, columns, selection)
+        self._by_user = {u: n for u, n in zip(counts.users, needs, strict=True) if n.rows}
+        self._forecast = forecast
+        self._best_tokens = sum(need.tokens for need in forecast.calls.values())
+        # users are counted before the sample, models after it
+        self._user_factor = _ratio(self._best_tokens, sum(need.tokens for need in needs))
+
+    def at(self, level: Level) -> Work:
+        """Return the work at a level."""
+        forecast = self._forecast
+        rows = _ratio(getattr(forecast.asked, level), forecast.asked.estimate)
+        tokens = _ratio(getattr(_tokens(forecast), level), self._best_tokens)
+        busy = _ratio(getattr(forecast.busy, level), forecast.busy.estimate)
+        busy_s = forecast.busy_s
+        return Work(
+            self.rows,
+            {model: need.times(rows, tokens) for model, need in forecast.calls.items()},
+            _times(self._by_user, rows, tokens * self._user_factor),
+            None if busy_s is None else {model: s * busy for model, s in busy_s.items()},
+        )
+
+
+def _tokens(forecast: Forecast) -> Interval:
+    return sum_intervals([forecast.input_tokens, forecast.output_tokens])
+
+
+def _times(needs: Mapping[str | None, Need], rows: float, tokens: float) -> dict[str | None, Need]:
+    return {name: need.times(rows, tokens) for name, need in needs.items()}
 
 
 def _ratio(part: float | None, of: float | None) -> float:
-    """Return a ratio, 1 where it is not known."""
+    """Return a ratio; 1 where it is unknown."""
     return part / of if part is not None and of else 1.0
-
-
-def _plus(one: float | None, other: float | None) -> float | None:
-    return None if one is None or other is None else one + other
-
-
-def _named(bound: Bound) -> dict[str, Any]:
-    return {
-        "scope": bound.scope,
-        "name": bound.name,
-        "budget": bound.budget,
-        "hours": round(bound.minutes / 60, 6),
-    }
-
-
-def figure(span: Interval, digits: int | None = None) -> dict[str, float | None]:
-    """Return a span as JSON; without `digits` in whole numbers."""
-    return {
-        name: None if value is None else round(value, digits)
-        for name, value in asdict(span).items()
-    }

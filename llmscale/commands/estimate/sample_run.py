@@ -1,7 +1,7 @@
-"""Asks some rows before the run, through the same layers as a run, and notes what came of each.
+"""Sends the rows of a sample through the same layers as a run, and records what came of each.
 
-Limits, retries, the cap and the cache are those of the run: an answer that the cache keeps is not
-paid for again. Writes no output.
+Limits, retries, the cap and the cache are those of the run: it pays nothing again for an answer
+that the cache keeps. Writes no output.
 """
 
 from collections.abc import Sequence
@@ -9,38 +9,31 @@ from datetime import UTC, datetime
 
 from llmscale.accounting.forecast.saved_estimate import Observation, Overhead, Pace, Sample
 from llmscale.accounting.stats import Stats
-from llmscale.config import Config
+from llmscale.commands.estimate.job_state import JobState
 from llmscale.core.records import Outcome
 from llmscale.engine.balance.endpoint import Endpoint
 from llmscale.engine.layers.cache import is_storable
 from llmscale.observe.progress import Progress, how_to_show
-from llmscale.rows.sources import Source
 from llmscale.runtime.cache import note_use
 from llmscale.runtime.costs import budget_of
 from llmscale.runtime.event_loop import answer_stoppably
 from llmscale.runtime.input_rows import LineReader
-from llmscale.runtime.models import Models
 from llmscale.runtime.session import OutcomeList, RunContext, Session
 from llmscale.runtime.workload import ChatWorkload, chat_parser
 
 
-def ask(
-    config: Config,
-    models: Models,
-    sources: Sequence[Source],
-    indexes: Sequence[int],
-    output: str,
-) -> tuple[Sample, Stats]:
-    """Ask the rows with these indexes. `output`: the name of the job, for the cache's history.
+def run_sample(job: JobState, indexes: Sequence[int]) -> tuple[Sample, Stats]:
+    """Send the rows with these indexes, in ascending order.
 
     Raises `JobError` as a run does; what was answered until then is in the cache.
     """
+    config, models = job.config, job.models
     session = Session.open(config, models, ChatWorkload(config))
     opened = session.opened
-    rooms = {endpoint.name: endpoint.room for endpoint in opened.endpoints.values()}
+    slots = {endpoint.name: endpoint.room for endpoint in opened.endpoints.values()}
     stats, sink, started = Stats(), OutcomeList(), datetime.now(UTC)
     wanted, last = frozenset(indexes), indexes[-1] + 1
-    rows = LineReader(sources).rows(
+    rows = LineReader(job.sources).rows(
         chat_parser(config, models), last, last, lambda index: index not in wanted
     )
     show = how_to_show(quiet=config.logging.quiet, log_format=config.logging.log_format)
@@ -50,20 +43,20 @@ def ask(
         answer_stoppably(session, rows, sink, context)
     finally:
         if opened.replies is not None:
-            note_use(config.cache, opened.replies, stats, started, output)
-    stores = opened.replies is not None and config.cache.mode == "on"
-    observations = [_observed(outcome, stores=stores) for outcome in sink.outcomes]
-    fresh = [outcome for outcome in sink.outcomes if outcome.attempts]
+            note_use(config.cache, opened.replies, stats, started, str(job.paths.output))
+    caches = opened.replies is not None and config.cache.mode == "on"
+    observations = [_observation(outcome, caches=caches) for outcome in sink.outcomes]
+    sent = [outcome for outcome in sink.outcomes if outcome.attempts]
     sample = Sample(
         observations=sorted(observations, key=lambda o: o.index),
-        overhead=_overheads(fresh, stats),
-        paces={e.name: _pace(e, rooms[e.name]) for e in opened.endpoints.values()},
-        rows_per_s=_rows_per_s(fresh, opened.max_in_flight),
+        overhead=_overheads(sent, stats),
+        paces={e.name: _pace(e, slots[e.name]) for e in opened.endpoints.values()},
+        rows_per_s=_rows_per_s(sent, opened.max_in_flight),
     )
     return sample, stats
 
 
-def _observed(outcome: Outcome, *, stores: bool) -> Observation:
+def _observation(outcome: Outcome, *, caches: bool) -> Observation:
     reply, failure = outcome.reply, outcome.failure
     paid = reply or (failure.reply if failure is not None else None)
     return Observation(
@@ -72,29 +65,30 @@ def _observed(outcome: Outcome, *, stores: bool) -> Observation:
         model="" if paid is None else paid.answered_by,
         endpoint="" if paid is None else paid.endpoint,
         latency_s=None if reply is None else reply.latency_s,
-        kept=reply is not None and (reply.cached or (stores and is_storable(reply))),
+        kept=reply is not None and (reply.cached or (caches and is_storable(reply))),
         truncated=reply is not None and reply.finish_reason == "length",
         failure=None if failure is None else failure.kind,
     )
 
 
-def _rows_per_s(fresh: Sequence[Outcome], width: int) -> float | None:
-    """Return the pace at which rows were answered, with the time until the last of them was.
+def _rows_per_s(sent: Sequence[Outcome], max_in_flight: int) -> float | None:
+    """Return the rows per second until the last one was answered.
 
-    Where all are in flight at once, that is the slowest; else what they took, side by side.
+    Where all were in flight at once, the slowest determines it; else the sum of their latencies
+    over the calls in flight.
     """
-    if not fresh:
+    if not sent:
         return None
-    taken_s = [outcome.latency_s for outcome in fresh]
-    seconds = max(*taken_s, sum(taken_s) / min(len(fresh), width), 1e-6)
-    return len(fresh) / seconds
+    taken_s = [outcome.latency_s for outcome in sent]
+    seconds = max(*taken_s, sum(taken_s) / min(len(sent), max_in_flight), 1e-6)
+    return len(sent) / seconds
 
 
-def _overheads(fresh: Sequence[Outcome], stats: Stats) -> dict[str, Overhead]:
-    """Return by model what all its attempts took, for 1 of what those took that are observed."""
+def _overheads(sent: Sequence[Outcome], stats: Stats) -> dict[str, Overhead]:
+    """Return by model what all attempts took, as a factor of those that are observed."""
     rows: dict[str, int] = {}
     tokens: dict[str, int] = {}
-    for outcome in fresh:
+    for outcome in sent:
         if outcome.row.request is None:
             continue
         model = outcome.row.request.model
@@ -112,7 +106,7 @@ def _overheads(fresh: Sequence[Outcome], stats: Stats) -> dict[str, Overhead]:
     return found
 
 
-def _pace(endpoint: Endpoint, room_before: float) -> Pace:
-    limits, room = endpoint.summary()["limits"], endpoint.room
+def _pace(endpoint: Endpoint, slots_before: float) -> Pace:
+    limits, slots = endpoint.summary()["limits"], endpoint.room
     reported = limits.get("provider_rpm"), limits.get("provider_tpm")
-    return Pace(room, room > room_before, *reported)
+    return Pace(slots, slots > slots_before, *reported)

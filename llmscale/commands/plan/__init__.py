@@ -1,1 +1,1 @@
-"""What `llmscale plan` stands on: an earlier run, and a function for each line."""
+"""`llmscale plan`: a go/no-go checklist. Required checks, advice, and the run that they look at."""

@@ -1,6 +1,6 @@
-"""What the report of an earlier run of a job tells, as far as the plan needs it.
+"""The baseline of a plan: what the report of an earlier run of the job says.
 
-Read with types, so that a file that is no report of ours is none.
+Decoded with types, so that a file that is not a report of ours is no baseline.
 """
 
 from pathlib import Path
@@ -30,15 +30,13 @@ class _Endpoint(msgspec.Struct, frozen=True):
     limits: _Limits | None = None
 
 
-class Bottleneck(msgspec.Struct, frozen=True):
-    """What held the run back most."""
-
+class _Bottleneck(msgspec.Struct, frozen=True):
     main: str
     says: str
 
 
-class Held(msgspec.Struct, frozen=True):
-    """The run beside its estimate."""
+class _Estimate(msgspec.Struct, frozen=True):
+    """The run compared with its estimate."""
 
     usd_low: float | None
     usd_high: float | None
@@ -47,7 +45,7 @@ class Held(msgspec.Struct, frozen=True):
 
 
 class Baseline(msgspec.Struct, frozen=True):
-    """A report."""
+    """The fields of a report that the checks use."""
 
     schema: int
     output: str
@@ -56,28 +54,28 @@ class Baseline(msgspec.Struct, frozen=True):
     rows: _Rows
     calls: _Calls
     endpoints: dict[str, _Endpoint]
-    estimate: Held | None = None
-    bottleneck: Bottleneck | None = None
+    estimate: _Estimate | None = None
+    bottleneck: _Bottleneck | None = None
 
     @property
     def calls_per_s(self) -> float | None:
-        """The pace of the calls, None where there was none."""
+        """Calls per second; None if the run made none."""
         return self.calls.attempts / self.wall_s if self.calls.attempts and self.wall_s else None
 
     def provider_rpm(self, endpoint: str) -> float | None:
-        """Return the requests a minute that an endpoint has said that it takes."""
+        """Return the requests per minute that the provider reported for an endpoint."""
         found = self.endpoints.get(endpoint)
         return found.limits.provider_rpm if found is not None and found.limits else None
 
 
-def baseline_of(seen: JobState) -> Baseline | None:
-    """Return the report of an earlier run of a job, None where there is none."""
-    if not seen.keeps or seen.job is None:
+def baseline_of(job: JobState) -> Baseline | None:
+    """Return the report of the latest run of a job; None where there is none."""
+    if not job.to_file or job.manifest is None:
         return None
     try:
-        raw = Path(seen.config.files.report or seen.files.report).read_bytes()
+        raw = Path(job.config.files.report or job.paths.report).read_bytes()
         found = msgspec.json.decode(raw, type=Baseline)
     except (OSError, ValueError, RecursionError):  # msgspec's own errors are ValueErrors
         return None
-    is_ours = (found.schema, found.output) == (SCHEMA_VERSION, str(seen.files.output))
+    is_ours = (found.schema, found.output) == (SCHEMA_VERSION, str(job.paths.output))
     return found if is_ours else None

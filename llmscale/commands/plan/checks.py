@@ -1,7 +1,9 @@
-"""What a line of the plan is, and the facts that all of them are told from."""
+"""What a check is, and the facts that all checks use."""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple
+
+import msgspec
 
 from llmscale.commands.estimate.job_state import JobState
 from llmscale.commands.estimate.projection import Estimate
@@ -10,31 +12,37 @@ from llmscale.commands.plan.baseline import Baseline
 Answer = Literal["yes", "no", "unknown"]
 
 
-class Line(NamedTuple):
-    """A question of the checklist, answered."""
+class Check(msgspec.Struct, frozen=True):
+    """A question of the checklist with its answer."""
 
     name: str
     question: str
     answer: Answer
     evidence: str
-    command: str | None = None  # that makes it a yes, or that comes next
+    command: str | None = None  # the fix, or the next step
+    required: bool = False
 
 
-class Facts(NamedTuple):
-    """What is known of a job. Nothing was sent for it."""
+class PlanFacts(NamedTuple):
+    """What is known about a job. Nothing was sent for it."""
 
-    seen: JobState
+    job: JobState
     estimate: Estimate
-    baseline: Baseline | None  # an earlier run of this job
+    baseline: Baseline | None  # None: no earlier run of this job
     hours: float  # that the scaled job may take
-    command: Callable[..., str]  # makes a command line of its name and of flags
+    command: Callable[..., str]  # makes a command line from its name and flags
 
     @property
     def scale(self) -> str:
-        """How many times the rows, for a sentence."""
+        """The scale, for a sentence: "10x"."""
         return f"{self.estimate.scaled.scale:g}x"
 
     @property
     def calls_per_s(self) -> float | None:
-        """The pace of the earlier run, None where it made no call, or was not."""
+        """Calls per second of the earlier run; None if it made no call or there was none."""
         return None if self.baseline is None else self.baseline.calls_per_s
+
+    @property
+    def sample_command(self) -> str:
+        """The command that replaces bounds by estimates."""
+        return self.command("estimate", sample=50)

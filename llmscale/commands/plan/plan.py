@@ -1,18 +1,18 @@
-"""`llmscale plan`: the checklist of a job that is to grow, answered from facts.
+"""`llmscale plan`: checks whether a job is ready to scale. A go/no-go checklist with fixes.
 
-Looks at the settings, the rows, the cache, what was estimated and what an earlier run has reported.
-Sends nothing, writes nothing, and asks nobody to tick a box.
+Looks at the settings, the rows, the cache, the estimate and the report of an earlier run. Sends
+nothing and writes nothing.
 """
 
 from collections.abc import Callable
-from typing import Any
 
-from llmscale.commands.estimate.estimate import SCALE, check_scale, estimated
-from llmscale.commands.estimate.job_state import surveyed
-from llmscale.commands.plan import readiness as before
-from llmscale.commands.plan import scaling
+import msgspec
+
+from llmscale.commands.estimate.estimate import SCALE, check_scale, estimate_job
+from llmscale.commands.estimate.job_state import job_state
+from llmscale.commands.plan import readiness, scaling
 from llmscale.commands.plan.baseline import baseline_of
-from llmscale.commands.plan.checks import Facts, Line
+from llmscale.commands.plan.checks import Check, PlanFacts
 from llmscale.config import Config
 from llmscale.core.errors import ConfigError
 
@@ -20,33 +20,42 @@ HOURS = 8.0  # a night
 MAX_HOURS = 1e6
 
 
+class PlanResult(msgspec.Struct, frozen=True):
+    """The checklist of a job."""
+
+    inputs: list[str]
+    output: str
+    scale: float
+    hours: float
+    ready: bool  # no required check failed
+    lines: list[Check]  # required ones first
+
+    @property
+    def failed(self) -> list[str]:
+        """Names of the required checks whose answer is no."""
+        return [check.name for check in self.lines if check.required and check.answer == "no"]
+
+
 def plan(
-    config: Config,
-    command: Callable[..., str],
-    scale: float = SCALE,
-    hours: float = HOURS,
-) -> dict[str, Any]:
-    """Return the lines, as JSON. `command` makes a command line of its name and of flags."""
+    config: Config, command: Callable[..., str], scale: float = SCALE, hours: float = HOURS
+) -> PlanResult:
+    """Return the checklist. `command` makes a command line from its name and flags.
+
+    Raises `ConfigError`, also for a scale or hours out of range.
+    """
     check_scale(scale)
-    if not 0 < hours <= MAX_HOURS:
+    if not 0 < hours <= MAX_HOURS:  # refuses NaN too
         raise ConfigError(f"--hours must be above 0 and up to {MAX_HOURS:,.0f}, not {hours:g}")
-    with surveyed(config) as seen:
-        sample = seen.kept.sample if seen.kept is not None else None
-        facts = Facts(seen, estimated(seen, sample, scale), baseline_of(seen), hours, command)
-        required, further = before.lines(facts), scaling.lines(facts)
-    failed = [line.name for line in required if line.answer == "no"]
-    return {
-        "inputs": [source.name for source in seen.sources],
-        "output": str(seen.files.output) if seen.keeps else "-",
-        "scale": scale,
-        "hours": hours,
-        "ready": not failed,
-        "lines": [
-            *(_shown(line, required=True) for line in required),
-            *(_shown(line, required=False) for line in further),
-        ],
-    }
-
-
-def _shown(line: Line, *, required: bool) -> dict[str, Any]:
-    return {**line._asdict(), "required": required}
+    with job_state(config) as job:
+        sample = job.saved_estimate.sample if job.saved_estimate is not None else None
+        estimate = estimate_job(job, sample, scale)
+        facts = PlanFacts(job, estimate, baseline_of(job), hours, command)
+        checks = [*readiness.required_checks(facts), *scaling.advice(facts)]
+    return PlanResult(
+        inputs=[source.name for source in job.sources],
+        output=job.output,
+        scale=scale,
+        hours=hours,
+        ready=not any(check.required and check.answer == "no" for check in checks),
+        lines=checks,
+    )

@@ -1,72 +1,61 @@
-"""The lines of the plan that come before scaling. Each is required: a no ends with exit code 1."""
+"""The required checks of a plan: one answer "no" means not ready, with exit code 1."""
 
 import math
 
+from msgspec.structs import replace
+
 from llmscale.accounting.forecast.interval import Interval
-from llmscale.commands.estimate.projection import figure
 from llmscale.commands.estimate.result import unpriced
-from llmscale.commands.plan.checks import Answer, Facts, Line
+from llmscale.commands.plan.checks import Check, PlanFacts
 from llmscale.config import EndpointConfig
 from llmscale.core.units import per_minute
 from llmscale.providers import ON_THE_NETWORK, split_model
-from llmscale.report.words import between, dollars, hours, in_words
+from llmscale.report.words import between, dollars, hours
 
-STAGE = 0.1  # of the rows, that are a baseline
+BASELINE_SHARE = 0.1  # of the rows, for a baseline run
 
 
-def lines(facts: Facts) -> list[Line]:
-    """Return them in the order of the checklist."""
+def required_checks(facts: PlanFacts) -> list[Check]:
+    """Return the checks in the order of the checklist."""
     checks = (load, bottleneck, baseline, cost, cache, limits, overload)
-    return [check(facts) for check in checks]
+    return [replace(check(facts), required=True) for check in checks]
 
 
-def load(facts: Facts) -> Line:
-    """Does the scaled job fit in its limits and in the night?"""
-    scaled = facts.estimate.scaled
-    span, by = scaled.hours, ""
-    if span.high is None and span.low is not None and facts.calls_per_s is not None:
-        asked = scaled.figures.asked.estimate or 0.0
-        measured = max(span.low, asked / facts.calls_per_s / 3600)
-        span, by = Interval(measured, measured, measured), " at the pace of the earlier run"
-    answer: Answer = "unknown"
-    if span.high is not None and span.high <= facts.hours:
-        answer = "yes"
-    elif span.low is not None and span.low > facts.hours:
-        answer = "no"
-    shown = between(figure(span, 9), hours)
-    command = None if answer == "yes" else facts.command("estimate", sample=50)
-    evidence = f"{facts.scale} takes {shown}{by}"
-    if answer == "no":
-        command = _more_of(facts)
-        evidence += f"; {in_words(scaled.shown()['binds'])}"
-    question = f"Does {facts.scale} fit in the limits and in {facts.hours:g} h?"
-    return Line("load", question, answer, evidence, command)
+def load(facts: PlanFacts) -> Check:
+    """Check that the scaled job fits its limits and the hours it may take."""
+    question = f"Does {facts.scale} fit the limits and {facts.hours:g} h?"
+    interval, source = _hours(facts)
+    evidence = f"{facts.scale} takes {between(interval, hours)}{source}"
+    if interval.high is not None and interval.high <= facts.hours:
+        return Check("load", question, "yes", evidence)
+    if interval.low is not None and interval.low > facts.hours:
+        evidence += f"; {_limited_by(facts)}"
+        return Check("load", question, "no", evidence, _raise_binding_limit(facts))
+    return Check("load", question, "unknown", evidence, facts.sample_command)
 
 
-def bottleneck(facts: Facts) -> Line:
-    """Is it known what binds?"""
-    scaled = facts.estimate.scaled
-    question = "Is it known what binds?"
+def bottleneck(facts: PlanFacts) -> Check:
+    """Check that the bottleneck is known."""
+    question = "Is the bottleneck known?"
     if facts.baseline is not None and facts.baseline.bottleneck is not None:
-        evidence = f"the earlier run: {facts.baseline.bottleneck.says}"
-        return Line("bottleneck", question, "yes", evidence)
-    if scaled.bounds:
-        evidence = in_words(scaled.shown()["binds"])
-        return Line("bottleneck", question, "yes", evidence)
-    evidence = "no limit is set, and how long calls take is not known"
-    return Line("bottleneck", question, "unknown", evidence, facts.command("estimate", sample=50))
+        evidence = f"earlier run: {facts.baseline.bottleneck.says}"
+        return Check("bottleneck", question, "yes", evidence)
+    if facts.estimate.scaled.bounds:
+        return Check("bottleneck", question, "yes", _limited_by(facts))
+    evidence = "no limits are set, and the latency of calls is unknown"
+    return Check("bottleneck", question, "unknown", evidence, facts.sample_command)
 
 
-def baseline(facts: Facts) -> Line:
-    """Is there a report of an earlier run of this job?"""
-    question, earlier, pace = "Is there a baseline?", facts.baseline, facts.calls_per_s
+def baseline(facts: PlanFacts) -> Check:
+    """Check that there is a report of an earlier run of this job."""
+    question, earlier, pace = "Is there a baseline run?", facts.baseline, facts.calls_per_s
     if earlier is None:
-        rows = max(1, round(STAGE * len(facts.seen.columns.is_row)))
+        rows = max(1, round(BASELINE_SHARE * len(facts.job.columns.is_row)))
         command = facts.command("run", limit=rows)
-        return Line("baseline", question, "no", "there is no report of this job", command)
+        return Check("baseline", question, "no", "no report of an earlier run", command)
     if pace is None:
-        evidence = "the earlier run made no call: all answers were there before"
-        return Line("baseline", question, "unknown", evidence)
+        evidence = "the earlier run made no calls: every answer was cached"
+        return Check("baseline", question, "unknown", evidence)
     p95_s, usd = earlier.calls.latency_s.get("p95"), earlier.calls.cost_usd
     evidence = (
         f"{earlier.rows.answered + earlier.rows.failed:,} rows on {earlier.started}: "
@@ -74,110 +63,128 @@ def baseline(facts: Facts) -> Line:
         f"p95 {'unknown' if p95_s is None else f'{p95_s:.2f} s'}, "
         f"{'cost unknown' if usd is None else dollars(usd)}"
     )
-    return Line("baseline", question, "yes", evidence)
+    return Check("baseline", question, "yes", evidence)
 
 
-def cost(facts: Facts) -> Line:
-    """Is it known what the scaled job costs?"""
-    usd = facts.estimate.scaled.figures.usd
-    question = f"Is it known what {facts.scale} costs?"
-    models = unpriced(facts.seen, facts.estimate)
+def cost(facts: PlanFacts) -> Check:
+    """Check that the cost of the scaled job is known."""
+    question, usd = f"Is the cost of {facts.scale} known?", facts.estimate.scaled.forecast.usd
+    models = unpriced(facts.job, facts.estimate)
     if models:
-        evidence = f"the price of {', '.join(models)} is not known; set it as a [[price]]"
-        return Line("cost", question, "no", evidence)
-    shown = between(figure(usd, 9), dollars)
+        evidence = f"no price for {', '.join(models)}; add a [[price]], see llmscale help cost"
+        return Check("cost", question, "no", evidence)
+    shown = between(usd, dollars)
     if usd.high is None:
-        return Line("cost", question, "unknown", shown, facts.command("estimate", sample=50))
-    by = "a sample" if facts.estimate.sample is not None else "token counts alone"
-    return Line("cost", question, "yes", f"{shown}, by {by}")
+        return Check("cost", question, "unknown", shown, facts.sample_command)
+    source = "a sample" if facts.estimate.sample is not None else "token counts alone"
+    return Check("cost", question, "yes", f"{shown}, from {source}")
 
 
-def cache(facts: Facts) -> Line:
-    """Is it decided what is done with answers?"""
-    mode, ttl = facts.seen.config.cache.mode, facts.seen.config.cache.ttl
-    question = "Is the cache used?"
+def cache(facts: PlanFacts) -> Check:
+    """Check that answers are cached."""
+    mode, ttl = facts.job.config.cache.mode, facts.job.config.cache.ttl
+    question = "Is the cache on?"
     if mode == "off":
-        evidence = "it is off: whatever is asked again is paid again"
-        return Line("cache", question, "no", evidence, facts.command("run", cache_mode="on"))
+        evidence = "off: repeated requests are paid for each time"
+        return Check("cache", question, "no", evidence, facts.command("run", cache_mode="on"))
     says = {
-        "on": "answers are kept and used",
-        "read": "answers are used, and none is kept",
-        "write": "answers are kept, and none is used",
-        "refresh": "every row is asked anew, and its answer is kept",
+        "on": "answers are stored and reused",
+        "read": "answers are reused, none is stored",
+        "write": "answers are stored, none is reused",
+        "refresh": "every row is sent, and its answer replaces the stored one",
     }[mode]
-    age = "for ever" if ttl is None else f"for {ttl}"
-    stored = facts.seen.census.saved.rows
-    return Line("cache", question, "yes", f"{mode}: {says}, {age}; {stored:,} rows are in it")
+    age = "without expiry" if ttl is None else f"for {ttl}"
+    cached = facts.job.counts.cache_savings.rows
+    return Check("cache", question, "yes", f"{mode}: {says}, {age}; {cached:,} rows are cached")
 
 
-def limits(facts: Facts) -> Line:
-    """Is there a limit for each endpoint that has to have one?"""
-    question = "Are there limits for the endpoints?"
-    serving = {e: None for m in facts.seen.census.models for e in facts.seen.models.endpoints_of(m)}
-    held = {endpoint: _held_by(facts, endpoint) for endpoint in serving}
-    open_ones = [facts.seen.models.label(e) for e, by in held.items() if by is None]
-    if open_ones:
-        evidence = f"{', '.join(open_ones)} has none, set or told"
-        asked = facts.estimate.scaled.figures.asked.estimate or 1.0
-        least = max(1, math.ceil(asked / facts.hours / 60))  # that the scaled job needs
-        return Line("limits", question, "no", evidence, facts.command("run", rpm=least))
-    told = "; ".join(f"{facts.seen.models.label(e)}: {by}" for e, by in held.items())
-    return Line("limits", question, "yes", told or "no row has to be asked")
+def limits(facts: PlanFacts) -> Check:
+    """Check that each endpoint that needs a limit has one."""
+    question, models = "Does every endpoint have limits?", facts.job.models
+    serving = {e: None for m in facts.job.counts.models for e in models.endpoints_of(m)}
+    limited = {models.label(endpoint): _limits_of(facts, endpoint) for endpoint in serving}
+    unlimited = [label for label, limit in limited.items() if limit is None]
+    if unlimited:
+        evidence = f"no limits for {', '.join(unlimited)}, neither set nor reported"
+        asked = facts.estimate.scaled.forecast.asked.estimate or 1.0
+        rpm = max(1, math.ceil(asked / facts.hours / 60))  # that the scaled job needs
+        return Check("limits", question, "no", evidence, facts.command("run", rpm=rpm))
+    evidence = "; ".join(f"{label}: {limit}" for label, limit in limited.items())
+    return Check("limits", question, "yes", evidence or "no row needs a call")
 
 
-def overload(facts: Facts) -> Line:
-    """What happens when an endpoint has too much to do?"""
-    config = facts.seen.config
-    question = "Is overload provided for?"
-    fallbacks = facts.seen.models.fallbacks()
+def overload(facts: PlanFacts) -> Check:
+    """Check that rows survive an overloaded endpoint."""
+    question, config, models = "Is overload handled?", facts.job.config, facts.job.models
+    fallbacks, asked_for = models.fallbacks(), facts.job.counts.models
     if config.retry.max_attempts == 1 and not fallbacks:
-        evidence = "a row is tried once, and no other model stands in"
-        return Line("overload", question, "no", evidence, facts.command("run", max_attempts=5))
-    several = sum(
-        len(facts.seen.models.endpoints_of(model)) > 1 for model in facts.seen.census.models
-    )
+        command = facts.command("run", max_attempts=5)
+        return Check("overload", question, "no", "no retries and no fallback", command)
+    several = sum(len(models.endpoints_of(model)) > 1 for model in asked_for)
+    adaptive = "adaptive" if config.balance.adaptive else "fixed"
     evidence = (
-        f"{config.retry.max_attempts} attempts within {config.retry.retry_time:g} s, "
-        f"{several} of {len(facts.seen.census.models)} models with several endpoints, "
-        f"{len(fallbacks)} with a stand-in; "
-        + ("calls in flight adapt" if config.balance.adaptive else "calls in flight do not adapt")
+        f"up to {config.retry.max_attempts} attempts within {config.retry.retry_time:g} s; "
+        f"{several} of {len(asked_for)} models with several endpoints, "
+        f"{len(fallbacks)} with a fallback; {adaptive} concurrency"
     )
-    return Line("overload", question, "yes", evidence)
+    return Check("overload", question, "yes", evidence)
 
 
-def _held_by(facts: Facts, endpoint: EndpointConfig) -> str | None:
-    """Return what keeps an endpoint from getting too much, None where nothing does."""
-    limits_set = [
+def _hours(facts: PlanFacts) -> tuple[Interval, str]:
+    """Return the hours of the scaled job, and where they are from if not from the estimate."""
+    interval, pace = facts.estimate.scaled.hours, facts.calls_per_s
+    if interval.high is not None or interval.low is None or pace is None:
+        return interval, ""
+    asked = facts.estimate.scaled.forecast.asked.estimate or 0.0
+    measured = max(interval.low, asked / pace / 3600)
+    return Interval(measured, measured, measured), " at the pace of the earlier run"
+
+
+def _limited_by(facts: PlanFacts) -> str:
+    bounds = facts.estimate.scaled.bounds
+    return f"limited by {bounds[0].binding}" if bounds else "no known limit"
+
+
+def _limits_of(facts: PlanFacts, endpoint: EndpointConfig) -> str | None:
+    """Return what keeps an endpoint from overload; None where nothing does."""
+    configured = [
         f"{name} {value}"
         for name in ("rpm", "tpm", "rpd", "tpd")
         if (value := getattr(endpoint, name)) is not None
     ]
-    if limits_set:
-        return ", ".join(limits_set)
+    if configured:
+        return ", ".join(configured)
     if split_model(endpoint.model)[0] not in ON_THE_NETWORK:
         return "in this process"
-    label = facts.seen.models.label(endpoint)
-    pace = facts.estimate.sample.paces.get(label) if facts.estimate.sample is not None else None
-    provider_rpm = pace.rpm if pace is not None else None
-    if provider_rpm is None and facts.baseline is not None:
-        provider_rpm = facts.baseline.provider_rpm(label)
+    provider_rpm = _provider_rpm(facts, facts.job.models.label(endpoint))
     if provider_rpm is not None:
-        return f"rpm {provider_rpm:g}, as it told"
-    if endpoint.base_url is not None and facts.seen.config.balance.adaptive:
-        return "as many in flight as it bears"
+        return f"rpm {provider_rpm:g}, reported by the provider"
+    if endpoint.base_url is not None and facts.job.config.balance.adaptive:
+        return "adaptive concurrency"
     return None
 
 
-def _more_of(facts: Facts) -> str | None:
-    """Return the command that has more of what binds, where a flag gives it."""
-    config, bounds = facts.seen.config, facts.estimate.scaled.bounds
-    if not bounds or bounds[0].scope == "user":
+def _provider_rpm(facts: PlanFacts, label: str) -> float | None:
+    """Return the requests per minute that the provider reported to the sample or an earlier run."""
+    sample = facts.estimate.sample
+    pace = sample.paces.get(label) if sample is not None else None
+    if pace is not None and pace.rpm is not None:
+        return pace.rpm
+    return None if facts.baseline is None else facts.baseline.provider_rpm(label)
+
+
+def _raise_binding_limit(facts: PlanFacts) -> str | None:
+    """Return the command that raises the binding limit far enough, where a flag does."""
+    models, bounds = facts.job.config.models, facts.estimate.scaled.bounds
+    if not bounds or bounds[0].binding.scope == "user":
         return None
-    times = bounds[0].minutes / 60 / facts.hours
-    if bounds[0].budget == "concurrency" and config.models.concurrency is not None:
-        return facts.command("run", concurrency=math.ceil(config.models.concurrency * times))
-    if bounds[0].budget == "rpm" and config.models.rpm is not None:
-        return facts.command("run", rpm=math.ceil(per_minute(config.models.rpm) * times))
-    if bounds[0].budget == "tpm" and config.models.tpm is not None:
-        return facts.command("run", tpm=math.ceil(per_minute(config.models.tpm) * times))
+    bound = bounds[0]
+    times = bound.minutes / 60 / facts.hours
+    match bound.binding.budget:
+        case "concurrency" if models.concurrency is not None:
+            return facts.command("run", concurrency=math.ceil(models.concurrency * times))
+        case "rpm" if models.rpm is not None:
+            return facts.command("run", rpm=math.ceil(per_minute(models.rpm) * times))
+        case "tpm" if models.tpm is not None:
+            return facts.command("run", tpm=math.ceil(per_minute(models.tpm) * times))
     return None

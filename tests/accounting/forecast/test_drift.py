@@ -1,4 +1,4 @@
-"""A run that comes otherwise than estimated is said once, and not before it is known."""
+"""A run that drifts from its estimate is warned about once, and not before it is certain."""
 
 import asyncio
 import logging
@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from llmscale.accounting.forecast.drift import BEAT_S, MIN_S, DriftWatch
+from llmscale.accounting.forecast.drift import CHECK_EVERY_S, MIN_S, DriftSummary, DriftWatch
 from llmscale.accounting.forecast.interval import UNKNOWN, Interval
 from llmscale.accounting.forecast.saved_estimate import SavedEstimate
 from llmscale.accounting.stats import Stats
@@ -23,7 +24,7 @@ def warned(caplog: pytest.LogCaptureFixture) -> Warned:
 
 
 def expected(**fields: Any) -> SavedEstimate:
-    """Return the estimate of 1,000 rows that cost $10, between $8 and $12, in an hour or so."""
+    """Return an estimate of 1,000 rows for $8 to $12 in 0.5 to 2 hours."""
     settings: dict[str, Any] = {
         "asked": 1_000.0,
         "usd": Interval(10.0, 8.0, 12.0),
@@ -33,7 +34,7 @@ def expected(**fields: Any) -> SavedEstimate:
 
 
 def answer(stats: Stats, rows: int, usd: float | None = 0.01, **fields: Any) -> None:
-    """Count rows that were answered, for so many dollars each."""
+    """Count answered rows of `usd` dollars each."""
     for _ in range(rows):
         reply = Reply(
             text="x", finish_reason="stop", model="a", usage=Usage(1, 1), cost_usd=usd, **fields
@@ -50,35 +51,38 @@ def fail(stats: Stats, rows: int, kind: Any) -> None:
 
 
 async def after(watch: DriftWatch, seconds: float) -> None:
-    """Look now, and again after so many seconds."""
-    watch.look()
+    """Check now, and again after so many seconds."""
+    watch.check()
     await asyncio.sleep(seconds)
-    watch.look()
+    watch.check()
 
 
 @pytest.mark.looptime
-async def test_a_run_within_its_bounds_is_not_spoken_of(warned: Warned) -> None:
+async def test_a_run_within_its_bounds_is_not_warned_about(warned: Warned) -> None:
     stats = Stats()
     watch = DriftWatch(expected(), stats)
     answer(stats, 500)
     await after(watch, 1_800)
     assert warned() == []
-    assert watch.summary() == {
-        "usd": 10.0,
-        "usd_low": 8.0,
-        "usd_high": 12.0,
-        "hours": 1.0,
-        "hours_low": 0.5,
-        "hours_high": 2.0,
-        "projected_usd": pytest.approx(10.0),
-        "projected_hours": pytest.approx(1.0),
-        "drift": [],
-    }
+    found = watch.summary()
+    assert found.projected_usd == pytest.approx(10.0)
+    assert found.projected_hours == pytest.approx(1.0)
+    assert replace(found, projected_usd=None, projected_hours=None) == DriftSummary(
+        usd=10.0,
+        usd_low=8.0,
+        usd_high=12.0,
+        hours=1.0,
+        hours_low=0.5,
+        hours_high=2.0,
+        projected_usd=None,
+        projected_hours=None,
+        drift=[],
+    )
 
 
 @pytest.mark.looptime
 @pytest.mark.parametrize(("usd", "total"), [(0.02, "$20.0000"), (0.005, "$5.0000")])
-async def test_a_run_that_gets_dearer_or_cheaper_is_said_once(
+async def test_a_run_that_costs_more_or_less_is_warned_about_once(
     usd: float, total: str, warned: Warned
 ) -> None:
     stats = Stats()
@@ -86,26 +90,27 @@ async def test_a_run_that_gets_dearer_or_cheaper_is_said_once(
     for _ in range(5):
         answer(stats, 50, usd)
         await after(watch, 10)
-    (said,) = warned()
-    assert f"after 100 rows this run comes to {total}" in said
-    assert "at least $8.0000 and at most $12.0000 was estimated" in said
-    assert watch.summary()["drift"] == ["usd"]
+    assert warned() == [
+        f"after 100 rows, this run is projected to take {total}; "
+        "the estimate was at least $8.0000 and at most $12.0000"
+    ]
+    assert watch.summary().drift == ["usd"]
 
 
 @pytest.mark.looptime
-async def test_nothing_is_said_before_enough_rows_are_known(warned: Warned) -> None:
+async def test_there_is_no_warning_before_enough_rows_were_sent(warned: Warned) -> None:
     stats = Stats()
     watch = DriftWatch(expected(), stats)
     answer(stats, 99, usd=1.0)
     await after(watch, 3_600)
     assert warned() == []
     answer(stats, 1, usd=1.0)
-    watch.look()
+    watch.check()
     assert len(warned()) == 2, "dollars and hours"
 
 
 @pytest.mark.looptime
-async def test_of_a_small_job_a_tenth_is_enough(warned: Warned) -> None:
+async def test_a_tenth_of_a_small_job_is_enough(warned: Warned) -> None:
     stats = Stats()
     watch = DriftWatch(expected(asked=50.0), stats)
     answer(stats, 5, usd=1.0)
@@ -115,19 +120,19 @@ async def test_of_a_small_job_a_tenth_is_enough(warned: Warned) -> None:
 
 @pytest.mark.looptime
 @pytest.mark.parametrize(("minutes", "hours"), [(30, "5.00"), (2, "0.33")])
-async def test_a_run_that_is_slower_or_faster_is_said(
+async def test_a_run_that_is_slower_or_faster_is_warned_about(
     minutes: int, hours: str, warned: Warned
 ) -> None:
     stats = Stats()
     watch = DriftWatch(expected(), stats)
     answer(stats, 100)
     await after(watch, minutes * 60)
-    (said,) = warned()
-    assert f"comes to {hours} h, and at least 0.50 h and at most 2.00 h" in said
+    (warning,) = warned()
+    assert f"to take {hours} h; the estimate was at least 0.50 h and at most 2.00 h" in warning
 
 
 @pytest.mark.looptime
-async def test_the_first_minute_says_nothing_of_hours(warned: Warned) -> None:
+async def test_there_is_no_warning_about_hours_in_the_first_minute(warned: Warned) -> None:
     stats = Stats()
     watch = DriftWatch(expected(), stats)
     answer(stats, 100)
@@ -136,19 +141,19 @@ async def test_the_first_minute_says_nothing_of_hours(warned: Warned) -> None:
 
 
 @pytest.mark.looptime
-async def test_what_the_rows_until_now_may_be_off_by_chance_is_no_drift(warned: Warned) -> None:
+async def test_what_the_rows_so_far_may_be_off_by_chance_is_no_drift(warned: Warned) -> None:
     stats = Stats()
     watch = DriftWatch(expected(usd_deviation=0.03, hours=UNKNOWN), stats)
     answer(stats, 100, usd=0.019)  # $19 for all, and 3 standard errors are $8.5
     await after(watch, 1)
     assert warned() == []
     answer(stats, 800, usd=0.019)
-    watch.look()
+    watch.check()
     assert len(warned()) == 1
 
 
 @pytest.mark.looptime
-async def test_only_rows_that_are_asked_count(warned: Warned) -> None:
+async def test_only_rows_that_are_sent_count(warned: Warned) -> None:
     stats = Stats()
     watch = DriftWatch(expected(), stats)
     answer(stats, 2_000, cached=True)
@@ -157,21 +162,21 @@ async def test_only_rows_that_are_asked_count(warned: Warned) -> None:
     answer(stats, 90)
     fail(stats, 10, "timeout")
     await after(watch, 1)
-    assert watch.summary()["projected_usd"] == pytest.approx(9.0)
+    assert watch.summary().projected_usd == pytest.approx(9.0)
 
 
 @pytest.mark.looptime
-async def test_where_the_price_is_not_known_nothing_is_projected(warned: Warned) -> None:
+async def test_without_a_price_no_cost_is_projected(warned: Warned) -> None:
     stats = Stats()
     watch = DriftWatch(expected(hours=UNKNOWN), stats)
     answer(stats, 100, usd=None)
     await after(watch, 1)
     assert warned() == []
-    assert watch.summary()["projected_usd"] is None
+    assert watch.summary().projected_usd is None
 
 
 @pytest.mark.looptime
-async def test_bounds_that_are_not_known_are_not_left(warned: Warned) -> None:
+async def test_unknown_bounds_are_never_exceeded(warned: Warned) -> None:
     stats = Stats()
     watch = DriftWatch(
         expected(usd=Interval(None, 8.0, None), hours=Interval(None, 0.1, None)), stats
@@ -179,27 +184,29 @@ async def test_bounds_that_are_not_known_are_not_left(warned: Warned) -> None:
     answer(stats, 100, usd=5.0)
     await after(watch, 36_000)
     assert warned() == []
-    assert "projected_usd" in watch.summary()
+    assert watch.summary().projected_usd == pytest.approx(5_000)
 
 
 @pytest.mark.looptime
-async def test_it_looks_on_its_own_beat_and_once_more_at_the_end(warned: Warned) -> None:
+async def test_it_checks_every_few_seconds_and_once_more_at_the_end(warned: Warned) -> None:
     stats = Stats()
     watch = DriftWatch(expected(hours=UNKNOWN), stats)
     task = asyncio.create_task(watch.watch())
-    await asyncio.sleep(2.5 * BEAT_S)
+    await asyncio.sleep(2.5 * CHECK_EVERY_S)
     answer(stats, 200, usd=1.0)
     assert warned() == []
-    await asyncio.sleep(BEAT_S)
+    await asyncio.sleep(CHECK_EVERY_S)
     assert len(warned()) == 1
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert watch.summary()["projected_hours"] == pytest.approx(3.5 * BEAT_S / 3600 / 200 * 1_000)
+    assert watch.summary().projected_hours == pytest.approx(
+        3.5 * CHECK_EVERY_S / 3600 / 200 * 1_000
+    )
 
 
-async def test_a_run_that_asked_nothing_has_nothing_projected() -> None:
+async def test_a_run_that_sent_nothing_projects_nothing() -> None:
     watch = DriftWatch(expected(), Stats())
-    watch.look()
+    watch.check()
     found = watch.summary()
-    assert (found["projected_usd"], found["projected_hours"], found["drift"]) == (None, None, [])
+    assert (found.projected_usd, found.projected_hours, found.drift) == (None, None, [])

@@ -1,4 +1,4 @@
-"""What is kept of an estimate comes back as it was, and anything else is none."""
+"""A saved estimate decodes to what it was, and anything else to None."""
 
 import orjson
 import pytest
@@ -15,7 +15,7 @@ from llmscale.accounting.forecast.saved_estimate import (
 )
 from llmscale.core.records import Usage
 
-KEPT = SavedEstimate(
+SAVED = SavedEstimate(
     inputs=["a"],
     settings={"model": "sim/a", "param": {"x": 1}},
     limit=5,
@@ -36,21 +36,21 @@ KEPT = SavedEstimate(
 )
 
 
-def test_it_comes_back_as_it_was() -> None:
-    assert decode(encode(KEPT)) == KEPT
+def test_a_saved_estimate_decodes_to_what_it_was() -> None:
+    assert decode(encode(SAVED)) == SAVED
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"{", b"\xff", b"[" * 5_000, b'{"version": 1}'])
-def test_what_is_none_is_taken_as_none(raw: bytes) -> None:
+def test_bytes_that_are_no_estimate_decode_to_none(raw: bytes) -> None:
     assert decode(raw) is None
 
 
-def test_one_of_another_version_is_taken_as_none() -> None:
-    other = orjson.loads(encode(KEPT)) | {"version": 2}
+def test_another_version_decodes_to_none() -> None:
+    other = orjson.loads(encode(SAVED)) | {"version": 2}
     assert decode(orjson.dumps(other)) is None
 
 
-def test_it_is_of_the_job_with_its_inputs_and_settings_alone() -> None:
-    assert KEPT.is_of(["a"], {"model": "sim/a", "param": {"x": 1}})
-    assert not KEPT.is_of(["b"], {"model": "sim/a", "param": {"x": 1}})
-    assert not KEPT.is_of(["a"], {"model": "sim/a"})
+def test_an_estimate_belongs_to_jobs_with_its_inputs_and_settings() -> None:
+    assert SAVED.is_of(["a"], {"model": "sim/a", "param": {"x": 1}})
+    assert not SAVED.is_of(["b"], {"model": "sim/a", "param": {"x": 1}})
+    assert not SAVED.is_of(["a"], {"model": "sim/a"})

@@ -1,56 +1,76 @@
-"""An estimate for a person: figures with their bounds, and sentences that say what to do."""
+"""An estimate on a terminal: values with their bounds, and sentences that say what to do."""
 
 from typing import Any
 
 import pytest
 
+from llmscale.accounting.forecast.interval import UNKNOWN, Interval
 from llmscale.cli.tables.estimate import print_estimate
+from llmscale.commands.estimate.result import (
+    CapCoverage,
+    EstimateResult,
+    ProjectionResult,
+    RowCounts,
+    SampleResult,
+    Saving,
+    Savings,
+    TimedBinding,
+)
+
+NO_SAVING = Saving(0, None, None)
 
 
-def span(estimate: float | None, low: float | None = None, high: float | None = None) -> Any:
-    return {"estimate": estimate, "low": low, "high": high}
-
-
-def part(**fields: Any) -> dict[str, Any]:
+def projection(**fields: Any) -> ProjectionResult:
     usual: dict[str, Any] = {
         "scale": 1.0,
         "rows": 200,
-        "asked": span(180, 180, 180),
-        "input_tokens": span(1_000, 900, 1_100),
-        "output_tokens": span(2_000, 1_500, 2_500),
-        "usd": span(3.0, 2.0, 4.5),
-        "hours": span(0.5, 0.25, 1.0),
-        "binds": {"scope": "endpoint", "name": "openai/m", "budget": "rpm", "hours": 0.5},
+        "asked": Interval(180, 180, 180),
+        "input_tokens": Interval(1_000, 900, 1_100),
+        "output_tokens": Interval(2_000, 1_500, 2_500),
+        "usd": Interval(3.0, 2.0, 4.5),
+        "hours": Interval(0.5, 0.25, 1.0),
+        "binds": TimedBinding("endpoint", "openai/m", "rpm", 0.5),
         "bounds": [],
     }
-    return usual | fields
+    return ProjectionResult(**(usual | fields))
 
 
-def found(**fields: Any) -> dict[str, Any]:
+def sample(**fields: Any) -> SampleResult:
     usual: dict[str, Any] = {
+        "rows": 50,
+        "kept": 48,
+        "truncated": 0,
+        "failed": 2,
+        "failed_share": UNKNOWN,
+        "failures": {},
+        "latency_s": {},
+        "attempts": 53,
+        "cost_usd": 0.5,
+    }
+    return SampleResult(**(usual | fields))
+
+
+def shown(capsys: pytest.CaptureFixture[str], **fields: Any) -> str:
+    usual: dict[str, Any] = {
+        "inputs": [],
+        "output": "-",
         "method": "counts",
-        "rows": {"total": 200, "bad": 0, "answered": 0, "cached": 0, "repeated": 0},
-        "now": part(),
-        "scaled": part(scale=10.0, rows=2_000),
-        "saved": {
-            "cache": {"rows": 0, "tokens": 0, "usd": 0.0},
-            "repeats": {"rows": 0, "tokens": None, "usd": None},
-        },
+        "rows": RowCounts(200, 0, 0, 0, 0),
+        "now": projection(),
+        "scaled": projection(scale=10.0, rows=2_000),
+        "saved": Savings(NO_SAVING, NO_SAVING),
         "max_cost": None,
+        "models": {},
         "unpriced": [],
         "unanswered": [],
         "unbounded": None,
         "sample": None,
     }
-    return usual | fields
-
-
-def shown(capsys: pytest.CaptureFixture[str], **fields: Any) -> str:
-    print_estimate(found(**fields))
+    print_estimate(EstimateResult(**(usual | fields)))
     return capsys.readouterr().out
 
 
-def test_the_table_has_this_run_and_more_rows(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_has_this_run_and_the_scaled_one(capsys: pytest.CaptureFixture[str]) -> None:
     text = shown(capsys)
     assert "this run" in text
     assert "10x the rows" in text
@@ -59,50 +79,50 @@ def test_the_table_has_this_run_and_more_rows(capsys: pytest.CaptureFixture[str]
     assert any(line[:2] == ["dollars", "$3.00"] for line in lines)
 
 
-def test_what_binds_is_said_once_where_it_is_the_same(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "requests/min of openai/m binds, at 10x too" in shown(capsys)
-    other = part(binds={"scope": "user", "name": "anna", "budget": "tpm"})
-    text = shown(capsys, scaled={**other, "scale": 10.0})
-    assert "requests/min of openai/m binds; at 10x tokens/min of user anna binds" in text
+def test_rows_that_cost_nothing_are_in_the_heading(capsys: pytest.CaptureFixture[str]) -> None:
+    heading = shown(capsys, rows=RowCounts(200, 1, 2, 3, 4)).splitlines()[0]
+    assert heading == ("200 rows; 1 invalid; 2 already answered; 3 cached; 4 repeat an earlier row")
 
 
-def test_counts_alone_say_what_they_do_not_know(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_limits_the_run_is_named_once_if_it_is_the_same(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert "limited by requests/min of openai/m, also at 10x" in shown(capsys)
+    other = projection(scale=10.0, binds=TimedBinding("user", "anna", "tpm", 1.0))
+    text = shown(capsys, scaled=other)
+    assert "by requests/min of openai/m; at 10x limited by tokens/min of user anna" in text
+
+
+def test_counts_alone_say_what_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
     text = shown(capsys, unbounded="its answer has no bound; set max_tokens")
     assert "nothing was sent" in text
     assert "--sample 50" in text
     assert "set max_tokens" in text
 
 
-def test_a_sample_says_what_it_has_cost(capsys: pytest.CaptureFixture[str]) -> None:
-    sample = {"rows": 50, "failed": 2, "attempts": 53, "cost_usd": 0.5, "kept": 48}
-    text = " ".join(shown(capsys, method="sample", sample=sample).split())
-    assert "sample of 50 rows, 2 of which failed; it made 53 calls ($0.5)" in text
-    assert "48 answers are in the cache" in text
-    unknown = shown(capsys, method="sample", sample=sample | {"cost_usd": None})
-    assert "cost unknown" in unknown
+def test_a_sample_says_what_it_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, method="sample", sample=sample())
+    assert "from a sample of 50 rows (2 failed): 53 calls ($0.5), 48 answers cached" in text
+    assert "cost unknown" in shown(capsys, method="sample", sample=sample(cost_usd=None))
 
 
-def test_savings_are_told(capsys: pytest.CaptureFixture[str]) -> None:
-    saved = {
-        "cache": {"rows": 20, "tokens": 4_000, "usd": 0.25},
-        "repeats": {"rows": 7, "tokens": 10, "usd": 0.125},
-    }
-    text = shown(capsys, saved=saved)
+def test_savings_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, saved=Savings(Saving(20, 4_000, 0.25), Saving(7, 10, 0.125)))
     assert "the cache saves 20 calls, 4,000 tokens, $0.25" in text
-    assert "7 rows share the call of another, about $0.125" in text
+    assert "7 rows share the call of another row, about $0.125" in text
 
 
 def test_an_unknown_price_says_how_to_set_it(capsys: pytest.CaptureFixture[str]) -> None:
     text = shown(capsys, unpriced=["openai/x"])
-    assert "the price of openai/x is not known" in text
+    assert "no price for openai/x" in text
     assert "[[price]]" in text
+    assert "llmscale help cost" in text
 
 
-def test_dollars_that_are_not_known_for_want_of_tokens_say_so(
+def test_a_sample_without_tokens_says_why_the_cost_is_unknown(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    sample = {"rows": 5, "failed": 0, "attempts": 5, "cost_usd": None, "kept": 5}
-    text = shown(capsys, method="sample", sample=sample, now=part(usd=span(None)))
+    text = shown(capsys, method="sample", sample=sample(), now=projection(usd=UNKNOWN))
     assert "report no tokens" in text
 
 
@@ -114,10 +134,10 @@ def test_a_model_that_answered_nothing_is_named(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("covers", "says"), [(True, ""), (False, "does not cover"), (None, "may not cover")]
 )
-def test_a_cap_that_may_not_be_enough_is_told(
+def test_a_cap_that_may_not_be_enough_is_named(
     covers: bool | None, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = shown(capsys, max_cost={"usd": 5.0, "left_usd": 4.0, "covers": covers})
+    text = shown(capsys, max_cost=CapCoverage(5.0, 4.0, covers))
     assert ("--max-cost ($4.00)" in text) == bool(says)
     assert says in text
 

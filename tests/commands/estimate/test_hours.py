@@ -6,17 +6,17 @@ from typing import Any
 import pytest
 
 from llmscale.accounting.forecast.saved_estimate import Pace
-from llmscale.commands.estimate.figures import need
 from llmscale.commands.estimate.hours import (
     ROWS_PER_S,
     START_S,
+    Level,
     Pacing,
     Work,
     bounds_of,
     hours_at_pace,
     hours_of,
 )
-from llmscale.commands.limits import Bound
+from llmscale.commands.limit_bounds import Binding, Bound, Need
 from llmscale.config import EndpointConfig, UserLimit
 from llmscale.runtime.models import Models
 from tests.settings import config_of
@@ -33,7 +33,7 @@ def pacing(paces: dict[str, Pace] | None = None, **settings: Any) -> Pacing:
 def work(busy_s: float | None = None, **fields: Any) -> Work:
     usual: dict[str, Any] = {
         "rows": CALLS,
-        "by_model": {MODEL: need(CALLS, 600_000)},
+        "by_model": {MODEL: Need(CALLS, 600_000)},
         "by_user": {},
         "busy_s": None if busy_s is None else {MODEL: busy_s},
     }
@@ -41,12 +41,12 @@ def work(busy_s: float | None = None, **fields: Any) -> Work:
 
 
 def bound(found: list[Bound], budget: str) -> Bound:
-    (one,) = (b for b in found if b.budget == budget)
+    (one,) = (b for b in found if b.binding.budget == budget)
     return one
 
 
-def minutes(pace: Pacing, taken: Work, budget: str, which: str = "estimate") -> float:
-    return bound(bounds_of(pace, taken, which), budget).minutes
+def minutes(pace: Pacing, taken: Work, budget: str, level: Level = "estimate") -> float:
+    return bound(bounds_of(pace, taken, level), budget).minutes
 
 
 def test_requests_and_tokens_take_what_the_limits_make_of_them() -> None:
@@ -67,8 +67,8 @@ def test_of_a_limit_that_is_set_and_one_that_is_reported_the_lower_counts() -> N
 
 def test_a_user_takes_as_long_as_his_limits_say() -> None:
     limited = pacing(limits_user=UserLimit(rpm=10))
-    found = bounds_of(limited, work(by_user={"u": need(100, 0), "v": need(5, 0)}), "estimate")
-    users = {b.name: b.minutes for b in found if b.scope == "user"}
+    found = bounds_of(limited, work(by_user={"u": Need(100, 0), "v": Need(5, 0)}), "estimate")
+    users = {b.binding.name: b.minutes for b in found if b.binding.scope == "user"}
     assert users["u"] == pytest.approx(9.9)
 
 
@@ -78,11 +78,13 @@ def test_calls_take_their_seconds_divided_by_those_in_flight() -> None:
 
 
 def test_without_seconds_of_calls_nothing_is_told_of_them() -> None:
-    assert not [b for b in bounds_of(pacing(), work(), "estimate") if b.budget == "concurrency"]
+    assert not [
+        b for b in bounds_of(pacing(), work(), "estimate") if b.binding.budget == "concurrency"
+    ]
 
 
 @pytest.mark.parametrize(
-    ("which", "grows", "in_flight"),
+    ("level", "grows", "in_flight"),
     [
         ("low", False, 40),
         ("low", True, 40),
@@ -93,32 +95,32 @@ def test_without_seconds_of_calls_nothing_is_told_of_them() -> None:
     ],
 )
 def test_in_flight_is_what_is_set_or_what_the_endpoint_bore(
-    which: str, grows: bool, in_flight: int
+    level: Level, grows: bool, in_flight: int
 ) -> None:
     endpoint = (EndpointConfig(model=MODEL, capacity=40),)
     paced = pacing({MODEL: Pace(8.0, grows)}, endpoint=endpoint)
     expected = 6_000 / in_flight / 60
-    assert minutes(paced, work(6_000.0), "concurrency", which) == pytest.approx(expected)
+    assert minutes(paced, work(6_000.0), "concurrency", level) == pytest.approx(expected)
 
 
 def test_endpoints_of_a_model_take_calls_together_and_rows_in_flight_bind_all() -> None:
     endpoints = (EndpointConfig(model=MODEL, capacity=10), EndpointConfig(model=MODEL, capacity=30))
     found = bounds_of(pacing(endpoint=endpoints, concurrency=5), work(6_000.0), "estimate")
-    in_flight = {b.name: b.minutes for b in found if b.budget == "concurrency"}
+    in_flight = {b.binding.name: b.minutes for b in found if b.binding.budget == "concurrency"}
     assert in_flight == {
         "sim/a #1, sim/a #2": pytest.approx(2.5),
         "--concurrency": pytest.approx(20),
     }
 
 
-@pytest.mark.parametrize("which", ROWS_PER_S)
-def test_a_process_takes_its_time_for_every_row(which: str) -> None:
-    expected = CALLS / ROWS_PER_S[which] / 60
-    assert minutes(pacing(), work(), "process", which) == pytest.approx(expected)
+@pytest.mark.parametrize("level", ROWS_PER_S)
+def test_a_process_takes_its_time_for_every_row(level: Level) -> None:
+    expected = CALLS / ROWS_PER_S[level] / 60
+    assert minutes(pacing(), work(), "process", level) == pytest.approx(expected)
 
 
 def test_a_run_takes_as_long_as_its_slowest_bound_and_its_start() -> None:
-    bounds = [Bound(30.0, "run", "a", "rpm"), Bound(60.0, "run", "b", "tpm")]
+    bounds = [Bound(30.0, Binding("run", "a", "rpm")), Bound(60.0, Binding("run", "b", "tpm"))]
     assert hours_of(bounds, "estimate") == pytest.approx(1 + START_S["estimate"] / 3600)
     assert math.isclose(hours_of([], "low"), START_S["low"] / 3600)
 

@@ -7,7 +7,8 @@ import numpy as np
 import orjson
 import pytest
 
-from llmscale.commands.estimate.input_counts import UNBOUNDED, Columns, InputCounts, extent, taken
+from llmscale.commands.estimate.input_counts import InputCounts, count_input
+from llmscale.commands.estimate.row_columns import UNBOUNDED, RowColumns, select_rows
 from llmscale.core.records import Request
 from llmscale.engine.cache.keys import key_of
 from llmscale.rows.sources import expand
@@ -23,11 +24,15 @@ def census_of(folder: Path, rows: list[Any], answered: bytes = b"", **settings: 
     path = write_rows(folder / "in.jsonl", rows)
     cache = str(folder / "cache")
     config = config_of(inputs=(str(path),), cache_dir=cache, **({"model": MODEL} | settings))
-    return taken(config, Models(config.models), expand(config.files.inputs), bytearray(answered))
+    return count_input(
+        config, Models(config.models), expand(config.files.inputs), bytearray(answered)
+    )
 
 
-def columns_of(folder: Path, rows: list[Any], *, shares: bool = True, **settings: Any) -> Columns:
-    return census_of(folder, rows, **settings).columns(shares=shares)
+def columns_of(
+    folder: Path, rows: list[Any], *, deduplicates: bool = True, **settings: Any
+) -> RowColumns:
+    return census_of(folder, rows, **settings).columns(deduplicates=deduplicates)
 
 
 def places(mask: Any) -> list[int]:
@@ -56,7 +61,7 @@ def test_of_equal_rows_the_first_is_asked(tmp_path: Path) -> None:
 
 
 def test_where_answers_are_not_shared_every_row_is_asked(tmp_path: Path) -> None:
-    columns = columns_of(tmp_path, [row("a"), row("a")], shares=False)
+    columns = columns_of(tmp_path, [row("a"), row("a")], deduplicates=False)
     assert places(columns.asked) == places(columns.first) == [0, 1]
     assert not columns.repeated.any()
 
@@ -64,17 +69,17 @@ def test_where_answers_are_not_shared_every_row_is_asked(tmp_path: Path) -> None
 def test_rows_with_a_stored_answer_are_not_asked_and_save_what_it_cost(tmp_path: Path) -> None:
     fill(tmp_path / "cache", [request_of("a")])
     census = census_of(tmp_path, [row("a"), row("b"), row("a")])
-    columns = census.columns(shares=True)
-    assert places(columns.stored) == [0, 2]
+    columns = census.columns(deduplicates=True)
+    assert places(columns.cached) == [0, 2]
     assert places(columns.asked) == [1]
     assert places(columns.first) == [0, 1]
-    assert (census.saved.rows, census.saved.tokens) == (2, 24)
-    assert census.saved.known_usd is None, "what these have cost is not known"
+    assert (census.cache_savings.rows, census.cache_savings.tokens) == (2, 24)
+    assert census.cache_savings.known_usd is None, "what these have cost is not known"
 
 
 def test_rows_that_have_an_answer_in_the_output_are_not_asked(tmp_path: Path) -> None:
     census = census_of(tmp_path, [row("a"), row("b"), row("a")], answered=b"\1\0")
-    columns = census.columns(shares=True)
+    columns = census.columns(deduplicates=True)
     assert places(columns.answered) == [0]
     assert places(columns.asked) == [1, 2], "whether its answer is in the cache is another matter"
 
@@ -86,7 +91,7 @@ def test_rows_beyond_the_limit_are_not_looked_at(tmp_path: Path) -> None:
 def test_models_and_users_have_numbers_in_the_order_in_which_they_come(tmp_path: Path) -> None:
     rows = [row("a"), row("b", model="sim/b", user="u"), {}, row("c", user="u"), row("d", user=7)]
     census = census_of(tmp_path, rows)
-    columns = census.columns(shares=True)
+    columns = census.columns(deduplicates=True)
     assert census.models == ["sim/a", "sim/b"]
     assert columns.models[columns.is_row].tolist() == [0, 1, 0, 0]
     assert [census.users[number] for number in columns.users] == [None, "u", None, "u", "7"]
@@ -102,16 +107,16 @@ def test_sizes_are_those_of_the_json_and_of_the_texts_in_it(tmp_path: Path) -> N
 
 def test_bounds_are_the_bytes_of_what_is_sent_and_max_tokens(tmp_path: Path) -> None:
     census = census_of(tmp_path, [row("é", max_tokens=9), row("e")], model="openai/m")
-    columns = census.columns(shares=True)
+    columns = census.columns(deduplicates=True)
     assert columns.max_input[0] == len(orjson.dumps([{"role": "user", "content": "é"}]))
-    assert columns.max_answer_tokens.tolist() == [9, UNBOUNDED]
+    assert columns.max_output.tolist() == [9, UNBOUNDED]
     assert census.unbounded == "its answer has no bound; set max_tokens"
 
 
 def test_what_runs_at_the_provider_has_no_bound(tmp_path: Path) -> None:
     rows = [row("a", max_tokens=5, tools=[{"type": "web_search"}])]
     census = census_of(tmp_path, rows)
-    assert census.columns(shares=True).max_input.tolist() == [UNBOUNDED]
+    assert census.columns(deduplicates=True).max_input.tolist() == [UNBOUNDED]
     assert "runs at the provider" in str(census.unbounded)
 
 
@@ -123,7 +128,7 @@ def test_keys_are_those_of_the_cache(tmp_path: Path) -> None:
 def test_an_empty_input_has_no_rows(tmp_path: Path) -> None:
     columns = columns_of(tmp_path, [])
     assert len(columns.is_row) == len(columns.asked) == 0
-    assert extent(columns, None).rows == extent(columns, 10).rows == 0
+    assert select_rows(columns, None).rows == select_rows(columns, 10).rows == 0
 
 
 def test_memory_is_33_bytes_for_a_row(tmp_path: Path) -> None:
@@ -134,30 +139,30 @@ def test_memory_is_33_bytes_for_a_row(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def mixed(tmp_path: Path) -> Columns:
+def mixed(tmp_path: Path) -> RowColumns:
     """Four questions in six rows, of which one is stored, and the stored one is there twice."""
     fill(tmp_path / "cache", [request_of("stored")])
     names = ["stored", "a", "b", "a", "stored", "c"]
     return columns_of(tmp_path, [row(name) for name in names])
 
 
-def test_now_what_has_no_answer_is_sent(mixed: Columns) -> None:
-    sent = extent(mixed, None)
+def test_now_what_has_no_answer_is_sent(mixed: RowColumns) -> None:
+    sent = select_rows(mixed, None)
     assert (places(sent.asked), places(sent.repeated)) == ([1, 2, 5], [3])
     assert sent.rows == 3
     assert sent.with_repeated().rows == 4
     assert sent.total(mixed.text_sizes) == 3
-    assert not sent.afresh
+    assert not sent.from_scratch
 
 
-def test_scaled_all_is_sent_so_many_times_as_if_nothing_were_stored(mixed: Columns) -> None:
-    sent = extent(mixed, 2.5)
+def test_scaled_all_is_sent_so_many_times_as_if_nothing_were_stored(mixed: RowColumns) -> None:
+    sent = select_rows(mixed, 2.5)
     assert (places(sent.asked), places(sent.repeated)) == ([0, 1, 2, 5], [3, 4])
     assert sent.rows == 10
     assert sent.total(mixed.text_sizes) == 2.5 * 9
-    assert sent.afresh
+    assert sent.from_scratch
 
 
-def test_an_extent_has_parts(mixed: Columns) -> None:
-    part = extent(mixed, 3).within(mixed.text_sizes > 1)
-    assert (places(part.asked), places(part.repeated), part.times) == ([0], [4], 3)
+def test_an_extent_has_parts(mixed: RowColumns) -> None:
+    part = select_rows(mixed, 3).where(mixed.text_sizes > 1)
+    assert (places(part.asked), places(part.repeated), part.scale) == ([0], [4], 3)

@@ -9,13 +9,12 @@ from diskcache.core import DEFAULT_SETTINGS
 
 from llmscale.cli.shared_flags import command_line
 from llmscale.commands.estimate.estimate import estimate
-from llmscale.commands.plan.plan import plan
+from llmscale.commands.plan.plan import PlanResult, plan
 from llmscale.commands.run import run
 from llmscale.config import Config, EndpointConfig, PriceConfig, UserLimit
 from tests.cli.tool import write_rows
 from tests.runtime import config_here
 
-Told = dict[str, Any]
 PRICE = (PriceConfig(model="*/*", input=1, output=10),)
 OWN = "http://127.0.0.1:1/v1"
 REQUIRED = ["load", "bottleneck", "baseline", "cost", "cache", "limits", "overload"]
@@ -48,7 +47,7 @@ def command(name: str, **flags: Any) -> str:
     return command_line(name, {"inputs": ["in.jsonl"]}, **flags)
 
 
-def planned(scale: float = 10, hours: float = 8, **settings: Any) -> Told:
+def planned(scale: float = 10, hours: float = 8, **settings: Any) -> PlanResult:
     return plan(config(**settings), command, scale, hours)
 
 
@@ -57,8 +56,8 @@ def line(
 ) -> tuple[str, str, str | None]:
     """Return the answer, the evidence and the command of a line."""
     found = planned(scale, hours, **settings)
-    (one,) = (shown for shown in found["lines"] if shown["name"] == name)
-    return one["answer"], one["evidence"], one["command"]
+    (one,) = (check for check in found.lines if check.name == name)
+    return one.answer, one.evidence, one.command
 
 
 def edit_report(**fields: Any) -> None:
@@ -74,12 +73,12 @@ def files(folder: Path) -> dict[Path, bytes]:
 def test_the_lines_are_those_of_the_checklist_and_the_first_part_is_required(job: Path) -> None:
     found = planned()
     names = {
-        required: [one["name"] for one in found["lines"] if one["required"] is required]
+        required: [one.name for one in found.lines if one.required is required]
         for required in (True, False)
     }
     assert names == {True: REQUIRED, False: ADVICE}
-    assert all(one["answer"] in ("yes", "no", "unknown") for one in found["lines"])
-    assert all(one["evidence"] for one in found["lines"])
+    assert all(one.answer in ("yes", "no", "unknown") for one in found.lines)
+    assert all(one.evidence for one in found.lines)
 
 
 def test_nothing_is_written_and_nothing_is_sent(job: Path) -> None:
@@ -89,11 +88,11 @@ def test_nothing_is_written_and_nothing_is_sent(job: Path) -> None:
 
 
 def test_a_job_is_ready_when_no_required_line_is_a_no(job: Path) -> None:
-    assert not planned()["ready"], "there is no baseline"
+    assert not planned().ready, "there is no baseline"
     run(config())
     found = planned()
-    assert found["ready"]
-    assert any(one["answer"] == "no" for one in found["lines"]), "advice is none"
+    assert found.ready
+    assert any(one.answer == "no" for one in found.lines), "advice is none"
 
 
 # ---- before scaling
@@ -108,7 +107,7 @@ def test_load_is_unknown_by_counts_where_nothing_is_limited(job: Path) -> None:
 def test_load_is_a_no_where_the_limits_alone_take_longer(job: Path) -> None:
     answer, evidence, todo = line("load", hours=0.1, rpm=30)
     assert answer == "no"
-    assert "requests/min of sim/a binds" in evidence
+    assert "limited by requests/min of sim/a" in evidence
     assert todo == "llmscale run in.jsonl --rpm 67", "400 rows in six minutes"
 
 
@@ -135,16 +134,16 @@ def test_load_is_told_by_the_pace_of_an_earlier_run(job: Path) -> None:
 
 def test_the_bottleneck_is_what_the_verdict_says_or_what_takes_longest(job: Path) -> None:
     assert line("bottleneck")[0] == "unknown"
-    assert line("bottleneck", rpm=60)[:2] == ("yes", "requests/min of sim/a binds")
+    assert line("bottleneck", rpm=60)[:2] == ("yes", "limited by requests/min of sim/a")
     run(config())
     edit_report(bottleneck={"main": "tokens", "says": "80 % of the time ..."})
-    assert line("bottleneck") == ("yes", "the earlier run: 80 % of the time ...", None)
+    assert line("bottleneck") == ("yes", "earlier run: 80 % of the time ...", None)
 
 
 def test_a_baseline_is_the_report_of_this_job(job: Path) -> None:
     assert line("baseline") == (
         "no",
-        "there is no report of this job",
+        "no report of an earlier run",
         "llmscale run in.jsonl --limit 4",
     )
     run(config())
@@ -160,7 +159,7 @@ def test_a_run_without_a_call_tells_nothing_and_is_not_asked_for_again(job: Path
     run(config())
     answer, evidence, todo = line("baseline")
     assert (answer, todo) == ("unknown", None)
-    assert "made no call" in evidence
+    assert "made no calls" in evidence
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b'{"schema": 1}', b"\xff"])
@@ -180,15 +179,15 @@ def test_the_cost_is_known_by_counts_only_with_a_bound_of_answers(job: Path) -> 
     assert line("cost")[0] == "unknown"
     answer, evidence, _ = line("cost", max_tokens=10)
     assert answer == "yes"
-    assert evidence.endswith("by token counts alone")
+    assert evidence.endswith("from token counts alone")
     estimate(config(), 10)
-    assert line("cost")[1].endswith("by a sample")
+    assert line("cost")[1].endswith("from a sample")
 
 
 def test_a_price_that_is_not_known_is_a_no(job: Path) -> None:
     answer, evidence, _ = line("cost", model="openai/none-such", price=())
     assert answer == "no"
-    assert "the price of openai/none-such is not known" in evidence
+    assert "no price for openai/none-such" in evidence
     assert "[[price]]" in evidence
 
 
@@ -209,11 +208,11 @@ def test_no_cache_is_none(job: Path) -> None:
     ("settings", "answer", "says"),
     [
         ({}, "yes", "sim/a: in this process"),
-        ({"model": "openai/m"}, "no", "openai/m has none, set or told"),
+        ({"model": "openai/m"}, "no", "no limits for openai/m, neither set nor reported"),
         ({"model": "openai/m", "rpm": 500}, "yes", "openai/m: rpm 500"),
         ({"model": "openai/m", "tpm": "9/s"}, "yes", "openai/m: tpm 9/s"),
-        ({"model": "openai/m", "base_url": OWN}, "yes", "as many in flight as it bears"),
-        ({"model": "openai/m", "base_url": OWN, "adaptive": False}, "no", "has none"),
+        ({"model": "openai/m", "base_url": OWN}, "yes", "adaptive concurrency"),
+        ({"model": "openai/m", "base_url": OWN, "adaptive": False}, "no", "no limits for"),
         (
             {"model": "openai/m", "endpoint": (EndpointConfig(model="openai/m", rpd=5),)},
             "yes",
@@ -222,7 +221,7 @@ def test_no_cache_is_none(job: Path) -> None:
     ],
 )
 def test_endpoints_have_limits_or_need_none(
-    job: Path, settings: Told, answer: str, says: str
+    job: Path, settings: dict[str, Any], answer: str, says: str
 ) -> None:
     found = line("limits", **settings)
     assert found[0] == answer
@@ -239,7 +238,7 @@ def test_a_limit_that_an_endpoint_told_is_one(job: Path) -> None:
     edit_report(endpoints=endpoints)
     write_rows(job / "in.jsonl", [{"prompt": f"Row {n}"} for n in range(40)])
     told = planned(endpoint=(EndpointConfig(model="openai/m"), EndpointConfig(model="sim/a")))
-    assert told["lines"][REQUIRED.index("limits")]["answer"] == "yes"
+    assert told.lines[REQUIRED.index("limits")].answer == "yes"
 
 
 def test_one_attempt_and_nobody_who_stands_in_is_no_way_to_meet_overload(job: Path) -> None:
@@ -270,7 +269,7 @@ def test_one_machine_is_enough_where_the_pace_of_the_earlier_run_is(job: Path) -
     ],
 )
 def test_a_second_machine_is_needed_only_where_this_one_bound(
-    job: Path, bottleneck: Told | None, answer: str
+    job: Path, bottleneck: dict[str, Any] | None, answer: str
 ) -> None:
     run(config())
     edit_report(wall_s=36_000.0, bottleneck=bottleneck)
@@ -298,19 +297,17 @@ def test_a_cap_is_set_and_enough(job: Path) -> None:
     assert line("cap", max_tokens=10, max_cost=5.0)[:2] == ("yes", "--max-cost $5.00")
     assert "may not be enough" in line("cap", max_cost=5.0)[1]
     assert line("cap", max_cost=1e-9)[0] == "no"
-    assert line("cap", price=())[:2] == ("yes", "it costs nothing")
+    assert line("cap", price=())[:2] == ("yes", "the job is free")
 
 
 def test_alarms_are_those_that_are_on(job: Path) -> None:
     answer, evidence, todo = line("alerts")
     assert (answer, todo) == ("yes", None)
-    assert (
-        evidence == f"a warning where {Config().observe.alert_on}; what trips is in the log alone"
-    )
+    assert evidence == f"warning if {Config().observe.alert_on}; alerts go to: log"
     estimate(config(), 0)
     evidence = line("alerts", fail_on="errors>1%", alert=("exec:notify",))[1]
-    assert evidence.startswith("exit code 1 where errors>1%, a warning where ")
-    assert "drifts from its estimate; what trips goes to exec:notify too" in evidence
+    assert evidence.startswith("exit code 1 if errors>1%; warning if ")
+    assert "drifts from its estimate; alerts go to: log, exec:notify" in evidence
     answer, _, todo = line("alerts", alert_on="")
     assert answer == "no"
     assert str(todo).startswith("llmscale run in.jsonl --alert-on 'errors>5%,")
@@ -342,7 +339,7 @@ def test_after_the_last_stage_nothing_is_next(job: Path) -> None:
 def test_what_goes_to_a_file_can_be_taken_back(job: Path) -> None:
     answer, evidence, todo = line("rollback")
     assert answer == "yes"
-    assert "in.results.jsonl is replaced as a whole at the end" in evidence
+    assert "in.results.jsonl is only replaced as a whole, at the end" in evidence
     assert todo == "llmscale cache export before.cache.jsonl"
     assert line("rollback", cache_mode="off")[2] is None
     assert line("rollback", output="-")[0] == "no"
@@ -354,14 +351,14 @@ def test_a_run_came_as_estimated_or_not_or_nobody_knows(job: Path) -> None:
     run(config())
     answer, evidence, _ = line("verified")
     assert answer == "yes"
-    assert "was estimated" in evidence
+    assert "estimated $" in evidence
     held = orjson.loads(Path("in.report.json").read_bytes())["estimate"]
     edit_report(estimate={**held, "drift": ["usd", "hours"]})
     answer, evidence, todo = line("verified")
     assert (answer, todo) == ("no", "llmscale estimate in.jsonl --sample 50")
-    assert "usd and hours left the bounds" in evidence
+    assert "outside of the estimate: usd, hours" in evidence
 
 
 def test_an_empty_input_is_planned_too(job: Path) -> None:
     write_rows(job / "in.jsonl", [])
-    assert planned()["lines"]
+    assert planned().lines

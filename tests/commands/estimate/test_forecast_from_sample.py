@@ -7,13 +7,15 @@ import pytest
 
 from llmscale.accounting.forecast.interval import NOTHING, UNKNOWN, Interval
 from llmscale.accounting.forecast.saved_estimate import Observation, Overhead, Sample
-from llmscale.commands.estimate.figures import Figures, Rates
-from llmscale.commands.estimate.from_sample import FromSample
-from llmscale.commands.estimate.input_counts import Columns, InputCounts, extent
+from llmscale.commands.estimate.forecast import Forecast
+from llmscale.commands.estimate.forecast_from_sample import ForecasterFromSample
+from llmscale.commands.estimate.input_counts import InputCounts
+from llmscale.commands.estimate.row_columns import RowColumns, select_rows
+from llmscale.commands.estimate.token_rates import TokenRates
 from llmscale.core.records import Usage
-from tests.commands.estimate.test_from_counts import columns
+from tests.commands.estimate.test_forecast_from_counts import columns
 
-RATES = Rates(1.0, 1.0, 2.0, 2.0)
+RATES = TokenRates(1.0, 1.0, 2.0, 2.0)
 
 
 def seen(index: int, tokens: int = 10, **fields: Any) -> Observation:
@@ -27,12 +29,12 @@ def failed(index: int) -> Observation:
 
 
 def forecast(
-    rows: Columns,
+    rows: RowColumns,
     *observations: Observation,
     models: int = 1,
     price: float | None = 1.0,
     **fields: Any,
-) -> FromSample:
+) -> ForecasterFromSample:
     """`price` of a token, in or out half of it; None: not known."""
     census = InputCounts(lambda _: None)
     census.models = [f"sim/{number}" for number in range(models)]
@@ -43,13 +45,13 @@ def forecast(
         assert usage is not None
         return None if price is None else price * (usage.input_tokens + 2 * usage.output_tokens)
 
-    return FromSample(census, rows, sample, dict.fromkeys(census.models, RATES), usd)
+    return ForecasterFromSample(census, rows, sample, dict.fromkeys(census.models, RATES), usd)
 
 
 def figures(
-    rows: Columns, *observations: Observation, scale: float | None = None, **fields: Any
-) -> Figures:
-    return forecast(rows, *observations, **fields).figures(extent(rows, scale))
+    rows: RowColumns, *observations: Observation, scale: float | None = None, **fields: Any
+) -> Forecast:
+    return forecast(rows, *observations, **fields).forecast(select_rows(rows, scale))
 
 
 def exactly(value: float) -> Interval:
@@ -62,7 +64,7 @@ def test_what_is_left_is_told_by_the_mean_of_the_sample() -> None:
     assert found.asked == exactly(6)
     assert found.input_tokens == exactly(120)
     assert found.output_tokens == exactly(60)
-    assert found.usd == found.usd_of_models["sim/0"] == exactly(240)
+    assert found.usd == found.usd_by_model["sim/0"] == exactly(240)
     assert found.busy == exactly(12)
     assert found.busy_s is not None
     assert found.busy_s["sim/0"] == pytest.approx(12)
@@ -76,14 +78,14 @@ def test_rows_of_the_sample_whose_answers_are_not_kept_are_asked_again() -> None
 
 def test_rows_of_the_sample_that_were_stored_before_are_no_less_to_be_asked() -> None:
     stored = np.arange(10) < 2
-    rows = columns(10, stored=stored, asked=~stored)
+    rows = columns(10, cached=stored, asked=~stored)
     found = figures(rows, *(seen(i) for i in range(4)))
     assert found.asked == exactly(6), "eight were to be asked, and two of them were"
 
 
 def test_ten_times_the_rows_have_no_answer_before() -> None:
     stored = np.arange(10) < 2
-    rows = columns(10, stored=stored, asked=~stored)
+    rows = columns(10, cached=stored, asked=~stored)
     found = figures(rows, *(seen(i) for i in range(4)), scale=10)
     assert found.asked == exactly(100)
     assert found.usd == exactly(4_000)
@@ -135,7 +137,7 @@ def test_models_are_told_apart() -> None:
     models = np.array([0] * 6 + [1] * 4, np.uint32)
     observations = [seen(i, tokens=10) for i in (0, 1)] + [seen(i, tokens=100) for i in (6, 7)]
     found = figures(columns(10, models=models), *observations, models=2)
-    assert found.usd_of_models == {"sim/0": exactly(4 * 40), "sim/1": exactly(2 * 220)}
+    assert found.usd_by_model == {"sim/0": exactly(4 * 40), "sim/1": exactly(2 * 220)}
     assert found.usd.estimate == pytest.approx(600)
 
 
@@ -144,12 +146,12 @@ def test_a_model_that_answered_no_row_is_not_guessed() -> None:
     observations = [seen(0), seen(1), failed(6), failed(7)]
     found = figures(columns(10, models=models), *observations, models=2)
     assert found.usd == UNKNOWN
-    assert found.usd_of_models["sim/0"] == exactly(160)
+    assert found.usd_by_model["sim/0"] == exactly(160)
 
 
 def test_a_price_that_is_not_known_leaves_the_other_figures() -> None:
     known = forecast(columns(10), seen(0), seen(1), price=None)
-    found = known.figures(extent(columns(10), None))
+    found = known.forecast(select_rows(columns(10), None))
     assert found.usd == UNKNOWN
     assert found.output_tokens == exactly(80)
     assert known.usd_deviation == 0
@@ -160,9 +162,9 @@ def test_the_deviation_is_that_of_the_cost_of_a_row() -> None:
 
 
 def test_a_sample_of_which_nothing_was_answered_says_nothing() -> None:
-    assert not forecast(columns(10), failed(0)).says_something
-    assert not forecast(columns(10)).says_something
-    assert forecast(columns(10), seen(0)).says_something
+    assert not forecast(columns(10), failed(0)).has_answers
+    assert not forecast(columns(10)).has_answers
+    assert forecast(columns(10), seen(0)).has_answers
 
 
 def test_rows_of_the_sample_that_are_no_longer_there_are_left_out() -> None:

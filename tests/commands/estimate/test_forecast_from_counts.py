@@ -6,21 +6,23 @@ import numpy as np
 
 from llmscale.accounting.forecast.interval import NOTHING, Interval
 from llmscale.accounting.tokens import OUTPUT_TOKENS
-from llmscale.commands.estimate.figures import Figures, Rates
-from llmscale.commands.estimate.from_counts import FromCounts
-from llmscale.commands.estimate.input_counts import UNBOUNDED, Columns, InputCounts, extent
+from llmscale.commands.estimate.forecast import Forecast
+from llmscale.commands.estimate.forecast_from_counts import ForecasterFromCounts
+from llmscale.commands.estimate.input_counts import InputCounts
+from llmscale.commands.estimate.row_columns import UNBOUNDED, RowColumns, select_rows
+from llmscale.commands.estimate.token_rates import TokenRates
 
-A_DOLLAR = Rates(1.0, 1.0, 1.0, 1.0)
-FREE = Rates(0.0, 0.0, 0.0, 0.0)
+A_DOLLAR = TokenRates(1.0, 1.0, 1.0, 1.0)
+FREE = TokenRates(0.0, 0.0, 0.0, 0.0)
 
 
-def columns(rows: int, *, repeated: int = 0, **fields: Any) -> Columns:
+def columns(rows: int, *, repeated: int = 0, **fields: Any) -> RowColumns:
     """Return rows of 80 characters, 40 of them text, of at most 90 tokens in and 50 out."""
     asked = np.arange(rows) < rows - repeated
     settings: dict[str, Any] = {
         "is_row": np.ones(rows, np.bool_),
         "answered": np.zeros(rows, np.bool_),
-        "stored": np.zeros(rows, np.bool_),
+        "cached": np.zeros(rows, np.bool_),
         "first": asked,
         "asked": asked,
         "repeated": ~asked,
@@ -29,16 +31,16 @@ def columns(rows: int, *, repeated: int = 0, **fields: Any) -> Columns:
         "sizes": np.full(rows, 80, np.uint32),
         "text_sizes": np.full(rows, 40, np.uint32),
         "max_input": np.full(rows, 90, np.uint32),
-        "max_answer_tokens": np.full(rows, 50, np.uint32),
+        "max_output": np.full(rows, 50, np.uint32),
     }
-    return Columns(**(settings | fields))
+    return RowColumns(**(settings | fields))
 
 
-def figures(rows: Columns, *rates: Rates | None, scale: float | None = None) -> Figures:
+def figures(rows: RowColumns, *rates: TokenRates | None, scale: float | None = None) -> Forecast:
     census = InputCounts(lambda _: None)
     census.models = [f"sim/{number}" for number in range(len(rates))]
     known = dict(zip(census.models, rates, strict=True))
-    return FromCounts(census, rows, known).figures(extent(rows, scale))
+    return ForecasterFromCounts(census, rows, known).forecast(select_rows(rows, scale))
 
 
 def test_tokens_are_between_few_and_the_bounds_of_the_rows() -> None:
@@ -62,7 +64,7 @@ def test_at_the_most_rows_that_ask_the_same_are_asked_too() -> None:
 
 def test_an_answer_without_a_bound_has_no_most() -> None:
     bounds = np.array([50, UNBOUNDED], np.uint32)
-    found = figures(columns(2, max_answer_tokens=bounds), A_DOLLAR)
+    found = figures(columns(2, max_output=bounds), A_DOLLAR)
     assert found.output_tokens == Interval(None, 2, None)
     assert found.input_tokens.high == 180
     assert found.usd == Interval(None, 12, None)
@@ -70,24 +72,24 @@ def test_an_answer_without_a_bound_has_no_most() -> None:
 
 def test_what_is_free_costs_nothing_however_long_it_gets() -> None:
     bounds = np.full(2, UNBOUNDED, np.uint32)
-    assert figures(columns(2, max_answer_tokens=bounds), FREE).usd == NOTHING
+    assert figures(columns(2, max_output=bounds), FREE).usd == NOTHING
 
 
 def test_a_price_that_is_not_known_makes_the_dollars_unknown_and_never_zero() -> None:
     models = np.array([0, 1, 1], np.uint32)
     found = figures(columns(3, models=models), A_DOLLAR, None)
     assert found.usd == Interval()
-    assert found.usd_of_models == {"sim/0": Interval(None, 6, 140), "sim/1": Interval()}
+    assert found.usd_by_model == {"sim/0": Interval(None, 6, 140), "sim/1": Interval()}
 
 
 def test_where_endpoints_differ_the_cheapest_and_the_dearest_count() -> None:
-    usd = figures(columns(1), Rates(0.25, 2.0, 1.0, 3.0)).usd
+    usd = figures(columns(1), TokenRates(0.25, 2.0, 1.0, 3.0)).usd
     assert usd == Interval(None, 5 * 0.25 + 1 * 1.0, 90 * 2.0 + 50 * 3.0)
 
 
 def test_budgets_are_held_against_the_estimate_of_a_run_at_its_start() -> None:
     long = np.array([50, UNBOUNDED], np.uint32)
-    (need,) = figures(columns(2, max_answer_tokens=long), A_DOLLAR).calls.values()
+    (need,) = figures(columns(2, max_output=long), A_DOLLAR).calls.values()
     assert (need.rows, need.tokens) == (2, 2 * 20 + 50 + OUTPUT_TOKENS)
 
 
