@@ -75,7 +75,7 @@ def explain(
 
         found = cache_use.explain(settings, row_or_file)
         for miss in found.explained:
-            typer.echo(printable(_sentence(miss)))
+            typer.echo(printable(str(miss)))
         if found.misses > len(found.explained):
             typer.echo(f"... and {found.misses - len(found.explained)} more misses")
         typer.echo(f"{found.hits} hits, {found.misses} misses, {found.bad_rows} rows that are none")
@@ -190,17 +190,6 @@ def _seconds(text: str) -> float:
         return duration_s(text)
     except ValueError as error:
         raise ConfigError(f"--older-than: {error}") from None
-
-
-def _sentence(miss: Any) -> str:
-    if miss.nearest is None:
-        return f"row {miss.row}: miss, the cache is empty"
-    if not miss.nearest:
-        return f"row {miss.row}: miss, its entry is expired or damaged"
-    if "messages" in miss.nearest:
-        return f"row {miss.row}: miss, no entry asks the same"
-    changes = (f"{name} {was} (here {now})" for name, (now, was) in miss.nearest.items())
-    return f"row {miss.row}: miss, the nearest entry has {', '.join(changes)}"
 
 
 def _print_json(value: Any) -> None:

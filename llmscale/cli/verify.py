@@ -19,17 +19,17 @@ def verify(
 
 
 def _verify(inputs: list[str], output: Path) -> int:
-    from llmscale.commands.verify import verify as held_against
+    from llmscale.commands.verify import verify as verify_output
     from llmscale.core.printable import printable
     from llmscale.rows.sources import expand
 
-    verdict = held_against(expand(inputs), output)
-    for example in verdict.examples:
+    found = verify_output(expand(inputs), output)
+    for example in found.examples:
         typer.echo(printable(example), err=True)
     typer.echo(
-        f"{'complete' if verdict.is_complete else 'NOT COMPLETE'}: {verdict.rows} rows, "
-        f"{verdict.answered} answered, {verdict.failed} failed, {verdict.missing} missing, "
-        f"{verdict.duplicated} duplicated, {verdict.unknown} unknown, "
-        f"{verdict.unreadable} unreadable"
+        f"{'complete' if found.is_complete else 'NOT COMPLETE'}: {found.rows} rows, "
+        f"{found.answered} answered, {found.failed} failed, {found.missing} missing, "
+        f"{found.duplicated} duplicated, {found.unknown} unknown, "
+        f"{found.unreadable} unreadable"
     )
-    return 0 if verdict.is_complete else 1
+    return 0 if found.is_complete else 1

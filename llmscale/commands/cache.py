@@ -1,4 +1,7 @@
-"""What `llmscale cache` does: look at the stored answers, explain misses, remove, move."""
+"""`llmscale cache`: statistics, explanations of misses, removal, export and import.
+
+Nothing here sends a request, and only `clear`, `prune` and `import_` change the cache.
+"""
 
 import fnmatch
 import logging
@@ -8,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
@@ -17,7 +20,7 @@ from llmscale.core.errors import ConfigError, JobError, StorageError
 from llmscale.core.records import Request
 from llmscale.engine.cache import history
 from llmscale.engine.cache.entry import Entry
-from llmscale.engine.cache.history import Use
+from llmscale.engine.cache.history import RunUse, Use
 from llmscale.engine.cache.keys import differing_fields, fingerprint, key_of
 from llmscale.engine.cache.store import Store, ToStore, reason_of
 from llmscale.rows.row_parser import rows_of
@@ -28,6 +31,7 @@ from llmscale.runtime.workload import chat_parser
 
 AGE_BOUNDS = (("1h", 3600.0), ("1d", 86_400.0), ("7d", 604_800.0), ("30d", 2_592_000.0))
 MAX_EXPLAINED = 20
+MAX_RUNS = 10  # that are listed
 _GROUP = 500
 
 log = logging.getLogger(__name__)
@@ -35,22 +39,74 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Exported(msgspec.Struct, frozen=True):
-    """One line of an export: an entry with its key."""
+class UseStats(msgspec.Struct, frozen=True, kw_only=True):
+    """Lookups, and what they saved."""
 
-    key: str
-    model: str
-    entry: Entry
+    hits: int
+    misses: int
+    deduped: int  # rows answered by a call that another row had in flight
+    saved_tokens: int
+    saved_usd: float
+    hit_rate: float | None  # None: no lookups
 
 
-class Miss(NamedTuple):
-    """A row that would not be hit."""
+class LifetimeUse(UseStats, frozen=True, kw_only=True):
+    """The use by all runs."""
+
+    runs: int
+
+
+class ModelUse(UseStats, frozen=True, kw_only=True):
+    """The use by requests to one model, and its entries."""
+
+    entries: int
+    bytes: int
+
+
+class LastRun(UseStats, frozen=True, kw_only=True):
+    """The use by one run."""
+
+    started: str  # ISO 8601
+    output: str
+
+
+class CacheStats(msgspec.Struct, frozen=True, kw_only=True):
+    """The contents and the history of the cache."""
+
+    folder: str
+    entries: int
+    size_bytes: int
+    ages: dict[str, int]  # entries by age: the first of `AGE_BOUNDS` that is not exceeded
+    life: LifetimeUse
+    stored: int
+    evicted: int
+    refused: int
+    models: dict[str, ModelUse]
+    last_runs: list[LastRun]  # at most `MAX_RUNS`, latest last
+
+
+class Miss(msgspec.Struct, frozen=True):
+    """A row that the cache would not answer."""
 
     row: int  # 0-based
-    nearest: dict[str, tuple[str, str]] | None  # field: this row's value, the stored one's
+    nearest: dict[str, tuple[str, str]] | None  # field: this row's value, the cached one's
+
+    def __str__(self) -> str:
+        """Return why, in a sentence."""
+        return f"row {self.row}: miss, {self._why()}"
+
+    def _why(self) -> str:
+        if self.nearest is None:
+            return "the cache is empty"
+        if not self.nearest:
+            return "its entry is expired or damaged"
+        if "messages" in self.nearest:
+            return "no entry has these messages"
+        changes = (f"{name} {there} (here {here})" for name, (here, there) in self.nearest.items())
+        return f"the nearest entry has {', '.join(changes)}"
 
 
-class Explanation(NamedTuple):
+class Explanation(msgspec.Struct, frozen=True):
     """What the cache would do with rows."""
 
     hits: int
@@ -59,42 +115,43 @@ class Explanation(NamedTuple):
     explained: list[Miss]  # the first `MAX_EXPLAINED`
 
 
-def stats(cache: CacheConfig) -> dict[str, Any]:
-    """Return the contents and the history of the cache as JSON."""
+class _ExportedEntry(msgspec.Struct, frozen=True):
+    """One line of an export."""
+
+    key: str
+    model: str
+    entry: Entry
+
+
+def stats(cache: CacheConfig) -> CacheStats:
+    """Return the contents and the history of the cache. Raises `StorageError`."""
     contents = _with(cache, Store.contents)
     runs = list(history.runs(folder_of(cache)))
-    by_model: dict[str, Use] = {}
+    by_model = dict.fromkeys(contents.models, Use())
     for run in runs:
         for model, use in run.models.items():
             by_model[model] = by_model.get(model, Use()) + use
-    for model in contents.models:
-        by_model.setdefault(model, Use())
-    life = sum(by_model.values(), Use())
-    return {
-        "folder": str(folder_of(cache)),
-        "entries": contents.entries,
-        "size_bytes": contents.size_bytes,
-        "ages": _histogram(contents.ages_s),
-        "life": _shown(life) | {"runs": len(runs)},
-        "stored": sum(run.stored for run in runs),
-        "evicted": sum(run.evicted for run in runs),
-        "refused": sum(run.refused for run in runs),
-        "models": {
-            model: _shown(use)
-            | dict(zip(("entries", "bytes"), contents.models.get(model, (0, 0)), strict=True))
+    return CacheStats(
+        folder=str(folder_of(cache)),
+        entries=contents.entries,
+        size_bytes=contents.size_bytes,
+        ages=_histogram(contents.ages_s),
+        life=LifetimeUse(**_fields(sum(by_model.values(), Use())), runs=len(runs)),
+        stored=sum(run.stored for run in runs),
+        evicted=sum(run.evicted for run in runs),
+        refused=sum(run.refused for run in runs),
+        models={
+            model: _model_use(use, *contents.models.get(model, (0, 0)))
             for model, use in sorted(by_model.items())
         },
-        "last_runs": [
-            {"started": run.started, "output": run.output} | _shown(sum(run.models.values(), Use()))
-            for run in runs[-10:]
-        ],
-    }
+        last_runs=[_last_run(run) for run in runs[-MAX_RUNS:]],
+    )
 
 
 def explain(config: Config, row_or_file: str) -> Explanation:
-    """Tell which rows would be hit, and in what the others differ from the nearest entry.
+    """Return which rows the cache would answer, and how the others differ from the nearest entry.
 
-    `row_or_file` is a file, or one row as JSON.
+    `row_or_file`: a file, or one row as JSON. Raises `ConfigError` and `StorageError`.
     """
     requests, bad_rows = [], 0
     parser = chat_parser(config, Models(config.models))
@@ -110,7 +167,7 @@ def explain(config: Config, row_or_file: str) -> Explanation:
 def clear(
     cache: CacheConfig, model_pattern: str, older_than_s: float | None, *, really: bool
 ) -> int:
-    """Remove entries and return how many; without `really` only count them."""
+    """Remove entries and return their number; without `really` only count them."""
 
     def work(store: Store) -> int:
         return (store.clear if really else store.count)(model_pattern, older_than_s)
@@ -119,19 +176,19 @@ def clear(
 
 
 def prune(cache: CacheConfig) -> tuple[int, int]:
-    """Drop what is expired, evict down to the size limit; return both counts."""
+    """Remove expired entries, then evict down to the size limit; return both counts."""
     return _with(cache, lambda store: (store.expire(), store.make_room()))
 
 
 def export(cache: CacheConfig, path: str, model_pattern: str) -> int:
-    """Write entries as JSONL, to standard output for `-`; return how many."""
+    """Write entries as JSONL, to standard output for `-`; return their number."""
 
     def work(store: Store) -> int:
         count = 0
         with _opened_to_write(path) as file:
             for key, model, entry in store.items():
                 if fnmatch.fnmatchcase(model, model_pattern):
-                    file.write(msgspec.json.encode(Exported(key, model, entry)) + b"\n")
+                    file.write(msgspec.json.encode(_ExportedEntry(key, model, entry)) + b"\n")
                     count += 1
         return count
 
@@ -139,7 +196,7 @@ def export(cache: CacheConfig, path: str, model_pattern: str) -> int:
 
 
 def import_(cache: CacheConfig, path: str) -> int:
-    """Store what an export holds; return how many entries. Raises `ConfigError` for a bad line."""
+    """Store the entries of an export; return their number. Raises `ConfigError` for a bad line."""
 
     def work(store: Store) -> int:
         count = 0
@@ -153,16 +210,16 @@ def import_(cache: CacheConfig, path: str) -> int:
 
 
 def _with(cache: CacheConfig, work: Callable[[Store], T]) -> T:
-    """Open the cache, work on it, close it. Raises `StorageError` with a sentence."""
+    """Open the cache, work on it, close it. Raises `StorageError`."""
     try:
         with closing(open_store(cache)) as store:
             return work(store)
     except JobError:
         raise
-    except Exception as error:  # whatever a damaged file brings
+    except Exception as error:  # a damaged file can raise anything
         log.debug("traceback", exc_info=True)
         raise StorageError(
-            f"the cache in {folder_of(cache)} can't be used: {reason_of(error)}"
+            f"can't use the cache in {folder_of(cache)}: {reason_of(error)}"
         ) from None
 
 
@@ -174,12 +231,12 @@ def _lines(row_or_file: str) -> Iterator[list[Line]]:
 
 def _explained(store: Store, requests: list[tuple[int, Request]], bad_rows: int) -> Explanation:
     missed = [(row, request) for row, request in requests if store.get(key_of(request)) is None]
-    looked_at = [(row, fingerprint(request)) for row, request in missed[:MAX_EXPLAINED]]
+    to_explain = [(row, fingerprint(request)) for row, request in missed[:MAX_EXPLAINED]]
     nearest: dict[int, dict[str, str]] = {}
     unusable = {row for row, request in missed[:MAX_EXPLAINED] if store.holds(key_of(request))}
-    if looked_at:
+    if to_explain:
         for _, _, entry in store.items():
-            for row, wanted in looked_at:
+            for row, wanted in to_explain:
                 best = nearest.get(row)
                 if best is None or _distance(wanted, entry.fingerprint) < _distance(wanted, best):
                     nearest[row] = entry.fingerprint
@@ -187,13 +244,13 @@ def _explained(store: Store, requests: list[tuple[int, Request]], bad_rows: int)
         Miss(row, {})
         if row in unusable
         else Miss(row, _differences(wanted, nearest[row]) if row in nearest else None)
-        for row, wanted in looked_at
+        for row, wanted in to_explain
     ]
     return Explanation(len(requests) - len(missed), bad_rows, len(missed), explained)
 
 
 def _distance(one: dict[str, str], other: dict[str, str]) -> tuple[bool, int]:
-    """Another question is further away than any other difference."""
+    """Rank different messages as farther than any other difference."""
     return one.get("messages") != other.get("messages"), len(differing_fields(one, other))
 
 
@@ -203,7 +260,7 @@ def _differences(wanted: dict[str, str], stored: dict[str, str]) -> dict[str, tu
 
 
 def _histogram(ages_s: list[float]) -> dict[str, int]:
-    """Count entries by age: under an hour, a day, ..., and older."""
+    """Count entries by age: below an hour, a day, ..., and older."""
     counts = Counter(
         next((label for label, bound_s in AGE_BOUNDS if age_s < bound_s), "older")
         for age_s in ages_s
@@ -211,7 +268,17 @@ def _histogram(ages_s: list[float]) -> dict[str, int]:
     return {label: counts[label] for label in (*(label for label, _ in AGE_BOUNDS), "older")}
 
 
-def _shown(use: Use) -> dict[str, Any]:
+def _model_use(use: Use, entries: int, size_bytes: int) -> ModelUse:
+    return ModelUse(**_fields(use), entries=entries, bytes=size_bytes)
+
+
+def _last_run(run: RunUse) -> LastRun:
+    use = sum(run.models.values(), Use())
+    return LastRun(**_fields(use), started=run.started, output=run.output)
+
+
+def _fields(use: Use) -> Any:
+    """Return the keyword arguments of a `UseStats`."""
     rate = use.hit_rate
     return msgspec.structs.asdict(use) | {"hit_rate": None if rate is None else round(rate, 6)}
 
@@ -221,7 +288,7 @@ def _opened_to_write(path: str) -> AbstractContextManager[BinaryIO]:
         return nullcontext(sys.stdout.buffer)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):  # one that was there keeps its mode
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):  # an existing file keeps its mode
             os.fchmod(descriptor, 0o600)
         return os.fdopen(descriptor, "wb")
     except OSError as error:
@@ -242,11 +309,11 @@ def _groups(path: str) -> Iterator[list[ToStore]]:
 
 def _imported(line: Line) -> ToStore:
     try:
-        found = msgspec.json.decode(line.raw or b"", type=Exported)
+        found = msgspec.json.decode(line.raw or b"", type=_ExportedEntry)
         if len(bytes.fromhex(found.key)) != 32:
             raise ValueError("a key has 64 hex digits")
     except (ValueError, RecursionError) as error:  # MsgspecError is a ValueError
         raise ConfigError(
-            f"{line.source} line {line.number} is no exported entry: {error}"
+            f"{line.source} line {line.number} is not an exported entry: {error}"
         ) from None
     return ToStore(found.key, found.entry, found.model)

@@ -1,4 +1,4 @@
-"""`llmscale report`: the report of a finished run, for a person, a program or a browser."""
+"""`llmscale report`: the report of a finished run as tables, JSON or an HTML page."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,10 +10,10 @@ from llmscale.report.report_paths import load as load_report
 
 
 class Reports(NamedTuple):
-    """What is looked at."""
+    """The report of a run, and that of an earlier one to compare with."""
 
     report: dict[str, Any]
-    baseline: dict[str, Any] | None  # the report of an earlier run
+    baseline: dict[str, Any] | None
 
 
 def load(output: Path, baseline: Path | None) -> Reports:
@@ -25,7 +25,7 @@ def load(output: Path, baseline: Path | None) -> Reports:
 
 
 def as_json(reports: Reports) -> dict[str, Any]:
-    """Return the report; beside a baseline it has a further field, `compared`."""
+    """Return the report as JSON; with a baseline it has a field `compared`."""
     if reports.baseline is None:
         return reports.report
     from llmscale.report import comparison as comparing
@@ -35,14 +35,14 @@ def as_json(reports: Reports) -> dict[str, Any]:
 
 
 def write_page(reports: Reports, output: Path, page: Path | None) -> Path:
-    """Write the report as a page of HTML and return where; `page` None: beside the report.
+    """Write the report as an HTML page and return its path; `page` None: beside the report.
 
-    Raises `StorageError`, and `ConfigError` where the page would replace what it is made of.
+    Raises `StorageError`, and `ConfigError` if the page would replace the report or the output.
     """
     from llmscale.report.page import page as page_of
 
     path = page or job_paths.page_of(output)
     if path.suffix in (".json", ".jsonl"):
-        raise ConfigError(f"{path} is no name for a page; end it in .html")
+        raise ConfigError(f"--html {path} would replace a job file; use a name that ends in .html")
     replace_file(path, page_of(*reports))
     return path

@@ -1,14 +1,15 @@
-"""Is every input row in the output exactly once? Reads both anew and trusts no file of the job.
+"""`llmscale verify`: checks that every input row is in the output exactly once.
 
-Memory: nine bytes a row; more where a batch output is not in input order.
+Reads input and output again and trusts no other file of the job. Memory: nine bytes per row; more
+if a batch output is not in input order.
 """
 
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
@@ -19,74 +20,65 @@ from llmscale.rows.sources import Source, blocks_of_lines
 
 MAX_EXAMPLES = 10
 
+_Finding = Literal["answered", "failed", "duplicated", "unknown", "unreadable"]
 
-class Verdict(NamedTuple):
-    """Counts of rows, and examples of what is wrong with them."""
+
+class VerifyResult(NamedTuple):
+    """Counts of rows, and examples of problems."""
 
     rows: int  # of the input
     answered: int
-    failed: int  # there, but with an error in the place of an answer
+    failed: int  # in the output, with an error
     missing: int
     duplicated: int
-    unknown: int  # lines of the output that belong to no row of the input
-    unreadable: int  # lines of the output that are no row at all
+    unknown: int  # lines of the output that match no row of the input
+    unreadable: int  # lines of the output that can't be parsed
     examples: list[str]
 
     @property
     def is_complete(self) -> bool:
-        """Tell whether every row is there exactly once, and nothing else is."""
+        """Tell whether the output has every row exactly once, and nothing else."""
         return not (self.missing or self.duplicated or self.unknown or self.unreadable)
 
 
-def verify(sources: Sequence[Source], output: Path) -> Verdict:
-    """Hold an output, in either format, against its input.
+def verify(sources: Sequence[Source], output: Path) -> VerifyResult:
+    """Compare an output, in either format, with its input.
 
-    Raises `ConfigError` where there is no output, `StorageError` where a file can't be read.
+    Raises `ConfigError` if there is no output, `StorageError` if a file can't be read.
     """
-    try:
-        is_there = output.is_file()
-    except OSError:  # longer than a name can be
-        is_there = False
-    if not is_there:
-        raise ConfigError(f"there is no output {output}")
+    _require_file(output)
     expected = _Expected(sources)
-    answered = failed = duplicated = unknown = unreadable = 0
+    found: Counter[_Finding] = Counter()
     examples: list[str] = []
     for number, line in _lines_of(output):
-        complaint = None
-        index = expected.index_of(number - 1, line) if line is not None else None
-        if line is None:
-            unreadable += 1
-            complaint = "is no row"
-        elif index is None:
-            unknown += 1
-            row_id = line.get("custom_id", line.get("id"))
-            complaint = f"belongs to no row of the input (id {row_id!r})"
-        elif expected.tick_off(index):
-            duplicated += 1
-            complaint = f"is row {index} once more"
-        elif is_answered(line):
-            answered += 1
-        else:
-            failed += 1
-        if complaint and len(examples) < MAX_EXAMPLES:
-            examples.append(f"{output} line {number} {complaint}")
+        finding, problem = expected.check(number - 1, line)
+        found[finding] += 1
+        if problem and len(examples) < MAX_EXAMPLES:
+            examples.append(f"{output} line {number} {problem}")
     missing = expected.first_missing(MAX_EXAMPLES - len(examples))
-    examples += [f"row {index} is missing" for index in missing]
-    return Verdict(
+    return VerifyResult(
         rows=expected.rows,
-        answered=answered,
-        failed=failed,
+        answered=found["answered"],
+        failed=found["failed"],
         missing=expected.missing(),
-        duplicated=duplicated,
-        unknown=unknown,
-        unreadable=unreadable,
-        examples=examples,
+        duplicated=found["duplicated"],
+        unknown=found["unknown"],
+        unreadable=found["unreadable"],
+        examples=[*examples, *(f"row {index} is missing" for index in missing)],
     )
 
 
+def _require_file(output: Path) -> None:
+    try:
+        is_file = output.is_file()
+    except OSError:  # the name is too long
+        is_file = False
+    if not is_file:
+        raise ConfigError(f"output {output} does not exist")
+
+
 class _Expected:
-    """The rows of the input, to be ticked off."""
+    """The rows of the input, checked off as they are found."""
 
     def __init__(self, sources: Sequence[Source]) -> None:
         lines = (line for block in blocks_of_lines(sources) for line in block)
@@ -96,38 +88,48 @@ class _Expected:
 
     @property
     def rows(self) -> int:
-        """Rows of the input."""
+        """Number of rows of the input."""
         return len(self._ids)
 
-    def index_of(self, position: int, line: dict[str, Any]) -> int | None:
-        """Return the row that an output line is of, None where it is of none.
+    def check(self, position: int, line: dict[str, Any] | None) -> tuple[_Finding, str | None]:
+        """Check off the row that a line of the output matches; return what was found.
 
-        A line of ours says which; one of a batch output is first looked for where it stands.
+        `position`: of the line; `line`: None for one that can't be parsed.
+        """
+        if line is None:
+            return "unreadable", "is not a valid row"
+        index = self._index_of(position, line)
+        if index is None:
+            row_id = line.get("custom_id", line.get("id"))
+            return "unknown", f"matches no row of the input (id {row_id!r})"
+        if self._seen[index]:
+            return "duplicated", f"repeats row {index}"
+        self._seen[index] = 1
+        return ("answered" if is_answered(line) else "failed"), None
+
+    def missing(self) -> int:
+        """Return how many rows were not found."""
+        return self._seen.count(0)
+
+    def first_missing(self, limit: int) -> list[int]:
+        """Return the first rows that were not found."""
+        return list(islice((i for i, seen in enumerate(self._seen) if not seen), limit))
+
+    def _index_of(self, position: int, line: dict[str, Any]) -> int | None:
+        """Return the row that a line of the output matches; None if it matches none.
+
+        Our own lines have an index; a line of a batch output is tried at its position first.
         """
         is_batch = is_batch_line(line)
         index = position if is_batch else line.get("index")
         row_id = _hash(line.get("custom_id") if is_batch else line.get("id"))
         if isinstance(index, int) and 0 <= index < self.rows and self._ids[index] == row_id:
-            # in a batch output, rows with one id may have changed places
+            # in a batch output, rows with equal ids may be swapped
             return index if not (is_batch and self._seen[index]) else self._next_with(row_id)
         return self._next_with(row_id) if is_batch else None
 
-    def tick_off(self, index: int) -> bool:
-        """Note that a row is there; tell whether it was there before."""
-        before = self._seen[index]
-        self._seen[index] = 1
-        return bool(before)
-
-    def missing(self) -> int:
-        """Return how many rows were not there."""
-        return self._seen.count(0)
-
-    def first_missing(self, most: int) -> list[int]:
-        """Return the first rows that were not there."""
-        return list(islice((i for i, seen in enumerate(self._seen) if not seen), most))
-
     def _next_with(self, row_id: int) -> int | None:
-        """Return a row with this id, one that is not ticked off where there is one."""
+        """Return a row with this id, preferably one that was not found yet."""
         if self._by_id is None:
             self._by_id = defaultdict(list)
             for index, known in enumerate(self._ids):
@@ -137,7 +139,7 @@ class _Expected:
 
 
 def _lines_of(output: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
-    """Yield each line with its number; None for one that is no row."""
+    """Yield each line with its number; None for one that can't be parsed."""
     try:
         with output.open("rb") as file:
             for number, raw in enumerate(file, 1):
@@ -156,5 +158,5 @@ def _row(raw: bytes) -> dict[str, Any] | None:
 
 
 def _hash(row_id: str | int | None) -> int:
-    """A batch output has every id as text."""
+    """Hash an id as text, which a batch output turns every id into."""
     return 0 if row_id is None else hash(str(row_id))

@@ -458,7 +458,7 @@ def test_stats_show_contents_and_history(used: Path) -> None:
     table = tool("cache", "stats", cwd=used)
     assert table.returncode == 0, table.stderr
     assert table.stderr == ""
-    for fact in ("10 in ", "5 of 15 look-ups (33.3%)", "sim/test", "second.jsonl", "100.0%"):
+    for fact in ("10 in ", "5 of 15 lookups (33.3%)", "sim/test", "second.jsonl", "100.0%"):
         assert fact in table.stdout
 
 
@@ -476,7 +476,7 @@ def test_explain_tells_hits_from_misses_and_the_field_that_differs(used: Path) -
     assert first == "row 0: miss, the nearest entry has temperature not set (here 0.5)"
     assert last == "0 hits, 1 misses, 0 rows that are none"
     other = explain(used, '{"prompt": "unheard of"}')
-    assert other.stdout.startswith("row 0: miss, no entry asks the same\n")
+    assert other.stdout.startswith("row 0: miss, no entry has these messages\n")
     expired = explain(used, row, "--cache-ttl", "1ms")
     assert expired.stdout.startswith("row 0: miss, its entry is expired or damaged\n")
 
@@ -562,7 +562,7 @@ def test_an_export_can_go_through_a_pipe(used: Path) -> None:
 def test_what_is_no_export_is_refused(used: Path) -> None:
     ended = tool("cache", "import", "in.jsonl", cwd=used)
     assert ended.returncode == 2
-    assert "in.jsonl line 1 is no exported entry" in ended.stderr
+    assert "in.jsonl line 1 is not an exported entry" in ended.stderr
     assert entries_in(used) == 10
 
 
@@ -576,5 +576,5 @@ def test_a_cache_that_can_not_be_used_is_one_sentence_and_exit_code_5(
     ended = tool("cache", name, *arguments, cwd=tmp_path)
     assert ended.returncode == 5
     (line,) = ended.stderr.splitlines()
-    assert f"the cache in {tmp_path}/cache can't be used: file is not a database" in line
+    assert f"can't use the cache in {tmp_path}/cache: file is not a database" in line
     assert ended.stdout == ""

@@ -66,8 +66,8 @@ def test_the_page_lies_beside_the_report_unless_a_file_is_named(
     [
         (["none.jsonl"], "there is no report none.report.json"),
         (["a.jsonl", "--baseline", "none.jsonl"], "there is no report none.report.json"),
-        (["b.jsonl", "--html", "a.report.json"], "a.report.json is no name for a page"),
-        (["b.jsonl", "--html", "a.results.jsonl"], "a.results.jsonl is no name for a page"),
+        (["b.jsonl", "--html", "a.report.json"], "--html a.report.json would replace"),
+        (["b.jsonl", "--html", "a.results.jsonl"], "--html a.results.jsonl would replace"),
     ],
 )
 def test_what_can_not_be_used_is_a_sentence(

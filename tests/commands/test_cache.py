@@ -1,4 +1,4 @@
-"""What `llmscale cache` does: figures, explanations, removal, and a move to another folder."""
+"""`llmscale cache`: statistics, explanations, removal, export and import."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ import pytest
 from diskcache.core import DEFAULT_SETTINGS
 
 from llmscale.commands import cache as cache_use
-from llmscale.commands.cache import MAX_EXPLAINED, Explanation, Miss
+from llmscale.commands.cache import MAX_EXPLAINED, Explanation, LifetimeUse, Miss
 from llmscale.config import Config
 from llmscale.core.errors import ConfigError, StorageError
 from llmscale.core.records import Request
@@ -70,29 +70,17 @@ def note(folder: Path, number: int, **models: Use) -> None:
     history.append(folder, run)
 
 
-def test_the_figures_of_an_empty_cache_are_zero_and_its_rate_is_null(folder: Path) -> None:
+NO_USE = LifetimeUse(
+    hits=0, misses=0, deduped=0, saved_tokens=0, saved_usd=0.0, hit_rate=None, runs=0
+)
+
+
+def test_an_empty_cache_has_zeros_and_no_rate(folder: Path) -> None:
     found = cache_use.stats(config(folder).cache)
-    assert found == {
-        "folder": str(folder),
-        "entries": 0,
-        "size_bytes": found["size_bytes"],
-        "ages": {"1h": 0, "1d": 0, "7d": 0, "30d": 0, "older": 0},
-        "life": {
-            "hits": 0,
-            "misses": 0,
-            "deduped": 0,
-            "saved_tokens": 0,
-            "saved_usd": 0.0,
-            "hit_rate": None,
-            "runs": 0,
-        },
-        "stored": 0,
-        "evicted": 0,
-        "refused": 0,
-        "models": {},
-        "last_runs": [],
-    }
-    assert orjson.loads(orjson.dumps(found)) == found
+    assert (found.folder, found.entries, found.life) == (str(folder), 0, NO_USE)
+    assert (found.stored, found.evicted, found.refused) == (0, 0, 0)
+    assert found.ages == {"1h": 0, "1d": 0, "7d": 0, "30d": 0, "older": 0}
+    assert (found.models, found.last_runs) == ({}, [])
 
 
 def test_the_history_of_all_runs_adds_up_by_model(folder: Path) -> None:
@@ -101,33 +89,31 @@ def test_the_history_of_all_runs_adds_up_by_model(folder: Path) -> None:
     note(folder, 1, **{"openai/m": one})
     note(folder, 2, **{"openai/m": other, "openai/gone": other})
     found = cache_use.stats(config(folder).cache)
-    assert found["life"] == {
-        **msgspec.structs.asdict(one + other + other),
-        "hit_rate": round(5 / 12, 6),
-        "runs": 2,
+    sums: dict[str, Any] = {
+        "hits": 5,
+        "misses": 7,
+        "deduped": 2,
+        "saved_tokens": 200,
+        "saved_usd": 1.0,
     }
-    assert (found["stored"], found["evicted"], found["refused"]) == (10, 6, 4)
-    models = found["models"]
-    assert list(models) == ["openai/gone", "openai/m", "sim/new"]
-    assert models["openai/m"] | {"bytes": 0} == {
-        **msgspec.structs.asdict(one + other),
-        "hit_rate": 0.5,
-        "entries": 3,
-        "bytes": 0,
-    }
-    assert models["openai/m"]["bytes"] > 0
-    assert (models["openai/gone"]["entries"], models["openai/gone"]["bytes"]) == (0, 0)
-    assert models["sim/new"]["hit_rate"] is None
+    assert found.life == LifetimeUse(**sums, hit_rate=round(5 / 12, 6), runs=2)
+    assert (found.stored, found.evicted, found.refused) == (10, 6, 4)
+    gone, model, new = found.models.values()
+    assert list(found.models) == ["openai/gone", "openai/m", "sim/new"]
+    assert (model.hits, model.misses, model.saved_usd, model.hit_rate) == (4, 4, 0.75, 0.5)
+    assert model.entries == 3
+    assert model.bytes > 0
+    assert (gone.entries, gone.bytes, new.hit_rate) == (0, 0, None)
 
 
-def test_the_last_ten_runs_are_shown_the_latest_last(folder: Path) -> None:
+def test_the_last_ten_runs_are_listed_latest_last(folder: Path) -> None:
     fill(folder, [])
     for number in range(12):
         note(folder, number, a=Use(number), b=Use(1, 1))
-    runs = cache_use.stats(config(folder).cache)["last_runs"]
-    assert [run["output"] for run in runs] == [f"out {number}" for number in range(2, 12)]
-    assert runs[-1]["started"] == "2026-01-01T00:00:11+00:00"
-    assert (runs[-1]["hits"], runs[-1]["misses"]) == (12, 1)
+    runs = cache_use.stats(config(folder).cache).last_runs
+    assert [run.output for run in runs] == [f"out {number}" for number in range(2, 12)]
+    assert runs[-1].started == "2026-01-01T00:00:11+00:00"
+    assert (runs[-1].hits, runs[-1].misses) == (12, 1)
 
 
 def test_entries_are_counted_by_age(folder: Path) -> None:
@@ -135,7 +121,7 @@ def test_entries_are_counted_by_age(folder: Path) -> None:
     with opened(folder) as store:
         pairs = zip(questions(8), ages_s, strict=True)
         store.add([item(one, age_s=age_s) for one, age_s in pairs])
-    assert cache_use.stats(config(folder).cache)["ages"] == {
+    assert cache_use.stats(config(folder).cache).ages == {
         "1h": 2,
         "1d": 1,
         "7d": 2,
@@ -151,7 +137,7 @@ def explained(folder: Path, row: str, **settings: Any) -> Explanation:
     return cache_use.explain(config(folder, **settings), row)
 
 
-def test_a_row_that_was_answered_would_be_hit(folder: Path) -> None:
+def test_a_row_that_was_answered_is_a_hit(folder: Path) -> None:
     fill(folder, [request("hello")])
     assert explained(folder, '{"prompt": "hello"}') == Explanation(1, 0, 0, [])
     assert explained(folder, ' {"messages": [{"content": "hello", "role": "user"}]}').hits == 1
@@ -196,29 +182,46 @@ def test_the_nearest_entry_is_that_with_the_fewest_differences(folder: Path) -> 
     assert explained(folder, row).explained == [Miss(0, {"temperature": ("0.9", "0.1")})]
 
 
-def test_the_same_question_is_nearer_than_another_with_fewer_differences(folder: Path) -> None:
+def fields_of_miss(folder: Path, row: str) -> set[str]:
+    """Return the fields in which the nearest entry to a row differs."""
+    (miss,) = explained(folder, row).explained
+    assert miss.nearest is not None
+    return set(miss.nearest)
+
+
+def test_equal_messages_are_nearer_than_fewer_differences(folder: Path) -> None:
     same = request("hello", temperature=0.1, top_p=0.1, seed=2)
     for entries in ([request("another", seed=1), same], [same, request("another", seed=1)]):
         fill(folder, entries)
-        ((_, nearest),) = explained(folder, '{"prompt": "hello", "seed": 1}').explained
-        assert nearest is not None
-        assert nearest.keys() == {"temperature", "top_p", "seed"}
+        fields = fields_of_miss(folder, '{"prompt": "hello", "seed": 1}')
+        assert fields == {"temperature", "top_p", "seed"}
 
 
-def test_another_prompt_is_another_question_and_is_not_shown(folder: Path) -> None:
+def test_other_messages_are_named_and_not_shown(folder: Path) -> None:
     fill(folder, [request("a s3cret")])
-    ((row, nearest),) = explained(folder, '{"prompt": "hello"}').explained
-    assert row == 0
-    assert nearest is not None
-    assert nearest.keys() == {"messages"}
-    assert "s3cret" not in str(nearest)
+    row = '{"prompt": "hello"}'
+    assert fields_of_miss(folder, row) == {"messages"}
+    assert "s3cret" not in str(explained(folder, row))
+
+
+@pytest.mark.parametrize(
+    ("nearest", "says"),
+    [
+        (None, "the cache is empty"),
+        ({}, "its entry is expired or damaged"),
+        ({"messages": ("a", "b"), "seed": ("1", "2")}, "no entry has these messages"),
+        ({"seed": ("1", "2")}, "the nearest entry has seed 2 (here 1)"),
+    ],
+)
+def test_a_miss_says_why(nearest: dict[str, tuple[str, str]] | None, says: str) -> None:
+    assert str(Miss(7, nearest)) == f"row 7: miss, {says}"
 
 
 def test_a_row_misses_an_empty_cache(folder: Path) -> None:
     assert explained(folder, '{"prompt": "hello"}').explained == [Miss(0, None)]
 
 
-def test_an_entry_that_is_expired_or_damaged_is_told_from_one_that_is_not_there(
+def test_an_expired_or_damaged_entry_is_told_apart_from_a_missing_one(
     folder: Path,
 ) -> None:
     fill(folder, [request("hello")], age_s=2 * DAY_S)
@@ -246,7 +249,7 @@ def test_explaining_changes_nothing(folder: Path) -> None:
     assert sql(folder, "SELECT * FROM Cache") == before
 
 
-def test_a_file_that_is_not_there_is_a_usage_error(folder: Path, tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no input"):
         explained(folder, str(tmp_path / "none.jsonl"))
 
@@ -254,16 +257,16 @@ def test_a_file_that_is_not_there_is_a_usage_error(folder: Path, tmp_path: Path)
 # --- clear and prune
 
 
-def test_clear_counts_first_and_removes_only_when_it_is_meant(folder: Path) -> None:
+def test_clear_removes_only_with_really(folder: Path) -> None:
     fill(folder, [*questions(3), request(model="sim/m")])
     settings = config(folder)
     assert cache_use.clear(settings.cache, "openai/*", None, really=False) == 3
-    assert cache_use.stats(settings.cache)["entries"] == 4
+    assert cache_use.stats(settings.cache).entries == 4
     assert cache_use.clear(settings.cache, "openai/*", None, really=True) == 3
-    assert cache_use.stats(settings.cache)["models"].keys() == {"sim/m"}
+    assert cache_use.stats(settings.cache).models.keys() == {"sim/m"}
 
 
-def test_clear_by_age_leaves_the_younger(folder: Path) -> None:
+def test_clear_by_age_keeps_younger_entries(folder: Path) -> None:
     old, young = questions(2)
     with opened(folder) as store:
         store.add([item(old, age_s=DAY_S), item(young)])
@@ -272,7 +275,7 @@ def test_clear_by_age_leaves_the_younger(folder: Path) -> None:
         assert store.get(key_of(young)) is not None
 
 
-def test_prune_drops_the_expired_first_and_then_down_to_the_limit(folder: Path) -> None:
+def test_prune_removes_expired_entries_and_then_evicts_down_to_the_limit(folder: Path) -> None:
     with opened(folder) as store:
         store.add([item(one, age_s=2 * DAY_S) for one in questions(5)])
         store.add([bulky(number) for number in range(60)])
@@ -281,15 +284,15 @@ def test_prune_drops_the_expired_first_and_then_down_to_the_limit(folder: Path) 
     assert expired == 5
     assert 0 < evicted < 60
     found = cache_use.stats(settings.cache)
-    assert found["entries"] == 60 - evicted
-    assert found["size_bytes"] <= 500_000
+    assert found.entries == 60 - evicted
+    assert found.size_bytes <= 500_000
     assert cache_use.prune(settings.cache) == (0, 0)
 
 
-def test_prune_without_need_removes_nothing(folder: Path) -> None:
+def test_prune_removes_nothing_within_the_limits(folder: Path) -> None:
     fill(folder, questions(5), age_s=900 * DAY_S)
     assert cache_use.prune(config(folder).cache) == (0, 0)
-    assert cache_use.stats(config(folder).cache)["entries"] == 5
+    assert cache_use.stats(config(folder).cache).entries == 5
 
 
 # --- export and import
@@ -305,7 +308,7 @@ def test_entries_move_to_another_folder_whole(folder: Path, tmp_path: Path) -> N
     with opened(folder) as one, opened(tmp_path / "there") as other:
         assert list(one.items()) == list(other.items())
         assert other.contents().models.keys() == {"openai/m", "sim/m"}
-    assert cache_use.stats(there.cache)["ages"]["1h"] == 1101
+    assert cache_use.stats(there.cache).ages["1h"] == 1101
     assert min(age_s for age_s in _ages_s(tmp_path / "there")) >= 60  # its age moved along
 
 
@@ -314,7 +317,7 @@ def _ages_s(folder: Path) -> list[float]:
         return store.contents().ages_s
 
 
-def test_an_export_takes_only_the_models_that_are_asked_for(folder: Path, tmp_path: Path) -> None:
+def test_an_export_has_only_the_models_of_the_pattern(folder: Path, tmp_path: Path) -> None:
     fill(folder, [request(model=model) for model in ("openai/a", "openai/b", "sim/a")])
     path = tmp_path / "moved.jsonl"
     assert cache_use.export(config(folder).cache, str(path), "openai/*") == 2
@@ -357,7 +360,7 @@ def test_an_export_leaves_out_what_is_damaged_or_planted(folder: Path, tmp_path:
     assert not touched.exists()
 
 
-def test_what_is_past_its_time_does_not_live_again_by_a_move(folder: Path, tmp_path: Path) -> None:
+def test_an_expired_entry_is_not_revived_by_an_import(folder: Path, tmp_path: Path) -> None:
     old, young = questions(2)
     with opened(folder) as store:
         store.add([item(old, age_s=2 * DAY_S), item(young)])
@@ -365,7 +368,7 @@ def test_what_is_past_its_time_does_not_live_again_by_a_move(folder: Path, tmp_p
     cache_use.export(config(folder).cache, path, "*")
     there = config(tmp_path / "there", cache_ttl="1d")
     cache_use.import_(there.cache, path)
-    assert cache_use.stats(there.cache)["entries"] == 1
+    assert cache_use.stats(there.cache).entries == 1
 
 
 def exported_line(**changed: Any) -> bytes:
@@ -374,9 +377,7 @@ def exported_line(**changed: Any) -> bytes:
     return orjson.dumps(line) + b"\n"
 
 
-def test_a_line_as_it_is_exported_is_imported_or_the_test_below_tests_nothing(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_an_exported_line_is_imported(folder: Path, tmp_path: Path) -> None:
     path = write_lines(tmp_path / "moved.jsonl", exported_line())
     assert cache_use.import_(config(folder).cache, path) == 1
     with opened(folder) as store:
@@ -403,22 +404,22 @@ def test_a_line_as_it_is_exported_is_imported_or_the_test_below_tests_nothing(
         pytest.param(exported_line(entry={"reply": {}}), id="no reply"),
     ],
 )
-def test_a_line_that_is_no_entry_is_refused_with_its_number(
+def test_an_invalid_line_is_refused_with_its_number(
     folder: Path, tmp_path: Path, line: bytes
 ) -> None:
     path = write_lines(tmp_path / "moved.jsonl", exported_line(), line)
-    with pytest.raises(ConfigError, match=r"moved\.jsonl line 2 is no exported entry"):
+    with pytest.raises(ConfigError, match=r"moved\.jsonl line 2 is not an exported entry"):
         cache_use.import_(config(folder).cache, path)
 
 
-# --- a cache that can't be used
+# --- a cache that is unusable
 
 
-def test_a_cache_that_can_not_be_opened_is_one_sentence_with_its_folder(tmp_path: Path) -> None:
+def test_an_unusable_cache_is_an_error_with_its_folder(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("in the way")
     settings = config(tmp_path / "cache")
     for use in (cache_use.stats, cache_use.prune):
-        with pytest.raises(StorageError, match=f"the cache in {tmp_path}/cache can't be used: "):
+        with pytest.raises(StorageError, match=f"can't use the cache in {tmp_path}/cache: "):
             use(settings.cache)
 
 
@@ -433,24 +434,22 @@ USES: dict[str, Callable[[Config], object]] = {
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("use", USES)
-def test_a_damaged_file_is_worked_with_or_refused_with_a_sentence(
-    folder: Path, use: str, seed: int
-) -> None:
+def test_a_damaged_file_works_or_is_a_storage_error(folder: Path, use: str, seed: int) -> None:
     fill(folder, questions(200))
     flip_bytes(folder, 200, seed, first_byte=100)
     with contextlib.suppress(StorageError):
         USES[use](config(folder))
 
 
-def test_a_damaged_file_is_named_in_the_sentence(folder: Path) -> None:
+def test_a_damaged_file_is_named_in_the_error(folder: Path) -> None:
     fill(folder, questions(200))
     (folder / "cache.db").write_bytes(b"x" * 8192)
     for use in USES.values():
-        with pytest.raises(StorageError, match=f"the cache in {folder} can't be used: file is not"):
+        with pytest.raises(StorageError, match=f"can't use the cache in {folder}: file is not"):
             use(config(folder))
 
 
-def test_an_export_that_can_not_be_written_is_not_blamed_on_the_cache(
+def test_a_failed_write_of_an_export_is_not_blamed_on_the_cache(
     folder: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(StorageError, match="nowhere") as caught:

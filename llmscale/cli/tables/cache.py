@@ -1,42 +1,50 @@
-"""The contents and the history of the cache as a table for a person."""
+"""`llmscale cache stats` on a terminal: the contents, the savings, the use by model and by run."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from llmscale.commands.cache import CacheStats, UseStats
 from llmscale.core.printable import printable
 from llmscale.core.units import short_size
 
 
-def print_stats(stats: dict[str, Any]) -> None:
-    """Show what `cache_use.stats` returned, on standard output."""
+def print_stats(stats: CacheStats) -> None:
+    """Print the contents and the history of the cache on standard output."""
     console = Console()
-    life = stats["life"]
-    console.print(Text(printable(stats["folder"]), style="bold"))
+    console.print(Text(printable(stats.folder), style="bold"))
     facts = Table(box=None, show_header=False)
-    for label, fact in (
-        ("entries", f"{stats['entries']:,} in {short_size(stats['size_bytes'])}"),
-        ("ages", ", ".join(f"{n:,} {'' if a == 'older' else '< '}{a}" for a, n in _aged(stats))),
-        ("hits", f"{life['hits']:,} of {life['hits'] + life['misses']:,} look-ups{_rate(life)}"),
-        ("shared calls", f"{life['deduped']:,} rows"),
-        ("saved", f"{life['saved_tokens']:,} tokens, ${life['saved_usd']:,.4f}"),
-        (
-            "stored",
-            f"{stats['stored']:,}, {stats['evicted']:,} evicted, {stats['refused']:,} refused",
-        ),
-    ):
+    for label, fact in _facts(stats):
         facts.add_row(label, fact)
     console.print(facts)
-    if stats["models"]:
-        console.print(_uses(("model", "entries"), _model_rows(stats)))
-    if stats["last_runs"]:
-        console.print(_uses(("last runs", "output"), _run_rows(stats)))
+    if stats.models:
+        rows = ((model, f"{use.entries:,}", use) for model, use in stats.models.items())
+        console.print(_uses(("model", "entries"), rows))
+    if stats.last_runs:
+        runs = ((run.started, run.output, run) for run in stats.last_runs)
+        console.print(_uses(("last runs", "output"), runs))
 
 
-def _uses(heads: tuple[str, str], rows: Iterable[tuple[str, str, dict[str, Any]]]) -> Table:
+def _facts(stats: CacheStats) -> Iterator[tuple[str, str]]:
+    life = stats.life
+    rate = "" if life.hit_rate is None else f" ({_rate(life)})"
+    yield "entries", f"{stats.entries:,} in {short_size(stats.size_bytes)}"
+    yield "ages", ", ".join(_ages(stats)) or "-"
+    yield "hits", f"{life.hits:,} of {life.hits + life.misses:,} lookups{rate}"
+    yield "shared calls", f"{life.deduped:,} rows"
+    yield "saved", f"{life.saved_tokens:,} tokens, ${life.saved_usd:,.4f}"
+    yield "stored", f"{stats.stored:,}, {stats.evicted:,} evicted, {stats.refused:,} refused"
+
+
+def _ages(stats: CacheStats) -> Iterator[str]:
+    for age, count in stats.ages.items():
+        if count:
+            yield f"{count:,} {'' if age == 'older' else '< '}{age}"
+
+
+def _uses(heads: tuple[str, str], rows: Iterable[tuple[str, str, UseStats]]) -> Table:
     table = Table(box=None)
     table.add_column(heads[0])
     for column in (heads[1], "hits", "misses", "rate", "saved tokens", "saved $"):
@@ -45,27 +53,15 @@ def _uses(heads: tuple[str, str], rows: Iterable[tuple[str, str, dict[str, Any]]
         cells = (
             name,
             second,
-            f"{use['hits']:,}",
-            f"{use['misses']:,}",
-            _rate(use).strip(" ()") or "-",
-            f"{use['saved_tokens']:,}",
-            f"{use['saved_usd']:,.4f}",
+            f"{use.hits:,}",
+            f"{use.misses:,}",
+            _rate(use),
+            f"{use.saved_tokens:,}",
+            f"{use.saved_usd:,.4f}",
         )
         table.add_row(*(Text(printable(cell)) for cell in cells))
     return table
 
 
-def _model_rows(stats: dict[str, Any]) -> Iterable[tuple[str, str, dict[str, Any]]]:
-    return ((model, f"{use['entries']:,}", use) for model, use in stats["models"].items())
-
-
-def _run_rows(stats: dict[str, Any]) -> Iterable[tuple[str, str, dict[str, Any]]]:
-    return ((run["started"], run["output"], run) for run in stats["last_runs"])
-
-
-def _aged(stats: dict[str, Any]) -> list[tuple[str, int]]:
-    return [(age, count) for age, count in stats["ages"].items() if count] or [("1h", 0)]
-
-
-def _rate(use: dict[str, Any]) -> str:
-    return "" if use["hit_rate"] is None else f" ({use['hit_rate']:.1%})"
+def _rate(use: UseStats) -> str:
+    return "-" if use.hit_rate is None else f"{use.hit_rate:.1%}"
