@@ -30,7 +30,7 @@ KEYS = {
 
 
 class Server:
-    """A server whose answers are of different lengths, and what it was asked."""
+    """A server with answers of different lengths, and its calls."""
 
     def __init__(self, url: str, ledger: Path) -> None:
         self.model = ("--model", "openai/m-50-0.5", "--base-url", url)
@@ -67,14 +67,14 @@ def estimated(folder: Path, *args: object) -> dict[str, Any]:
     return found
 
 
-def test_without_a_sample_the_server_is_not_asked(folder: Path, server: Server) -> None:
+def test_without_a_sample_no_call_is_made(folder: Path, server: Server) -> None:
     found = estimated(folder, *server.model)
     assert found.keys() == KEYS
     assert found["method"] == "counts"
     assert not (folder / "calls.jsonl").read_bytes()
 
 
-def test_the_run_pays_nothing_for_the_sample_and_comes_within_its_bounds(
+def test_the_run_pays_nothing_for_the_sample_and_stays_within_its_bounds(
     folder: Path, server: Server
 ) -> None:
     usd = estimated(folder, *server.model, "--sample", 30)["now"]["usd"]
@@ -89,13 +89,13 @@ def test_the_run_pays_nothing_for_the_sample_and_comes_within_its_bounds(
     assert report["estimate"]["drift"] == []
 
 
-def test_a_run_that_comes_otherwise_is_warned_of_once(folder: Path, server: Server) -> None:
+def test_a_run_that_drifts_is_warned_about_once(folder: Path, server: Server) -> None:
     estimated(folder, *server.model, "--sample", 30)
     (folder / "llmscale.toml").write_text(PRICE.replace("100", "9_000"))
     run = tool(folder, "run", "in.jsonl", *server.model)
     assert run.returncode == 0
-    (said,) = (line for line in run.stderr.splitlines() if "the estimate was" in line)
-    assert "this run is projected to take $" in said
+    (warning,) = (line for line in run.stderr.splitlines() if "the estimate was" in line)
+    assert "this run is projected to take $" in warning
     report = orjson.loads((folder / "in.report.json").read_bytes())
     assert report["estimate"]["drift"] == ["usd"]
 
@@ -108,7 +108,7 @@ def test_it_is_a_table_on_standard_output(folder: Path, server: Server) -> None:
     assert "Traceback" not in run.stderr
 
 
-def test_a_sample_that_nobody_answers_ends_with_1_and_says_what_counts_say(folder: Path) -> None:
+def test_a_sample_without_answers_exits_with_1_and_estimates_from_counts(folder: Path) -> None:
     dead = ("--model", "openai/m", "--base-url", "http://127.0.0.1:1/v1")
     run = tool(folder, "estimate", "in.jsonl", *dead, "--sample", 3, "--max-attempts", 1, "--json")
     assert run.returncode == 1

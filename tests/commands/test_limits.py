@@ -1,4 +1,4 @@
-"""Which budgets apply to an input, how long they make it take at least, and which of them binds."""
+"""The limits of a job: which apply, how long they make it take, and which one binds."""
 
 import math
 from pathlib import Path
@@ -18,7 +18,7 @@ TOKENS = 21  # of each row, as estimated
 
 
 def found(folder: Path, rows: list[Any], **settings: Any) -> LimitsResult:
-    """Return the budgets of those rows."""
+    """Return the limits of a job with those rows."""
     path = write_rows(folder / "in.jsonl", rows)
     return limits(config_of(inputs=(str(path),), **{"model": MODEL, **settings}))
 
@@ -44,7 +44,7 @@ def test_without_limits_nothing_binds(tmp_path: Path) -> None:
     assert seen.endpoints == [EndpointBudgets(MODEL, 64, None, None, None, None, None)]
 
 
-def test_of_every_budget_all_is_left_and_a_day_ends_at_midnight(tmp_path: Path) -> None:
+def test_every_limit_is_unused_and_a_day_ends_at_midnight(tmp_path: Path) -> None:
     pool = endpoint(rpm="10/s", tpm=9_000, rpd=1_000, tpd=5_000, capacity=7)
     (only,) = found(tmp_path, [row()], endpoint=pool).endpoints
     assert (only.capacity, only.burst) == (7, 6)
@@ -66,7 +66,7 @@ def test_of_every_budget_all_is_left_and_a_day_ends_at_midnight(tmp_path: Path) 
         ({"rpd": 100}, None, 0),
     ],
 )
-def test_an_endpoint_binds_with_the_budget_that_takes_longest(
+def test_the_limit_that_takes_longest_binds(
     tmp_path: Path, limit: dict[str, Any], budget: LimitName | None, minutes: float
 ) -> None:
     seen = found(tmp_path, [row()] * 100, endpoint=endpoint(**limit))
@@ -75,7 +75,7 @@ def test_an_endpoint_binds_with_the_budget_that_takes_longest(
     assert seen.minutes == pytest.approx(minutes)
 
 
-def test_endpoints_of_a_model_add_and_one_without_a_limit_has_room_for_all(tmp_path: Path) -> None:
+def test_limits_of_endpoints_add_and_one_without_a_limit_takes_all(tmp_path: Path) -> None:
     first, second = (EndpointConfig(model=MODEL, rpm=10, capacity=n) for n in (1, 2))
     both = found(tmp_path, [row()] * 100, endpoint=(first, second))
     assert both.minutes == pytest.approx(4.9)
@@ -83,7 +83,7 @@ def test_endpoints_of_a_model_add_and_one_without_a_limit_has_room_for_all(tmp_p
     assert found(tmp_path, [row()] * 100, endpoint=(first, free)).binds is None
 
 
-def test_each_user_has_rows_tokens_limits_and_the_time_that_they_take(tmp_path: Path) -> None:
+def test_each_user_has_rows_tokens_limits_and_minutes(tmp_path: Path) -> None:
     rows = [*[row("a")] * 30, *[row("b")] * 61, row()]
     seen = found(
         tmp_path, rows, limits_user=UserLimit(rpm=10), limits_users={"b": UserLimit(rpm=60)}
@@ -98,7 +98,7 @@ def test_each_user_has_rows_tokens_limits_and_the_time_that_they_take(tmp_path: 
     assert seen.binds == Binding("user", "a", "rpm")
 
 
-def test_users_who_need_longest_are_told_and_the_rest_is_counted(tmp_path: Path) -> None:
+def test_the_slowest_users_are_listed_and_the_others_counted(tmp_path: Path) -> None:
     rows = [row(f"u{number}") for number in range(120) for _ in range(1 + number // 100)]
     seen = found(tmp_path, rows, limits_user=UserLimit(rpm=1))
     assert len(seen.users) == MAX_USERS
@@ -106,7 +106,7 @@ def test_users_who_need_longest_are_told_and_the_rest_is_counted(tmp_path: Path)
     assert {u.user for u in seen.users[:20]} == {f"u{number}" for number in range(100, 120)}
 
 
-def test_bad_rows_and_rows_above_their_users_minute_are_counted(tmp_path: Path) -> None:
+def test_bad_rows_and_rows_above_the_limit_of_their_user_are_counted(tmp_path: Path) -> None:
     rows = [row("a"), row("a", prompt="x" * 4_000), {"nothing": 1}, row(prompt="x" * 4_000)]
     seen = found(tmp_path, rows, limits_user=UserLimit(tpm=100))
     assert (seen.rows, seen.bad_rows, seen.too_large) == (3, 1, 1)
@@ -117,12 +117,12 @@ def test_no_key_is_needed(tmp_path: Path) -> None:
     assert seen.endpoints[0].rpm == BudgetState(500, 500, 0)
 
 
-def test_an_empty_input_has_budgets_too(tmp_path: Path) -> None:
+def test_an_empty_input_has_limits(tmp_path: Path) -> None:
     seen = found(tmp_path, [], endpoint=endpoint(rpm=1), limits_user=UserLimit(rpm=1))
     assert (seen.rows, seen.minutes, seen.users, seen.binds) == (0, 0, [], None)
     assert math.isfinite(seen.minutes)
 
 
-def test_a_model_of_no_provider_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_provider_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         found(tmp_path, [row()], model="nobody/a")

@@ -1,4 +1,4 @@
-"""What a sample tells of the rows: by model and size, without those that are not asked again."""
+"""Forecasts from a sample: by model and size, without the rows that a run does not send."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ RATES = TokenRates(1.0, 1.0, 2.0, 2.0)
 
 
 def seen(index: int, tokens: int = 10, **fields: Any) -> Observation:
-    """Return a row that was answered with 20 tokens in and so many out, in two seconds."""
+    """Return a row that was answered in two seconds, with 20 input tokens."""
     usual: dict[str, Any] = {"usage": Usage(20, tokens), "latency_s": 2.0, "kept": True}
     return Observation(index=index, **(usual | fields))
 
@@ -35,9 +35,9 @@ def forecast(
     price: float | None = 1.0,
     **fields: Any,
 ) -> ForecasterFromSample:
-    """`price` of a token, in or out half of it; None: not known."""
-    census = InputCounts(lambda _: None)
-    census.models = [f"sim/{number}" for number in range(models)]
+    """`price`: of an input token, half of that of an output token; None: unknown."""
+    counts = InputCounts(lambda _: None)
+    counts.models = [f"sim/{number}" for number in range(models)]
     sample = Sample(observations=list(observations), **({"overhead": {}, "paces": {}} | fields))
 
     def usd(observation: Observation, _: str) -> float | None:
@@ -45,7 +45,7 @@ def forecast(
         assert usage is not None
         return None if price is None else price * (usage.input_tokens + 2 * usage.output_tokens)
 
-    return ForecasterFromSample(census, rows, sample, dict.fromkeys(census.models, RATES), usd)
+    return ForecasterFromSample(counts, rows, sample, dict.fromkeys(counts.models, RATES), usd)
 
 
 def figures(
@@ -59,7 +59,7 @@ def exactly(value: float) -> Interval:
     return Interval(near, near, near)
 
 
-def test_what_is_left_is_told_by_the_mean_of_the_sample() -> None:
+def test_remaining_rows_take_the_mean_of_the_sample() -> None:
     found = figures(columns(10), *(seen(i) for i in range(4)))
     assert found.asked == exactly(6)
     assert found.input_tokens == exactly(120)
@@ -71,19 +71,19 @@ def test_what_is_left_is_told_by_the_mean_of_the_sample() -> None:
     assert (found.calls["sim/0"].rows, found.calls["sim/0"].tokens) == (6, 180)
 
 
-def test_rows_of_the_sample_whose_answers_are_not_kept_are_asked_again() -> None:
+def test_sampled_rows_that_are_not_cached_are_sent_again() -> None:
     found = figures(columns(10), *(seen(i, kept=False) for i in range(4)))
     assert found.asked == exactly(10)
 
 
-def test_rows_of_the_sample_that_were_stored_before_are_no_less_to_be_asked() -> None:
+def test_sampled_rows_that_were_cached_before_are_not_subtracted_twice() -> None:
     stored = np.arange(10) < 2
     rows = columns(10, cached=stored, asked=~stored)
     found = figures(rows, *(seen(i) for i in range(4)))
     assert found.asked == exactly(6), "eight were to be asked, and two of them were"
 
 
-def test_ten_times_the_rows_have_no_answer_before() -> None:
+def test_scaled_rows_are_all_sent() -> None:
     stored = np.arange(10) < 2
     rows = columns(10, cached=stored, asked=~stored)
     found = figures(rows, *(seen(i) for i in range(4)), scale=10)
@@ -101,7 +101,7 @@ def test_answers_that_differ_give_bounds() -> None:
     assert found.input_tokens == exactly(1_800)
 
 
-def test_the_size_of_the_other_prompts_corrects_the_tokens_of_input() -> None:
+def test_the_sizes_of_the_remaining_prompts_correct_the_input_tokens() -> None:
     sizes = np.array([80, 160, 800, 1_600], np.uint32)
     observations = [seen(0, usage=Usage(20, 10)), seen(1, usage=Usage(40, 10))]
     found = figures(columns(4, sizes=sizes), *observations)
@@ -109,21 +109,21 @@ def test_the_size_of_the_other_prompts_corrects_the_tokens_of_input() -> None:
     assert found.usd.estimate == pytest.approx(600 + 40)
 
 
-def test_rows_that_ask_the_same_are_paid_again_only_where_no_answer_can_be_kept() -> None:
+def test_repeated_requests_are_sent_only_if_their_answers_are_not_cached() -> None:
     rows = columns(20, repeated=10)
     assert figures(rows, *(seen(i) for i in range(4))).asked == exactly(6)
     cut = [seen(i, kept=False) for i in range(4)]
     assert figures(rows, *cut).asked == exactly(20)
 
 
-def test_a_row_that_failed_costs_nothing_and_is_asked_again() -> None:
+def test_a_failed_row_costs_nothing_and_is_sent_again() -> None:
     found = figures(columns(10), seen(0), seen(1), failed(2), failed(3))
     assert found.asked.estimate == 8
     assert found.output_tokens.estimate == pytest.approx(8 * 5)
-    assert found.busy.estimate == pytest.approx(8 * 2), "it takes its time all the same"
+    assert found.busy.estimate == pytest.approx(8 * 2), "it takes time"
 
 
-def test_attempts_and_tokens_beside_those_that_answered_are_counted() -> None:
+def test_retries_multiply_calls_tokens_cost_and_time() -> None:
     overhead = {"sim/0": Overhead(attempts=1.5, tokens=1.25)}
     found = figures(columns(10), *(seen(i) for i in range(4)), overhead=overhead)
     assert found.asked == exactly(6)
@@ -141,7 +141,7 @@ def test_models_are_told_apart() -> None:
     assert found.usd.estimate == pytest.approx(600)
 
 
-def test_a_model_that_answered_no_row_is_not_guessed() -> None:
+def test_a_model_without_answers_has_an_unknown_cost() -> None:
     models = np.array([0] * 6 + [1] * 4, np.uint32)
     observations = [seen(0), seen(1), failed(6), failed(7)]
     found = figures(columns(10, models=models), *observations, models=2)
@@ -149,7 +149,7 @@ def test_a_model_that_answered_no_row_is_not_guessed() -> None:
     assert found.usd_by_model["sim/0"] == exactly(160)
 
 
-def test_a_price_that_is_not_known_leaves_the_other_figures() -> None:
+def test_an_unknown_price_leaves_the_token_forecast() -> None:
     known = forecast(columns(10), seen(0), seen(1), price=None)
     found = known.forecast(select_rows(columns(10), None))
     assert found.usd == UNKNOWN
@@ -157,22 +157,22 @@ def test_a_price_that_is_not_known_leaves_the_other_figures() -> None:
     assert known.usd_deviation == 0
 
 
-def test_the_deviation_is_that_of_the_cost_of_a_row() -> None:
+def test_usd_deviation_is_that_of_the_cost_of_one_row() -> None:
     assert forecast(columns(10), seen(0, 10), seen(1, 20)).usd_deviation == pytest.approx(10)
 
 
-def test_a_sample_of_which_nothing_was_answered_says_nothing() -> None:
+def test_a_sample_of_failures_has_no_answers() -> None:
     assert not forecast(columns(10), failed(0)).has_answers
     assert not forecast(columns(10)).has_answers
     assert forecast(columns(10), seen(0)).has_answers
 
 
-def test_rows_of_the_sample_that_are_no_longer_there_are_left_out() -> None:
+def test_sampled_rows_that_no_longer_exist_are_ignored() -> None:
     found = figures(columns(5), seen(0), seen(1), seen(7, tokens=9_999))
     assert found.output_tokens == exactly(30)
 
 
-def test_where_all_is_answered_nothing_is_left_and_more_rows_are_told_all_the_same() -> None:
+def test_a_finished_job_has_no_remaining_rows_but_a_scaled_forecast() -> None:
     everything, nothing = np.ones(10, np.bool_), np.zeros(10, np.bool_)
     rows = columns(10, answered=everything, asked=nothing)
     observations = [seen(i) for i in range(4)]

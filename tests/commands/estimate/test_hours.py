@@ -1,4 +1,4 @@
-"""How long rows take by each thing that may bind."""
+"""How long rows take by each thing that can limit a run."""
 
 import math
 from typing import Any
@@ -49,15 +49,15 @@ def minutes(pace: Pacing, taken: Work, budget: str, level: Level = "estimate") -
     return bound(bounds_of(pace, taken, level), budget).minutes
 
 
-def test_requests_and_tokens_take_what_the_limits_make_of_them() -> None:
+def test_requests_and_tokens_take_as_long_as_their_limits() -> None:
     limited = pacing(rpm=600, tpm=60_000)
     assert minutes(limited, work(), "rpm") == pytest.approx(CALLS / 600, rel=0.01)
     assert minutes(limited, work(), "tpm") == pytest.approx(10, rel=0.01)
 
 
-def test_of_a_limit_that_is_set_and_one_that_is_reported_the_lower_counts() -> None:
-    told = {MODEL: Pace(64, rpm=60.0, tpm=1e9)}
-    found = pacing(told, rpm=600, tpm=60_000)
+def test_the_lower_of_a_configured_and_a_reported_limit_applies() -> None:
+    reported = {MODEL: Pace(64, rpm=60.0, tpm=1e9)}
+    found = pacing(reported, rpm=600, tpm=60_000)
     assert minutes(found, work(), "rpm") == pytest.approx(100, rel=0.01)
     assert minutes(found, work(), "tpm") == pytest.approx(10, rel=0.01)
     assert minutes(pacing({MODEL: Pace(64, rpm=60.0)}), work(), "rpm") == pytest.approx(
@@ -65,19 +65,19 @@ def test_of_a_limit_that_is_set_and_one_that_is_reported_the_lower_counts() -> N
     )
 
 
-def test_a_user_takes_as_long_as_his_limits_say() -> None:
+def test_a_user_takes_as_long_as_the_limits_of_the_user() -> None:
     limited = pacing(limits_user=UserLimit(rpm=10))
     found = bounds_of(limited, work(by_user={"u": Need(100, 0), "v": Need(5, 0)}), "estimate")
     users = {b.binding.name: b.minutes for b in found if b.binding.scope == "user"}
     assert users["u"] == pytest.approx(9.9)
 
 
-def test_calls_take_their_seconds_divided_by_those_in_flight() -> None:
+def test_calls_take_their_seconds_over_the_calls_in_flight() -> None:
     endpoint = (EndpointConfig(model=MODEL, capacity=10),)
     assert minutes(pacing(endpoint=endpoint), work(6_000.0), "concurrency") == pytest.approx(10)
 
 
-def test_without_seconds_of_calls_nothing_is_told_of_them() -> None:
+def test_without_known_latency_there_is_no_bound_for_calls_in_flight() -> None:
     assert not [
         b for b in bounds_of(pacing(), work(), "estimate") if b.binding.budget == "concurrency"
     ]
@@ -94,7 +94,7 @@ def test_without_seconds_of_calls_nothing_is_told_of_them() -> None:
         ("high", False, 8),
     ],
 )
-def test_in_flight_is_what_is_set_or_what_the_endpoint_bore(
+def test_calls_in_flight_are_as_configured_or_as_measured(
     level: Level, grows: bool, in_flight: int
 ) -> None:
     endpoint = (EndpointConfig(model=MODEL, capacity=40),)
@@ -103,7 +103,7 @@ def test_in_flight_is_what_is_set_or_what_the_endpoint_bore(
     assert minutes(paced, work(6_000.0), "concurrency", level) == pytest.approx(expected)
 
 
-def test_endpoints_of_a_model_take_calls_together_and_rows_in_flight_bind_all() -> None:
+def test_endpoints_of_a_model_share_its_calls_and_concurrency_applies_to_all() -> None:
     endpoints = (EndpointConfig(model=MODEL, capacity=10), EndpointConfig(model=MODEL, capacity=30))
     found = bounds_of(pacing(endpoint=endpoints, concurrency=5), work(6_000.0), "estimate")
     in_flight = {b.binding.name: b.minutes for b in found if b.binding.budget == "concurrency"}
@@ -114,7 +114,7 @@ def test_endpoints_of_a_model_take_calls_together_and_rows_in_flight_bind_all() 
 
 
 @pytest.mark.parametrize("level", ROWS_PER_S)
-def test_a_process_takes_its_time_for_every_row(level: Level) -> None:
+def test_a_process_takes_time_for_every_row(level: Level) -> None:
     expected = CALLS / ROWS_PER_S[level] / 60
     assert minutes(pacing(), work(), "process", level) == pytest.approx(expected)
 
@@ -125,11 +125,11 @@ def test_a_run_takes_as_long_as_its_slowest_bound_and_its_start() -> None:
     assert math.isclose(hours_of([], "low"), START_S["low"] / 3600)
 
 
-def test_the_pace_of_the_sample_is_the_slowest_that_is_told() -> None:
+def test_the_pace_of_the_sample_gives_the_hours() -> None:
     assert hours_at_pace(pacing()._replace(rows_per_s=2.0), 7_200) == pytest.approx(1)
     assert hours_at_pace(pacing(), 7_200) == 0
 
 
-def test_fast_is_faster_than_usual_and_usual_than_slow() -> None:
+def test_the_levels_are_ordered() -> None:
     assert ROWS_PER_S["low"] > ROWS_PER_S["estimate"] > ROWS_PER_S["high"]
     assert START_S["low"] < START_S["estimate"] < START_S["high"]
