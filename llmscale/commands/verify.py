@@ -20,6 +20,7 @@ from llmscale.rows.sources import Source, blocks_of_lines
 
 MAX_EXAMPLES = 10
 
+_Line = dict[str, Any]
 _Finding = Literal["answered", "failed", "duplicated", "unknown", "unreadable"]
 
 
@@ -91,7 +92,7 @@ class _Expected:
         """Number of rows of the input."""
         return len(self._ids)
 
-    def check(self, position: int, line: dict[str, Any] | None) -> tuple[_Finding, str | None]:
+    def check(self, position: int, line: _Line | None) -> tuple[_Finding, str | None]:
         """Check off the row that a line of the output matches; return what was found.
 
         `position`: of the line; `line`: None for one that can't be parsed.
@@ -115,7 +116,7 @@ class _Expected:
         """Return the first rows that were not found."""
         return list(islice((i for i, seen in enumerate(self._seen) if not seen), limit))
 
-    def _index_of(self, position: int, line: dict[str, Any]) -> int | None:
+    def _index_of(self, position: int, line: _Line) -> int | None:
         """Return the row that a line of the output matches; None if it matches none.
 
         Our own lines have an index; a line of a batch output is tried at its position first.
@@ -138,7 +139,7 @@ class _Expected:
         return next((index for index in rows if not self._seen[index]), rows[0] if rows else None)
 
 
-def _lines_of(output: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
+def _lines_of(output: Path) -> Iterator[tuple[int, _Line | None]]:
     """Yield each line with its number; None for one that can't be parsed."""
     try:
         with output.open("rb") as file:
@@ -148,7 +149,7 @@ def _lines_of(output: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
         raise StorageError(f"can't read {output}: {error.strerror}") from None
 
 
-def _row(raw: bytes) -> dict[str, Any] | None:
+def _row(raw: bytes) -> _Line | None:
     try:
         line = orjson.loads(raw)
     except orjson.JSONDecodeError:

@@ -122,4 +122,4 @@ def _estimated(known: Known, indexes: list[int]) -> ForecasterFromSample:
         return usage.input_tokens * rate.max_input + usage.output_tokens * rate.max_output
 
     sample = Sample(observations=observations, overhead={}, paces={})
-    return ForecasterFromSample(known.census, known.columns, sample, rates, price)
+    return ForecasterFromSample(known.columns, sample, rates, price)

@@ -8,6 +8,7 @@ have an answer in OUT or in the cache, and without the cost of the sample.
 import logging
 from collections import Counter
 from datetime import UTC, datetime
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -69,9 +70,8 @@ def estimate_job(job: JobState, sample: Sample | None, scale: float) -> Estimate
     forecaster: Forecaster = ForecasterFromCounts(job.counts, job.columns, rates)
     deviation_usd = 0.0
     if sample is not None:
-        sampled = ForecasterFromSample(
-            job.counts, job.columns, sample, rates, lambda o, model: _usd(job, o, model)
-        )
+        price = partial(_usd, job)
+        sampled = ForecasterFromSample(job.columns, sample, rates, price)
         if sampled.has_answers:
             forecaster, deviation_usd = sampled, sampled.usd_deviation
         else:

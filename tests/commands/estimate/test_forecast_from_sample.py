@@ -9,7 +9,6 @@ from llmscale.accounting.forecast.interval import NOTHING, UNKNOWN, Interval
 from llmscale.accounting.forecast.saved_estimate import Observation, Overhead, Sample
 from llmscale.commands.estimate.forecast import Forecast
 from llmscale.commands.estimate.forecast_from_sample import ForecasterFromSample
-from llmscale.commands.estimate.input_counts import InputCounts
 from llmscale.commands.estimate.row_columns import RowColumns, select_rows
 from llmscale.commands.estimate.token_rates import TokenRates
 from llmscale.core.records import Usage
@@ -36,8 +35,7 @@ def forecast(
     **fields: Any,
 ) -> ForecasterFromSample:
     """`price`: of an input token, half of that of an output token; None: unknown."""
-    counts = InputCounts(lambda _: None)
-    counts.models = [f"sim/{number}" for number in range(models)]
+    names = [f"sim/{number}" for number in range(models)]
     sample = Sample(observations=list(observations), **({"overhead": {}, "paces": {}} | fields))
 
     def usd(observation: Observation, _: str) -> float | None:
@@ -45,7 +43,7 @@ def forecast(
         assert usage is not None
         return None if price is None else price * (usage.input_tokens + 2 * usage.output_tokens)
 
-    return ForecasterFromSample(counts, rows, sample, dict.fromkeys(counts.models, RATES), usd)
+    return ForecasterFromSample(rows, sample, dict.fromkeys(names, RATES), usd)
 
 
 def figures(
