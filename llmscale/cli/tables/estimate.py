@@ -63,7 +63,7 @@ def _cells(projection: ProjectionResult) -> list[str]:
 def _sentences(found: EstimateResult) -> Iterator[str]:
     now, scaled = _limited_by(found.now.binds), _limited_by(found.scaled.binds)
     at_scale = f"at {found.scaled.scale:g}x"
-    yield f"{now}, also {at_scale}" if now == scaled else f"{now}; {at_scale} {scaled}"
+    yield f"{now}, now and {at_scale}" if now == scaled else f"{now}; {at_scale} {scaled}"
     yield _of_method(found.sample)
     yield from _of_savings(found.saved)
     yield from _of_unknown_cost(found)

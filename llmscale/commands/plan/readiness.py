@@ -148,7 +148,7 @@ def _limited_by(facts: PlanFacts) -> str:
 def _limits_of(facts: PlanFacts, endpoint: EndpointConfig) -> str | None:
     """Return what keeps an endpoint from overload; None where nothing does."""
     configured = [
-        f"{name} {value}"
+        f"{name} {value if isinstance(value, str) else format(value, ',.10g')}"
         for name in ("rpm", "tpm", "rpd", "tpd")
         if (value := getattr(endpoint, name)) is not None
     ]

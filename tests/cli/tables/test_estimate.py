@@ -87,7 +87,7 @@ def test_rows_that_cost_nothing_are_in_the_heading(capsys: pytest.CaptureFixture
 def test_what_limits_the_run_is_named_once_if_it_is_the_same(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert "limited by requests/min of openai/m, also at 10x" in shown(capsys)
+    assert "limited by requests/min of openai/m, now and at 10x" in shown(capsys)
     other = projection(scale=10.0, binds=TimedBinding("user", "anna", "tpm", 1.0))
     text = shown(capsys, scaled=other)
     assert "by requests/min of openai/m; at 10x limited by tokens/min of user anna" in text

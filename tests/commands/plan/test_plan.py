@@ -209,7 +209,7 @@ def test_cache_off_fails(job: Path) -> None:
     [
         ({}, "yes", "sim/a: in this process"),
         ({"model": "openai/m"}, "no", "no limits for openai/m, neither set nor reported"),
-        ({"model": "openai/m", "rpm": 500}, "yes", "openai/m: rpm 500"),
+        ({"model": "openai/m", "rpm": 6_000.0}, "yes", "openai/m: rpm 6,000"),
         ({"model": "openai/m", "tpm": "9/s"}, "yes", "openai/m: tpm 9/s"),
         ({"model": "openai/m", "base_url": OWN}, "yes", "adaptive concurrency"),
         ({"model": "openai/m", "base_url": OWN, "adaptive": False}, "no", "no limits for"),
