@@ -1,7 +1,6 @@
-"""How often the bounds of an estimate hold: many samples of a job whose bill is known.
+"""How often the bounds of an estimate hold: many samples of a job whose cost is known.
 
-A pure function: no row is sent, the answers of a sample are worked out. What is drawn and what is
-told is drawn and told by the code of the product.
+No row is sent: the answers of a sample are computed. Draws and forecasts are made by the package.
 """
 
 from dataclasses import dataclass
@@ -11,14 +10,14 @@ from statistics import median
 import numpy as np
 
 from llmscale.accounting.forecast.saved_estimate import Observation, Sample
-from llmscale.accounting.forecast.strata import Strata, allocate, draw
+from llmscale.accounting.forecast.strata import draw_stratified
 from llmscale.accounting.tokens import characters
 from llmscale.commands.estimate.forecast_from_sample import ForecasterFromSample
-from llmscale.commands.estimate.input_counts import InputCounts
 from llmscale.commands.estimate.row_columns import RowColumns, select_rows
 from llmscale.commands.estimate.token_rates import TokenRates
 from llmscale.core.records import Request, Usage
 from tests.benchmarks.estimate_jobs import JOBS, Job
+from tests.commands.estimate import columns
 from tests.servers.chat import prompt_tokens
 from tests.servers.lengthy import answer_tokens
 
@@ -30,37 +29,36 @@ class Held:
     """How often the bounds held, and how far the estimates were off."""
 
     share: float
-    too_low: float  # share of draws whose upper bound was below the bill
-    error: float  # median, as a share of the bill
-    width: float  # median, as a share of the bill
+    too_low: float  # share of draws whose upper bound was below the cost
+    error: float  # median, as a share of the cost
+    width: float  # median, as a share of the cost
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A job of which everything is known."""
+    """A job with known answers."""
 
     job: Job
-    census: InputCounts
     columns: RowColumns
     usages: list[Usage]
     costs_usd: np.ndarray[tuple[int], np.dtype[np.float64]]
 
 
 def coverage(name: str, sample: int, draws: int) -> Held:
-    """Draw so many samples of a job and hold each estimate against the bill of the other rows."""
+    """Draw so many samples of a job and compare each estimate with the cost of the other rows."""
     known = _known(name)
     held, too_low, errors, widths = 0, 0, [], []
     for number in range(draws):
         indexes = _drawn(known, sample, number)
         usd = _estimated(known, indexes).forecast(select_rows(known.columns, None)).usd
-        bill_usd = float(known.costs_usd.sum() - known.costs_usd[indexes].sum())
+        cost_usd = float(known.costs_usd.sum() - known.costs_usd[indexes].sum())
         assert usd.estimate is not None
         assert usd.low is not None
         assert usd.high is not None
-        held += bool(usd.low <= bill_usd <= usd.high)
-        too_low += bool(usd.high < bill_usd)
-        errors.append(abs(usd.estimate / bill_usd - 1))
-        widths.append((usd.high - usd.low) / bill_usd)
+        held += bool(usd.low <= cost_usd <= usd.high)
+        too_low += bool(usd.high < cost_usd)
+        errors.append(abs(usd.estimate / cost_usd - 1))
+        widths.append((usd.high - usd.low) / cost_usd)
     return Held(held / draws, too_low / draws, median(errors), median(widths))
 
 
@@ -70,41 +68,25 @@ def _known(name: str) -> Known:
     rows = job.rows(ROWS)
     messages = [[{"role": "user", "content": row["prompt"]}] for row in rows]
     numbers = {f"openai/{m.name}": number for number, m in enumerate(job.models)}
-    census = InputCounts(lambda _: None)
-    census.models = list(numbers)
-    every, none = np.ones(ROWS, np.bool_), np.zeros(ROWS, np.bool_)
     sizes = [characters(Request(model="", messages=m)) for m in messages]
-    zeros = np.zeros(ROWS, np.uint32)
-    columns = RowColumns(
-        is_row=every,
-        answered=none,
-        cached=none,
-        first=every,  # here rows that repeat others are paid too: their answers are not kept
-        asked=every,
-        repeated=none,
+    known = columns(  # repeated rows are paid too: their answers are not cached
+        ROWS,
         models=np.array([numbers[row["model"]] for row in rows], np.uint32),
-        users=zeros,
         sizes=np.array(sizes, np.uint32),
-        text_sizes=zeros,
-        max_input=zeros,
-        max_output=zeros,
     )
     usages = [
         Usage(prompt_tokens(m), answer_tokens(row["model"].partition("/")[2], m, job.max_tokens))
         for row, m in zip(rows, messages, strict=True)
     ]
-    return Known(job, census, columns, usages, np.array([job.cost_usd(row) for row in rows]))
+    return Known(job, known, usages, np.array([job.cost_usd(row) for row in rows]))
 
 
 def _drawn(known: Known, sample: int, number: int) -> list[int]:
-    columns = known.columns
-    of_models = np.bincount(columns.models, minlength=len(known.census.models))
-    strata = Strata(columns.models, columns.sizes, allocate(of_models, sample))
-    numbers = strata.of(columns.models, columns.sizes)
-    counts = allocate(np.bincount(numbers, minlength=strata.count), sample)
-    # as if the rows stood in another place of a longer input: other random numbers are theirs
-    indexes = np.arange(ROWS) + number * ROWS
-    return [int(i) - number * ROWS for i in draw(numbers, indexes, counts, (number + 1) * ROWS)]
+    """Draw as if the rows stood elsewhere in a longer input, with other random numbers."""
+    first, rows = number * ROWS, known.columns
+    indexes = np.arange(ROWS) + first
+    drawn = draw_stratified(rows.models, rows.sizes, indexes, first + ROWS, sample)
+    return [int(index) - first for index in drawn]
 
 
 def _estimated(known: Known, indexes: list[int]) -> ForecasterFromSample:

@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 import orjson
 import pytest
-from diskcache.core import DEFAULT_SETTINGS
 
 from llmscale.commands import cache as cache_use
 from llmscale.commands.cache import MAX_EXPLAINED, Explanation, LifetimeUse, Miss
@@ -35,12 +34,6 @@ from tests.engine.cache import (
     sql,
 )
 from tests.settings import config_of
-
-
-@pytest.fixture(autouse=True)
-def _without_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test here cuts the power."""
-    monkeypatch.setitem(DEFAULT_SETTINGS, "sqlite_synchronous", 0)
 
 
 @pytest.fixture

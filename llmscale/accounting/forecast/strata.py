@@ -79,10 +79,22 @@ def draw(strata: Ints, indexes: Ints, counts: Ints, rows: int) -> Ints:
     numbers = np.random.default_rng(_SEED).random(rows)[indexes]
     order = np.lexsort((numbers, strata))
     sizes = np.bincount(strata, minlength=len(counts))
-    begins = np.concatenate(([0], np.cumsum(sizes)[:-1]))
+    begins = np.cumsum(sizes) - sizes
     chosen = [order[b : b + n] for b, n in zip(begins, counts, strict=True)]
     taken: Ints = np.sort(indexes[np.concatenate(chosen)]) if chosen else indexes[:0]
     return taken
+
+
+def draw_stratified(models: Whole, sizes: Whole, indexes: Ints, rows: int, size: int) -> Ints:
+    """Draw about `size` rows in proportion to models, and within each model to sizes.
+
+    `models` and `sizes` of the rows with these `indexes`, in an input of `rows`. Returns the
+    indexes of the drawn rows, ascending.
+    """
+    strata = Strata(models, sizes, allocate(np.bincount(models), size))
+    numbers = strata.of(models, sizes)
+    counts = allocate(np.bincount(numbers, minlength=strata.count), size)
+    return draw(numbers, indexes, counts, rows)
 
 
 def collapse(observed: Ints, groups: Sequence[range]) -> Ints:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from llmscale.accounting.forecast.strata import Strata, allocate, draw
+from llmscale.accounting.forecast.strata import draw_stratified
 from llmscale.commands.estimate.job_state import JobState
 
 
@@ -14,8 +14,5 @@ def draw_sample(job: JobState, size: int) -> list[int]:
     columns = job.columns
     indexes = np.flatnonzero(columns.first & ~columns.answered)
     models, sizes = columns.models[indexes], columns.sizes[indexes]
-    rows_by_model = np.bincount(models, minlength=len(job.counts.models))
-    strata = Strata(models, sizes, allocate(rows_by_model, size))
-    numbers = strata.of(models, sizes)
-    counts = allocate(np.bincount(numbers, minlength=strata.count), size)
-    return [int(i) for i in draw(numbers, indexes, counts, len(columns.is_row))]
+    drawn = draw_stratified(models, sizes, indexes, len(columns.is_row), size)
+    return [int(index) for index in drawn]

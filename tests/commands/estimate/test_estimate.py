@@ -7,7 +7,6 @@ from typing import Any
 
 import orjson
 import pytest
-from diskcache.core import DEFAULT_SETTINGS
 
 from llmscale.accounting.forecast.interval import NOTHING, UNKNOWN, Interval
 from llmscale.accounting.forecast.saved_estimate import decode
@@ -33,7 +32,6 @@ CALL_USD = 16 * 0.01  # of output; every answer has 16 tokens
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the current folder, with 200 rows in `in.jsonl`."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(DEFAULT_SETTINGS, "sqlite_synchronous", 0)  # nobody cuts the power here
     write_rows(tmp_path / "in.jsonl", [{"prompt": f"Row {n}: {'x' * n}"} for n in range(200)])
     return tmp_path
 

@@ -1,7 +1,5 @@
 """Forecasts from token counts: bounds that no answer exceeds, and no best estimate."""
 
-from typing import Any
-
 import numpy as np
 
 from llmscale.accounting.forecast.interval import NOTHING, Interval
@@ -11,29 +9,10 @@ from llmscale.commands.estimate.forecast_from_counts import ForecasterFromCounts
 from llmscale.commands.estimate.input_counts import InputCounts
 from llmscale.commands.estimate.row_columns import UNBOUNDED, RowColumns, select_rows
 from llmscale.commands.estimate.token_rates import TokenRates
+from tests.commands.estimate import columns
 
 A_DOLLAR = TokenRates(1.0, 1.0, 1.0, 1.0)
 FREE = TokenRates(0.0, 0.0, 0.0, 0.0)
-
-
-def columns(rows: int, *, repeated: int = 0, **fields: Any) -> RowColumns:
-    """Return rows of 80 characters, 40 of them text, of at most 90 tokens in and 50 out."""
-    asked = np.arange(rows) < rows - repeated
-    settings: dict[str, Any] = {
-        "is_row": np.ones(rows, np.bool_),
-        "answered": np.zeros(rows, np.bool_),
-        "cached": np.zeros(rows, np.bool_),
-        "first": asked,
-        "asked": asked,
-        "repeated": ~asked,
-        "models": np.zeros(rows, np.uint32),
-        "users": np.zeros(rows, np.uint32),
-        "sizes": np.full(rows, 80, np.uint32),
-        "text_sizes": np.full(rows, 40, np.uint32),
-        "max_input": np.full(rows, 90, np.uint32),
-        "max_output": np.full(rows, 50, np.uint32),
-    }
-    return RowColumns(**(settings | fields))
 
 
 def forecast(rows: RowColumns, *rates: TokenRates | None, scale: float | None = None) -> Forecast:

@@ -12,7 +12,7 @@ from llmscale.commands.estimate.forecast_from_sample import ForecasterFromSample
 from llmscale.commands.estimate.row_columns import RowColumns, select_rows
 from llmscale.commands.estimate.token_rates import TokenRates
 from llmscale.core.records import Usage
-from tests.commands.estimate.test_forecast_from_counts import columns
+from tests.commands.estimate import columns
 
 RATES = TokenRates(1.0, 1.0, 2.0, 2.0)
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import orjson
 import pytest
-from diskcache.core import DEFAULT_SETTINGS
 
 from llmscale.cli.shared_flags import command_line
 from llmscale.commands.estimate.estimate import estimate
@@ -34,7 +33,6 @@ ADVICE = [
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the current folder, with 40 rows in `in.jsonl`."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(DEFAULT_SETTINGS, "sqlite_synchronous", 0)  # nobody cuts the power here
     write_rows(tmp_path / "in.jsonl", [{"prompt": f"Row {n}"} for n in range(40)])
     return tmp_path
 
