@@ -13,7 +13,9 @@ import orjson
 import pytest
 
 from llmscale.commands import cache as cache_use
-from llmscale.commands.cache import MAX_EXPLAINED, Explanation, LifetimeUse, Miss
+from llmscale.commands.cache import Explanation, Miss
+from llmscale.commands.cache.explanation import MAX_EXPLAINED
+from llmscale.commands.cache.statistics import LifetimeUse
 from llmscale.config import Config
 from llmscale.core.errors import ConfigError, StorageError
 from llmscale.core.records import Request

@@ -81,14 +81,16 @@ class InputCounts:
         wanted = [key for key in keys if key is not None]
         cached = lookup(wanted) if wanted else {}
         for row, key in zip(rows, keys, strict=True):
-            state = _BAD
-            if key is not None:
+            is_answered = row.index < len(answered) and bool(answered[row.index])
+            if key is None:
+                state = _BAD
+            elif is_answered:
+                state = _ANSWERED
+            elif key in cached:
+                state = _CACHED
+                self.cache_savings.add(cached[key])
+            else:
                 state = _OPEN
-                if row.index < len(answered) and answered[row.index]:
-                    state = _ANSWERED
-                elif key in cached:
-                    state = _CACHED
-                    self.cache_savings.add(cached[key])
             self._states.append(state)
             self._add(row, key)
 
@@ -117,16 +119,16 @@ class InputCounts:
     def _add(self, row: Row, key: str | None) -> None:
         request = row.request
         self._keys.append(0 if key is None else int(key[:16], 16))
-        model, user, figures = 0, 0, (0, 0, 0, 0)
+        model, user, values = 0, 0, (0, 0, 0, 0)
         if request is not None:
             model = _number(self._number_of_model, self.models, request.model)
             if row.user is not None:
                 user = _number(self._number_of_user, self.users, row.user)
-            figures = (characters(request), _text_size(request), *self._bounds(request))
+            values = (characters(request), _text_size(request), *self._bounds(request))
         self._models_of_rows.append(model)
         self._users_of_rows.append(user)
-        for column, figure in zip(self._columns, figures, strict=True):
-            column.append(figure)
+        for column, value in zip(self._columns, values, strict=True):
+            column.append(value)
 
     def _bounds(self, request: Request) -> tuple[int, int]:
         """Return the most tokens in and out, without what a server may add around messages."""
@@ -159,10 +161,10 @@ def count_input(
 
 def _first_of_its_key(keys: NDArray[np.uint64], among: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return a mask of those rows in `among` that are the first with their key."""
-    places = np.flatnonzero(among)
-    _, first = np.unique(keys[places], return_index=True)
+    positions = np.flatnonzero(among)
+    _, first = np.unique(keys[positions], return_index=True)
     found = np.zeros(len(keys), np.bool_)
-    found[places[first]] = True
+    found[positions[first]] = True
     return found
 
 

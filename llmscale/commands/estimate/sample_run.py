@@ -29,24 +29,12 @@ def run_sample(job: JobState, indexes: Sequence[int]) -> tuple[Sample, Stats]:
     """
     config, models = job.config, job.models
     session = Session.open(config, models, ChatWorkload(config))
+    slots = {endpoint.name: endpoint.room for endpoint in session.opened.endpoints.values()}
+    outcomes, stats = _answer(job, session, indexes)
     opened = session.opened
-    slots = {endpoint.name: endpoint.room for endpoint in opened.endpoints.values()}
-    stats, sink, started = Stats(), OutcomeList(), datetime.now(UTC)
-    wanted, last = frozenset(indexes), indexes[-1] + 1
-    rows = LineReader(job.sources).rows(
-        chat_parser(config, models), last, last, lambda index: index not in wanted
-    )
-    show = how_to_show(quiet=config.logging.quiet, log_format=config.logging.log_format)
-    progress = Progress(stats, len(indexes), 0, show)
-    context = RunContext(stats, budget_of(config.cost, models), watchers=[progress.watch])
-    try:
-        answer_stoppably(session, rows, sink, context)
-    finally:
-        if opened.replies is not None:
-            note_use(config.cache, opened.replies, stats, started, str(job.paths.output))
     caches = opened.replies is not None and config.cache.mode == "on"
-    observations = [_observation(outcome, caches=caches) for outcome in sink.outcomes]
-    sent = [outcome for outcome in sink.outcomes if outcome.attempts]
+    observations = [_observation(outcome, caches=caches) for outcome in outcomes]
+    sent = [outcome for outcome in outcomes if outcome.attempts]
     sample = Sample(
         observations=sorted(observations, key=lambda o: o.index),
         overhead=_overheads(sent, stats),
@@ -54,6 +42,26 @@ def run_sample(job: JobState, indexes: Sequence[int]) -> tuple[Sample, Stats]:
         rows_per_s=_rows_per_s(sent, opened.max_in_flight),
     )
     return sample, stats
+
+
+def _answer(
+    job: JobState, session: Session, indexes: Sequence[int]
+) -> tuple[Sequence[Outcome], Stats]:
+    config, replies = job.config, session.opened.replies
+    stats, sink, started = Stats(), OutcomeList(), datetime.now(UTC)
+    wanted, last = frozenset(indexes), indexes[-1] + 1
+    rows = LineReader(job.sources).rows(
+        chat_parser(config, job.models), last, last, lambda index: index not in wanted
+    )
+    show = how_to_show(quiet=config.logging.quiet, log_format=config.logging.log_format)
+    progress = Progress(stats, len(indexes), 0, show)
+    context = RunContext(stats, budget_of(config.cost, job.models), watchers=[progress.watch])
+    try:
+        answer_stoppably(session, rows, sink, context)
+    finally:
+        if replies is not None:
+            note_use(config.cache, replies, stats, started, str(job.paths.output))
+    return sink.outcomes, stats
 
 
 def _observation(outcome: Outcome, *, caches: bool) -> Observation:

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from llmscale.cli.tables.cache import print_stats
-from llmscale.commands.cache import CacheStats, LastRun, LifetimeUse, ModelUse
+from llmscale.commands.cache.statistics import CacheStats, LastRun, LifetimeUse, ModelUse
 
 USE: dict[str, Any] = {
     "hits": 3,
