@@ -1,52 +1,79 @@
-"""The command line: a file a command, flags in and an exit code out, no logic.
+"""The command line: a file for each command, options in and an exit code out, no logic.
 
-Nothing heavy is imported before a command has its flags, so that `--help` costs what typer costs.
+Only the command that a line names is imported, and nothing heavy before it has its options, so that
+`--help` costs what typer costs.
 """
 
+import os
 import sys
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.main import get_command
 
 from llmscale import __version__
-from llmscale.cli.cache import app as cache
-from llmscale.cli.embed import embed
-from llmscale.cli.estimate import estimate
-from llmscale.cli.limits import limits
-from llmscale.cli.mock import mock
-from llmscale.cli.plan import plan
-from llmscale.cli.report import ReportCommand, report
-from llmscale.cli.run import run
-from llmscale.cli.search import search
-from llmscale.cli.verify import verify
+from llmscale.cli import exit_codes
+from llmscale.cli.help_format import CommandGroup, Row
+
+PROGRAM = "llmscale"
+
+COMMANDS = {
+    "Run jobs": {
+        "run": "Answer every row of a JSONL file.",
+        "embed": "Turn files, folders or rows into vectors.",
+        "search": "Find the chunks nearest to a query by cosine similarity.",
+    },
+    "Before a run": {
+        "estimate": "Estimate the cost and duration of a run.",
+        "plan": "Check whether a job is ready to scale.",
+        "limits": "Show the limits of endpoints and users.",
+        "mock": "Serve an OpenAI-compatible API with faults and limits.",
+    },
+    "After a run": {
+        "report": "Show the results, cost and bottleneck of a finished run.",
+        "verify": "Check that every input row is in the output exactly once.",
+    },
+    "Operate": {
+        "cache": "Inspect stored answers, explain misses, remove and move entries.",
+        "completion": "Print a completion script for bash, zsh or fish.",
+    },
+}
+"""The commands by heading, each with what it does; `llmscale.cli.X` has command X."""
+
+
+class _Commands(CommandGroup):
+    """The table above, as commands that are imported when one is asked for."""
+
+    def list_commands(self, _: Any) -> list[str]:
+        """Return the names of all commands."""
+        return [name for names in COMMANDS.values() for name in names]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import a command; None: there is none of that name."""
+        if cmd_name not in self.commands and cmd_name in self.list_commands(ctx):
+            module = import_module(f"llmscale.cli.{cmd_name}")
+            self.add_command(get_command(getattr(module, cmd_name)), cmd_name)
+        return self.commands.get(cmd_name)
+
+    def summary(self, _: Any, name: str) -> Row:
+        """Return the heading of a command, and what it does in one line."""
+        return next((heading, names[name]) for heading, names in COMMANDS.items() if name in names)
+
 
 app = typer.Typer(
-    name="llmscale",
-    help="Take a file of prompts through a set of models, or a folder of documents to vectors: "
-    "JSONL and a report out.",
-    epilog="Exit codes: 0 all answered, 1 some failed, 2 usage, 3 refused by the provider, "
-    "4 budget reached, 5 storage, 6 locked, 70 a fault of llmscale, 130 Ctrl-C, "
-    "141 nobody reads stdout, 143 SIGTERM.",
-    no_args_is_help=True,
+    cls=_Commands,
+    help="Batch LLM work: answer a file of prompts, or embed a folder of documents.",
+    epilog=exit_codes.sentence(),
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich would double the time of --help
 )
-app.command()(run)
-app.command()(embed)
-app.command()(estimate)
-app.command()(limits)
-app.command()(mock)
-app.command()(plan)
-app.command(cls=ReportCommand)(report)
-app.command()(search)
-app.command()(verify)
-app.add_typer(cache, name="cache")
 
 
 def _version(value: bool) -> None:
     if value:
-        print(f"llmscale {__version__}")  # noqa: T201
+        print(f"{PROGRAM} {__version__}")  # noqa: T201
         raise typer.Exit
 
 
@@ -60,5 +87,26 @@ def _main(
 
 
 def main() -> None:
-    """Run the command of `sys.argv`; never ends in a traceback that was to be expected."""
-    sys.exit(app(standalone_mode=True))
+    """Run the command of `sys.argv`; an error that was to be expected is one sentence."""
+    if "_LLMSCALE_COMPLETE" in os.environ:
+        from llmscale.cli.completion import register_shells
+
+        register_shells()
+    try:
+        sys.exit(app(standalone_mode=False, prog_name=PROGRAM))
+    except typer.TyperException as error:
+        from llmscale.core.printable import printable
+
+        typer.echo(f"error: {printable(_sentence(error))}", err=True)
+        sys.exit(error.exit_code)
+    except typer.Abort:
+        sys.exit(1)
+
+
+def _sentence(error: typer.TyperException) -> str:
+    """Return what is wrong with a command line, and where to look."""
+    text = error.format_message().rstrip(".")
+    context = getattr(error, "ctx", None)
+    if context is not None and not text.startswith("unknown"):
+        text += f"; see `{context.command_path} --help`"
+    return text[:1].lower() + text[1:]

@@ -1,124 +1,167 @@
-"""`llmscale cache`: look at the stored answers, explain misses, remove, move."""
+"""`llmscale cache`: inspect stored answers, explain misses, remove and move entries."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
-from llmscale.cli import options
+from llmscale.cli.help_format import Command, CommandGroup
+from llmscale.cli.options import (
+    AsJson,
+    CacheDir,
+    CacheMaxSize,
+    CacheTtl,
+    ConfigFile,
+    ModelName,
+    Options,
+    Sampling,
+    Template,
+    takes,
+)
 
-app = typer.Typer(
-    help="Look at the stored answers, explain misses, remove and move entries.",
-    no_args_is_help=True,
+cache = typer.Typer(
+    cls=CommandGroup,
+    help="Inspect stored answers, explain misses, remove and move entries.",
+    add_completion=False,
     rich_markup_mode=None,
 )
 
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 ModelPattern = Annotated[
     str,
-    typer.Option("--model", metavar="PATTERN", help="Only entries of these models: 'openai/*'."),
+    typer.Option(
+        "-m", "--model", metavar="PATTERN", help="Only entries of models like 'openai/*'."
+    ),
 ]
 
 
-@app.command()
-def stats(
-    config: options.ConfigFile = None,
-    cache_dir: options.CacheDir = None,
-    as_json: options.AsJson = False,
-) -> None:
-    """Show what is stored, what it has saved, and how often it was hit."""
+class Location(Options):
+    """Where the cache is."""
+
+    config: ConfigFile = None
+    cache_dir: CacheDir = None
+
+
+class StatsOptions(Location):
+    """What `llmscale cache stats` takes."""
+
+    as_json: AsJson = False
+
+
+class ExplainOptions(Sampling, Location):
+    """What `llmscale cache explain` takes: the options of `run` that change an answer."""
+
+    row_or_file: Annotated[
+        str, typer.Argument(metavar="ROW_OR_FILE", help="A row as JSON, or a file of rows.")
+    ]
+    model: ModelName = None
+    template: Template = None
+    cache_ttl: CacheTtl = None
+
+
+class PruneOptions(Location):
+    """What `llmscale cache prune` takes."""
+
+    cache_ttl: CacheTtl = None
+    cache_max_size: CacheMaxSize = None
+
+
+class ClearOptions(Location):
+    """What `llmscale cache clear` takes."""
+
+    model_pattern: ModelPattern = "*"
+    older_than: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only entries older than this: 12h, 7d.")
+    ] = None
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask for confirmation.")] = False
+
+
+class ExportOptions(Location):
+    """What `llmscale cache export` takes."""
+
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="A JSONL file, or - for standard output.")
+    ]
+    model_pattern: ModelPattern = "*"
+
+
+class ImportOptions(Location):
+    """What `llmscale cache import` takes."""
+
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A file that export wrote.")]
+
+
+@cache.command(cls=Command)
+@takes
+def stats(given: StatsOptions) -> None:
+    """Show what is stored, what it saved, and the hit rate."""
 
     def command(settings: Any) -> int:
         from llmscale.cli.tables.cache import print_stats
         from llmscale.commands import cache as cache_use
 
         found = cache_use.stats(settings.cache)
-        if as_json:
+        if given.as_json:
             _print_json(found)
         else:
             print_stats(found)
         return 0
 
-    _ended(command, config, cache_dir=cache_dir)
+    _ended(command, given)
 
 
-@app.command()
-def explain(
-    row_or_file: Annotated[
-        str, typer.Argument(metavar="ROW_OR_FILE", help="A row as JSON, or a file of rows.")
-    ],
-    config: options.ConfigFile = None,
-    model: options.Model = None,
-    max_tokens: options.MaxTokens = None,
-    temperature: options.Temperature = None,
-    top_p: options.TopP = None,
-    seed: options.Seed = None,
-    stop: options.Stop = None,
-    system: options.System = None,
-    template: options.Template = None,
-    param: options.Param = None,
-    json_schema: options.JsonSchema = None,
-    cache_dir: options.CacheDir = None,
-    cache_ttl: options.CacheTtl = None,
-) -> None:
-    """Tell whether rows would be hit; if not, in which fields the nearest entry differs.
+@cache.command(cls=Command)
+@takes
+def explain(given: ExplainOptions) -> None:
+    """Explain cache misses: how a row differs from the nearest entry.
 
-    Takes the options of `run` that change an answer. Exit code 0: all would be hit, 1: not all.
+    Takes the options of run that change an answer. Exits with code 1 if there is a miss.
     """
-    flags = options.given(locals())
-    flags.pop("row_or_file")
-    config_file = flags.pop("config", None)
 
     def command(settings: Any) -> int:
         from llmscale.commands import cache as cache_use
         from llmscale.core.printable import printable
 
-        found = cache_use.explain(settings, row_or_file)
+        found = cache_use.explain(settings, given.row_or_file)
         for miss in found.explained:
             typer.echo(printable(str(miss)))
         if found.misses > len(found.explained):
             typer.echo(f"... and {found.misses - len(found.explained)} more misses")
-        typer.echo(f"{found.hits} hits, {found.misses} misses, {found.bad_rows} rows that are none")
+        typer.echo(f"{found.hits} hits, {found.misses} misses, {found.bad_rows} invalid rows")
         return int(found.misses > 0)
 
-    _ended(command, config_file, **flags)
+    _ended(command, given)
 
 
-@app.command()
-def clear(
-    model: ModelPattern = "*",
-    older_than: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Only entries older than this: 12h, 7d.")
-    ] = None,
-    yes: Yes = False,
-    config: options.ConfigFile = None,
-    cache_dir: options.CacheDir = None,
-) -> None:
-    """Remove entries, by model and age. They would have to be paid for again."""
+@cache.command(cls=Command)
+@takes
+def clear(given: ClearOptions) -> None:
+    """Remove entries by model and age.
+
+    Their answers would be paid for again.
+    """
 
     def command(settings: Any) -> int:
         from llmscale.commands import cache as cache_use
 
-        older_than_s = None if older_than is None else _seconds(older_than)
-        count = cache_use.clear(settings.cache, model, older_than_s, really=False)
-        if not yes and not _confirmed(f"Remove {count} entries?"):
+        older_than_s = None if given.older_than is None else _seconds(given.older_than)
+        count = cache_use.clear(settings.cache, given.model_pattern, older_than_s, really=False)
+        if not given.yes and not _confirmed(f"Remove {count} entries?"):
             typer.echo("nothing was removed; --yes removes without asking", err=True)
             return 1
-        removed = cache_use.clear(settings.cache, model, older_than_s, really=True)
+        removed = cache_use.clear(settings.cache, given.model_pattern, older_than_s, really=True)
         typer.echo(f"{removed} entries removed")
         return 0
 
-    _ended(command, config, cache_dir=cache_dir)
+    _ended(command, given)
 
 
-@app.command()
-def prune(
-    config: options.ConfigFile = None,
-    cache_dir: options.CacheDir = None,
-    cache_ttl: options.CacheTtl = None,
-    cache_max_size: options.CacheMaxSize = None,
-) -> None:
-    """Drop what is expired, then the least recently used until the size limit holds."""
+@cache.command(cls=Command)
+@takes
+def prune(given: PruneOptions) -> None:
+    """Remove expired entries, then the least recently used ones.
+
+    Stops when the cache is within its size limit.
+    """
 
     def command(settings: Any) -> int:
         from llmscale.commands import cache as cache_use
@@ -127,52 +170,45 @@ def prune(
         typer.echo(f"{expired} entries expired, {evicted} evicted")
         return 0
 
-    _ended(command, config, cache_dir=cache_dir, cache_ttl=cache_ttl, cache_max_size=cache_max_size)
+    _ended(command, given)
 
 
-@app.command("export")
-def export_(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="JSONL; - is standard output.")],
-    model: ModelPattern = "*",
-    config: options.ConfigFile = None,
-    cache_dir: options.CacheDir = None,
-) -> None:
+@cache.command("export", cls=Command)
+@takes
+def export_(given: ExportOptions) -> None:
     """Write entries to a JSONL file."""
 
     def command(settings: Any) -> int:
         from llmscale.commands import cache as cache_use
 
-        typer.echo(f"{cache_use.export(settings.cache, file, model)} entries exported", err=True)
+        count = cache_use.export(settings.cache, given.file, given.model_pattern)
+        typer.echo(f"{count} entries exported", err=True)
         return 0
 
-    _ended(command, config, cache_dir=cache_dir)
+    _ended(command, given)
 
 
-@app.command("import")
-def import_(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="What export wrote.")],
-    config: options.ConfigFile = None,
-    cache_dir: options.CacheDir = None,
-) -> None:
-    """Store the entries of an export."""
+@cache.command("import", cls=Command)
+@takes
+def import_(given: ImportOptions) -> None:
+    """Store the entries of an exported file."""
 
     def command(settings: Any) -> int:
         from llmscale.commands import cache as cache_use
 
-        typer.echo(f"{cache_use.import_(settings.cache, file)} entries imported", err=True)
+        count = cache_use.import_(settings.cache, given.file)
+        typer.echo(f"{count} entries imported", err=True)
         return 0
 
-    _ended(command, config, cache_dir=cache_dir)
+    _ended(command, given)
 
 
-def _ended(command: Callable[[Any], int], config_file: Any, **flags: Any) -> None:
+def _ended(command: Callable[[Any], int], given: Options) -> None:
     """Load the settings, run the command, exit."""
     from llmscale import config
-    from llmscale.cli.exit_codes import ended
-    from llmscale.observe import logs
+    from llmscale.cli.endings import ended
 
-    logs.set_up()
-    raise typer.Exit(ended(lambda: command(config.load(flags, file=config_file))))
+    raise typer.Exit(ended(lambda: command(config.load(given.settings(), file=given.config))))
 
 
 def _confirmed(question: str) -> bool:

@@ -4,133 +4,216 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmscale.cli import options
+from llmscale.cli.options import (
+    Alerts,
+    Cache,
+    Cost,
+    Endpoint,
+    Limits,
+    Logging,
+    Options,
+    Param,
+    Results,
+    Retries,
+    command,
+)
 from llmscale.core.choices import VectorFormat
 
 if TYPE_CHECKING:
     from llmscale.runtime.run_result import RunResult
 
+EXAMPLES = """
+Examples:
 
-def embed(
+\b
+  llmscale embed docs/ -o vectors.jsonl
+  llmscale embed docs/ -m openai/text-embedding-3-small --export vectors.npy
+"""
+
+
+class Documents(Options):
+    """What to read, and how it becomes texts."""
+
+    GROUP = "Input"
+
     inputs: Annotated[
         list[str],
         typer.Argument(
             metavar="INPUT...",
-            help='Folders, files, globs; JSONL rows with "text"; - for rows on standard input.',
+            help='Folders, files, globs, JSONL rows with "text"; - for rows on standard input.',
         ),
-    ],
+    ]
+    embed_include: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--include", metavar="PATTERN", help="Only embed files like '*.md'. Repeatable."
+        ),
+    ] = None
+    embed_exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exclude",
+            metavar="PATTERN",
+            help="Skip files like 'drafts/*'. Repeatable.",
+        ),
+    ] = None
+    embed_chunk_tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--chunk-tokens", metavar="N", help="Maximum tokens per chunk.", show_default="256"
+        ),
+    ] = None
+    embed_overlap: Annotated[
+        int | None,
+        typer.Option(
+            "--overlap",
+            metavar="N",
+            help="Tokens that consecutive chunks share.",
+            show_default="0",
+        ),
+    ] = None
+    no_chunk: Annotated[bool, typer.Option("--no-chunk", help="Embed each file as a whole.")] = (
+        False
+    )
+
+
+class Vectors(Options):
+    """Where vectors go."""
+
+    GROUP = "Output"
+
     output: Annotated[
         str | None,
         typer.Option(
             "-o",
             "--output",
             metavar="FILE",
-            help="Where the vectors go, as JSONL. Default: NAME.vectors.jsonl in the current "
-            "folder; - streams to standard output.",
+            help="Write vectors to this file; - is standard output.",
+            show_default="./NAME.vectors.jsonl",
         ),
-    ] = None,
+    ] = None
     export: Annotated[
         list[str] | None,
+        typer.Option(metavar="FILE", help="Also write .npy, .parquet or .db. Repeatable."),
+    ] = None
+    embed_vectors: Annotated[
+        VectorFormat | None,
         typer.Option(
-            metavar="FILE",
-            help="Also write them as .npy, .parquet or .db (SQLite). Repeatable.",
+            "--vectors",
+            metavar="FORMAT",
+            help="Write vectors as numbers or base64.",
+            show_default="numbers",
         ),
-    ] = None,
-    config: options.ConfigFile = None,
+    ] = None
+
+
+class EmbeddingModel(Endpoint):
+    """Which model embeds, and what its vectors are like."""
+
+    GROUP = "Model"
+
     embed_model: Annotated[
         str | None,
         typer.Option(
+            "-m",
             "--model",
             metavar="PROVIDER/NAME",
-            help="openai/..., local/wordllama, sim/... Default: local/wordllama.",
+            help="Model to use: openai/..., local/wordllama, sim/...",
+            show_default="local/wordllama",
         ),
-    ] = None,
-    base_url: options.BaseUrl = None,
-    api_key_env: options.ApiKeyEnv = None,
-    allow_host: options.AllowHost = None,
+    ] = None
     embed_dimensions: Annotated[
         int | None,
-        typer.Option("--dimensions", metavar="N", help="Numbers in a vector. Default: all."),
-    ] = None,
-    embed_normalize: Annotated[
-        bool, typer.Option("--normalize", help="Make every vector as long as 1.")
-    ] = False,
+        typer.Option(
+            "--dimensions",
+            metavar="N",
+            help="Length of the vectors.",
+            show_default="the model's",
+        ),
+    ] = None
+    embed_normalize: Annotated[bool, typer.Option("--normalize", help="L2-normalize vectors.")] = (
+        False
+    )
     embed_truncate: Annotated[
-        bool, typer.Option("--truncate", help="Cut a text that is too long, instead of failing.")
-    ] = False,
-    embed_vectors: Annotated[
-        VectorFormat | None,
-        typer.Option("--vectors", help="How a vector is written. Default: numbers."),
-    ] = None,
-    embed_chunk_tokens: Annotated[
-        int | None,
-        typer.Option("--chunk-tokens", metavar="N", help="Bound of a chunk. Default: 256."),
-    ] = None,
-    embed_overlap: Annotated[
-        int | None,
-        typer.Option("--overlap", metavar="N", help="Tokens shared with the next. Default: 0."),
-    ] = None,
-    no_chunk: Annotated[
-        bool, typer.Option("--no-chunk", help="Embed each file as a whole.")
-    ] = False,
-    embed_include: Annotated[
-        list[str] | None,
-        typer.Option("--include", metavar="PATTERN", help="Only such files: '*.md'. Repeatable."),
-    ] = None,
-    embed_exclude: Annotated[
-        list[str] | None,
-        typer.Option("--exclude", metavar="PATTERN", help="No such files. Repeatable."),
-    ] = None,
+        bool,
+        typer.Option("--truncate", help="Truncate texts that are too long instead of failing."),
+    ] = False
+
+
+class Batching(Limits):
+    """How texts become calls."""
+
+    GROUP = "Batching"
+
     embed_batch_size: Annotated[
         int | None,
-        typer.Option("--batch-size", metavar="N", help="Texts in a call. Default: 50."),
-    ] = None,
+        typer.Option(
+            "--batch-size", metavar="N", help="Maximum texts per call.", show_default="50"
+        ),
+    ] = None
     embed_batch_tokens: Annotated[
         int | None,
-        typer.Option("--batch-tokens", metavar="N", help="Tokens in a call. Default: 100000."),
-    ] = None,
+        typer.Option(
+            "--batch-tokens", metavar="N", help="Maximum tokens per call.", show_default="100000"
+        ),
+    ] = None
     embed_batch_bytes: Annotated[
         str | None,
-        typer.Option("--batch-bytes", metavar="SIZE", help="Bytes in a call. Default: 1MB."),
-    ] = None,
+        typer.Option(
+            "--batch-bytes", metavar="SIZE", help="Maximum bytes per call.", show_default="1MB"
+        ),
+    ] = None
     embed_batch_wait: Annotated[
         float | None,
-        typer.Option("--batch-wait", metavar="S", help="Seconds that a text waits. Default: 1."),
-    ] = None,
+        typer.Option(
+            "--batch-wait",
+            metavar="S",
+            help="Maximum seconds that a text waits for a full batch.",
+            show_default="1",
+        ),
+    ] = None
     concurrency: Annotated[
-        int | None, typer.Option(metavar="N", help="Calls in flight. Default: 16, local: cores.")
-    ] = None,
-    rpm: options.Rpm = None,
-    tpm: options.Tpm = None,
-    max_cost: options.MaxCost = None,
-    strategy: options.StrategyOption = None,
-    no_adaptive: options.NoAdaptive = False,
-    timeout: options.Timeout = None,
-    max_attempts: options.MaxAttempts = None,
-    retry_time: options.RetryTime = None,
-    param: options.Param = None,
-    cache_mode: options.CacheModeOption = None,
-    cache_dir: options.CacheDir = None,
-    cache_ttl: options.CacheTtl = None,
-    cache_max_size: options.CacheMaxSize = None,
-    overwrite: options.Overwrite = False,
-    report: options.Report = None,
-    fail_on: options.FailOn = None,
-    alert_on: options.AlarmOn = None,
-    alert: options.Alarm = None,
-    metrics: options.Metrics = None,
-    junit: options.Junit = None,
-    json_summary: options.JsonSummary = False,
-    otel: options.Otel = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    log_format: options.LogFormatOption = None,
-) -> None:
-    """Turn files, folders or rows into vectors. What has not changed is not embedded again."""
-    flags = options.given(locals())
-    from llmscale.cli.exit_codes import job_ended
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Maximum calls in flight.",
+            show_default="16; local models: the cores",
+            rich_help_panel="Limits",
+        ),
+    ] = None
 
-    raise typer.Exit(job_ended(flags, _embed))
+
+class EmbedOptions(
+    Results,
+    Alerts,
+    Logging,
+    Cost,
+    Cache,
+    Param,
+    Retries,
+    Batching,
+    EmbeddingModel,
+    Vectors,
+    Documents,
+):
+    """What `llmscale embed` takes."""
+
+    EVERYDAY = (
+        *("output", "export", "embed_model", "base_url", "embed_dimensions", "embed_normalize"),
+        *("embed_chunk_tokens", "embed_overlap", "embed_include", "embed_exclude"),
+        *("embed_batch_size", "max_cost"),
+    )
+
+
+@command(epilog=EXAMPLES)
+def embed(given: EmbedOptions) -> None:
+    """Turn files, folders or rows into vectors.
+
+    The same command again only embeds what has changed.
+    """
+    from llmscale.cli.endings import job_ended
+
+    raise typer.Exit(job_ended(given, _embed))
 
 
 def _embed(settings: Any) -> "RunResult":

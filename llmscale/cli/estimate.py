@@ -1,43 +1,45 @@
-"""`llmscale estimate`: dollars and hours of a run, before it."""
+"""`llmscale estimate`: cost and duration of a run, before it."""
 
 from typing import Annotated, Any
 
 import typer
 
-from llmscale.cli import options
-from llmscale.cli.shared_flags import as_run
+from llmscale.cli.options import AsJson, Job, command
 
-Scale = Annotated[float, typer.Option(metavar="N", help="Tell it for N times the rows too.")]
+Scale = Annotated[float, typer.Option(metavar="N", help="Also project N times the rows.")]
 
 
-@as_run()
-def estimate(
-    flags: dict[str, Any],
+class EstimateOptions(Job):
+    """What `llmscale estimate` takes."""
+
     sample: Annotated[
         int | None,
         typer.Option(
             metavar="N",
             min=0,
-            help="Ask N rows first. Default: none, or what an earlier sample of this job told; "
-            "0: token counts alone.",
+            help="Run N rows first; 0 uses token counts alone.",
+            show_default="the last sample, if any",
         ),
-    ] = None,
-    scale: Scale = 10,
-    as_json: options.AsJson = False,
-) -> None:
-    """Tell what a run will cost and how long it takes, now and with more rows, and what binds.
+    ] = None
+    scale: Scale = 10
+    as_json: AsJson = False
 
-    Takes the flags of the run. Without --sample nothing is sent; with it, the answers are kept in
-    the cache.
+
+@command()
+def estimate(given: EstimateOptions) -> None:
+    """Estimate the cost and duration of a run, and what limits them.
+
+    Takes the options of run. Sends nothing without --sample; the answers of a sample stay in the
+    cache.
     """
-    from llmscale.cli.exit_codes import job_ended
+    from llmscale.cli.endings import job_ended
     from llmscale.runtime.run_result import RunResult
 
     def work(settings: Any) -> RunResult:
         from llmscale.commands.estimate.estimate import estimate as estimate_job
 
-        found = estimate_job(settings, sample, scale)
-        if as_json:
+        found = estimate_job(settings, given.sample, given.scale)
+        if given.as_json:
             from llmscale.core.printable import printable_json
 
             typer.echo(printable_json(found))
@@ -46,6 +48,6 @@ def estimate(
 
             print_estimate(found)
         no_answer = found.method == "counts" and bool(found.now.asked.estimate)
-        return RunResult(int(bool(sample) and no_answer))
+        return RunResult(int(bool(given.sample) and no_answer))
 
-    raise typer.Exit(job_ended(flags, work))
+    raise typer.Exit(job_ended(given, work))

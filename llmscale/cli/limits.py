@@ -1,41 +1,36 @@
-"""`llmscale limits`: which budgets apply to an input, and which of them binds."""
-
-from typing import Annotated
+"""`llmscale limits`: which limits apply to an input, and which of them binds."""
 
 import typer
 
-from llmscale.cli import options
+from llmscale.cli.options import AsJson, ConfigFile, Inputs, ModelName, Options, command
 
 
-def limits(
-    inputs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="INPUT...", help="JSONL files, .gz files, globs, or - for standard input."
-        ),
-    ],
-    config: options.ConfigFile = None,
-    model: options.Model = None,
-    as_json: options.AsJson = False,
-) -> None:
-    """Show the budgets of endpoints and users, and how long they make the rows take at least.
+class LimitsOptions(Options):
+    """What `llmscale limits` takes."""
 
-    Reads the rows; opens and sends nothing.
+    inputs: Inputs
+    config: ConfigFile = None
+    model: ModelName = None
+    as_json: AsJson = False
+
+
+@command()
+def limits(given: LimitsOptions) -> None:
+    """Show the limits of endpoints and users, and the minimum time they imply.
+
+    Reads the rows; sends nothing.
     """
-    from llmscale.cli.exit_codes import ended
-    from llmscale.observe import logs
+    from llmscale.cli.endings import ended
 
-    logs.set_up()
-    flags = options.given({"inputs": inputs, "model": model})
-    raise typer.Exit(ended(lambda: _limits(config, flags, as_json=as_json)))
+    raise typer.Exit(ended(lambda: _limits(given)))
 
 
-def _limits(config_file: str | None, flags: dict[str, object], *, as_json: bool) -> int:
+def _limits(given: LimitsOptions) -> int:
     from llmscale import config
     from llmscale.commands.limits import limits as budgets
 
-    found = budgets(config.load(flags, file=config_file))
-    if as_json:
+    found = budgets(config.load(given.settings(), file=given.config))
+    if given.as_json:
         from llmscale.core.printable import printable_json
 
         typer.echo(printable_json(found))

@@ -1,99 +1,123 @@
-"""`llmscale mock`: a server that fails on purpose, to rehearse a run against."""
+"""`llmscale mock`: a server that fails on purpose, to test a run against."""
 
 from typing import Annotated
 
 import typer
 
+from llmscale.cli.options import Options, command, parameters
+
 PORTS = 65_535
 SEEDS = 2**63 - 1
 
 
-def mock(
+class Server(Options):
+    """Where the server listens, and what it records."""
+
     port: Annotated[
-        str, typer.Option(metavar="N", help="Where it listens, on 127.0.0.1. 0: any free port.")
-    ] = "0",
+        str, typer.Option(metavar="N", help="Port on 127.0.0.1; 0 picks a free one.")
+    ] = "0"
+    ledger: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Append every request and its outcome, as JSONL."),
+    ] = None
+    seed: Annotated[str, typer.Option(metavar="N", help="Seed of jitter and faults.")] = "0"
+    scenario: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Change behavior over time and by model, from TOML."),
+    ] = None
+
+
+class Latency(Options):
+    """How long answers take."""
+
+    GROUP = "Latency"
+
     latency: Annotated[
-        str | None, typer.Option(metavar="S", help="Seconds until an answer. Default: 0.")
-    ] = None,
+        str | None, typer.Option(metavar="S", help="Seconds per answer.", show_default="0")
+    ] = None
     jitter: Annotated[
-        str | None, typer.Option(metavar="S", help="At most so many seconds more. Default: 0.")
-    ] = None,
+        str | None,
+        typer.Option(metavar="S", help="Maximum random seconds on top.", show_default="0"),
+    ] = None
     slow_tail: Annotated[
         str | None,
         typer.Option(metavar="P", help="Share of calls that take ten times as long: 0.01."),
-    ] = None,
+    ] = None
+
+
+class Faults(Options):
+    """Which calls fail."""
+
+    GROUP = "Faults"
+
     error_rate: Annotated[
-        str | None, typer.Option(metavar="P", help="Share of calls that end with status 500.")
-    ] = None,
+        str | None, typer.Option(metavar="P", help="Share of calls that fail with status 500.")
+    ] = None
     hang_rate: Annotated[
-        str | None, typer.Option(metavar="P", help="Share of calls that are never answered.")
-    ] = None,
+        str | None, typer.Option(metavar="P", help="Share of calls that never get an answer.")
+    ] = None
     cut_body: Annotated[
         str | None,
-        typer.Option(metavar="P", help="Share of answers that stop half-way: connection closed."),
-    ] = None,
+        typer.Option(metavar="P", help="Share of answers that end half-way: connection closed."),
+    ] = None
+
+
+class Quota(Options):
+    """Which calls get a 429."""
+
+    GROUP = "Limits"
+
     rpm: Annotated[
         str | None,
-        typer.Option(metavar="RATE", help="Requests in any 60 s; more get 429: 500, 10/s."),
-    ] = None,
+        typer.Option(metavar="RATE", help="Requests in any 60 s before a 429: 500, 10/s."),
+    ] = None
     tpm: Annotated[
-        str | None, typer.Option(metavar="RATE", help="Tokens in any 60 s; more get 429.")
-    ] = None,
+        str | None, typer.Option(metavar="RATE", help="Tokens in any 60 s before a 429.")
+    ] = None
     retry_after: Annotated[
         str | None,
         typer.Option(
-            metavar="S", help="What a 429 asks for. Default: the time until there is room."
+            metavar="S",
+            help="Retry-After of a 429.",
+            show_default="until the limit allows a request",
         ),
-    ] = None,
+    ] = None
     capacity: Annotated[
-        str | None, typer.Option(metavar="N", help="Calls at once; more get 429.")
-    ] = None,
-    ledger: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Append what arrived and what became of it, as JSONL."),
-    ] = None,
-    seed: Annotated[str, typer.Option(metavar="N", help="Of jitter and faults.")] = "0",
-    scenario: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="What happens when, and to which model: TOML."),
-    ] = None,
-) -> None:
-    """Serve an OpenAI-compatible API on loopback, with faults and limits, to rehearse a run.
+        str | None, typer.Option(metavar="N", help="Concurrent calls before a 429.")
+    ] = None
 
-    Chat completions and embeddings; every answer is a function of its question. Prints the base URL
-    when it listens, and ends with Ctrl-C or SIGTERM.
+
+class Behavior(Quota, Faults, Latency):
+    """How the server answers; the words go to the scenario as they are."""
+
+
+class MockOptions(Behavior, Server):
+    """What `llmscale mock` takes."""
+
+
+@command()
+def mock(given: MockOptions) -> None:
+    """Serve an OpenAI-compatible API with faults and limits, on loopback.
+
+    Chat completions and embeddings; every answer is a function of its request. Prints the base URL
+    when it listens; stops on Ctrl-C or SIGTERM.
     """
-    from llmscale.cli.exit_codes import ended
-    from llmscale.observe import logs
+    from llmscale.cli.endings import ended
 
-    options = {
-        "latency": latency,
-        "jitter": jitter,
-        "slow_tail": slow_tail,
-        "error_rate": error_rate,
-        "hang_rate": hang_rate,
-        "cut_body": cut_body,
-        "rpm": rpm,
-        "tpm": tpm,
-        "retry_after": retry_after,
-        "capacity": capacity,
-    }
-    given = {name: value for name, value in options.items() if value is not None}
-    logs.set_up()
-    raise typer.Exit(ended(lambda: _mock(given, scenario, port, seed, ledger)))
+    raise typer.Exit(ended(lambda: _mock(given)))
 
 
-def _mock(
-    options: dict[str, str], scenario_file: str | None, port: str, seed: str, ledger: str | None
-) -> int:
+def _mock(given: MockOptions) -> int:
     from llmscale.mock.process import serve
     from llmscale.mock.scenario_file import scenario_of
 
+    behavior = {name: getattr(given, name) for name in parameters(Behavior)}
+    behavior = {name: value for name, value in behavior.items() if value is not None}
     number, tally = serve(
-        scenario_of(options, scenario_file),
-        port=_whole("--port", port, PORTS),
-        seed=_whole("--seed", seed, SEEDS),
-        ledger_file=ledger,
+        scenario_of(behavior, given.scenario),
+        port=_whole("--port", given.port, PORTS),
+        seed=_whole("--seed", given.seed, SEEDS),
+        ledger_file=given.ledger,
         announce=_announce,
     )
     typer.echo(str(tally), err=True)

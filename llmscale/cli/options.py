@@ -1,159 +1,445 @@
-"""Options that several commands share: one name, one help text, one meaning."""
+"""Options as typed values: a class for each group of options, and a command takes a sum of them.
 
-from typing import Annotated
+A field of a class is an option, declared as typer wants it; `takes` makes the fields of a class the
+parameters of a command, which gets one value with all of them. Nothing here imports the settings,
+which `--help` does not need.
+"""
+
+import inspect
+from collections.abc import Callable
+from copy import copy
+from typing import Annotated, Any, ClassVar, get_args
 
 import typer
 
+from llmscale.cli.help_format import EVERYDAY, Command
 from llmscale.core.choices import CacheMode, LogFormat, StrategyName
 
-ConfigFile = Annotated[
-    str | None,
-    typer.Option(
-        "--config", metavar="FILE", help="Settings. Default: ./llmscale.toml if it is there."
-    ),
-]
-Model = Annotated[
-    str | None,
-    typer.Option(
-        metavar="PROVIDER/NAME",
-        help="openai/..., anthropic/..., local/..., sim/... Default: local/smollm2.",
-    ),
-]
-MaxTokens = Annotated[int | None, typer.Option(metavar="N", help="Bound of an answer's length.")]
-Temperature = Annotated[float | None, typer.Option(metavar="T", help="0 to 2.")]
-TopP = Annotated[float | None, typer.Option(metavar="P", help="0 to 1.")]
-Seed = Annotated[int | None, typer.Option(metavar="N", help="Seed for sampling.")]
-Stop = Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Ends an answer. Repeatable.")]
-System = Annotated[
-    str | None, typer.Option(metavar="TEXT", help="System message for rows without one.")
-]
-Template = Annotated[
-    str | None,
-    typer.Option(metavar="TEXT", help="Prompt made from the fields of a row: '... {field}'."),
-]
-Param = Annotated[
-    list[str] | None,
-    typer.Option(metavar="KEY=JSON", help="Any further field of the request. Repeatable."),
-]
-JsonSchema = Annotated[
-    str | None, typer.Option(metavar="FILE", help="A JSON Schema that every answer has to fit.")
-]
-CacheDir = Annotated[
-    str | None,
-    typer.Option(metavar="DIR", help="Where the cache is. Default: the user's cache folder."),
-]
-CacheMaxSize = Annotated[
-    str | None, typer.Option(metavar="SIZE", help="Bound of the cache. Default: 10GB.")
-]
-CacheTtl = Annotated[
-    str | None, typer.Option(metavar="TIME", help="How long an answer lasts: 12h, 7d.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="As JSON on standard output.")]
-
-BaseUrl = Annotated[
-    str | None, typer.Option(metavar="URL", help="Another server with the same API.")
-]
-ApiKeyEnv = Annotated[
-    str | None, typer.Option(metavar="NAME", help="The variable that holds the key.")
-]
-AllowHost = Annotated[
-    list[str] | None,
-    typer.Option(metavar="HOST", help="Let a key go to this host too. Repeatable."),
-]
-Rpm = Annotated[
-    str | None,
-    typer.Option(metavar="RATE", help="Requests a minute at most: 500, 500/min, 10/s."),
-]
-Tpm = Annotated[
-    str | None,
-    typer.Option(metavar="RATE", help="Tokens a minute at most, in and out: 200000."),
-]
-MaxCost = Annotated[
-    float | None,
-    typer.Option(metavar="USD", help="Dollars that the job may cost, over all its runs."),
-]
-StrategyOption = Annotated[
-    StrategyName | None,
-    typer.Option(help="Which endpoint of several takes a call. Default: least-loaded."),
-]
-NoAdaptive = Annotated[
-    bool,
-    typer.Option(
-        "--no-adaptive", help="Have as much in flight as may be, even where it is too much."
-    ),
-]
-Timeout = Annotated[
-    float | None, typer.Option(metavar="S", help="Seconds for one attempt. Default: 120.")
-]
-MaxAttempts = Annotated[
-    int | None, typer.Option(metavar="N", help="Attempts for a row. Default: 5.")
-]
-RetryTime = Annotated[
-    float | None,
-    typer.Option(metavar="S", help="Seconds after which no retry begins. Default: 600."),
-]
-CacheModeOption = Annotated[
-    CacheMode | None,
-    typer.Option(
-        "--cache",
-        help="on: use and fill; read: only use; write: only fill; refresh: ask anew; off. "
-        "Default: on.",
-    ),
-]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Begin anew, giving up what is there.")
-]
-Report = Annotated[
-    str | None,
-    typer.Option(metavar="FILE", help="Where the report goes. Default: NAME.report.json."),
-]
-FailOn = Annotated[
-    str | None,
-    typer.Option(
-        metavar="RULES",
-        help="Exit code 1 where one has tripped at the end: 'errors>1%,p95>30s,cost>5'.",
-    ),
-]
-AlarmOn = Annotated[
-    str | None,
-    typer.Option(
-        metavar="RULES",
-        help="What warns while it runs. Default: "
-        "errors>5%,call_p99>30s,stalled>60s,spend>=80%,spend>=100%.",
-    ),
-]
-Alarm = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="TARGET",
-        help="Who else is told: http(s)://..., env:NAME (which holds the address), exec:COMMAND. "
-        "Repeatable.",
-    ),
-]
-Metrics = Annotated[
-    str | None, typer.Option(metavar="FILE", help="Numbers for Prometheus, kept up to date.")
-]
-Junit = Annotated[str | None, typer.Option(metavar="FILE", help="How it ended, as JUnit XML.")]
-JsonSummary = Annotated[
-    bool, typer.Option("--json-summary", help="How it ended, as JSON in the last line of stderr.")
-]
-Otel = Annotated[
-    bool, typer.Option("--otel", help="An OpenTelemetry span for each call; needs the extra otel.")
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
-LogFormatOption = Annotated[
-    LogFormat | None,
-    typer.Option(help="Shape of what is said on stderr. Default: text."),
-]
-
+COMMAND_ONLY = frozenset(
+    {"config", "dry_run", "row_or_file", "query", "vectors", "k", "query_model", "sample", "scale"}
+    | {"hours", "as_json", "model_pattern", "older_than", "yes", "file"}
+)
+"""Options that say what a command does; all others are settings of the same name."""
 
 _SWITCHED_OFF = {"no_adaptive": "adaptive", "no_chunk": "embed_chunk"}
 """Flags that turn off a setting."""
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
+ConfigFile = Annotated[
+    str | None,
+    typer.Option(
+        "-c",
+        "--config",
+        metavar="FILE",
+        help="Read settings from this file.",
+        show_default="./llmscale.toml, if present",
+    ),
+]
+Inputs = Annotated[
+    list[str],
+    typer.Argument(metavar="INPUT...", help="JSONL files, .gz files, globs; - for standard input."),
+]
+ModelName = Annotated[
+    str | None,
+    typer.Option(
+        "-m",
+        "--model",
+        metavar="PROVIDER/NAME",
+        help="Model to use: openai/..., anthropic/..., local/..., sim/...",
+        show_default="local/smollm2",
+    ),
+]
+Template = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="Build prompts from row fields: '... {field}'."),
+]
+ReportFile = Annotated[
+    str | None,
+    typer.Option(
+        "--report",
+        metavar="FILE",
+        help="Write the report to this file.",
+        show_default="NAME.report.json",
+        rich_help_panel="Output",
+    ),
+]
+CacheDir = Annotated[
+    str | None,
+    typer.Option(metavar="DIR", help="Cache folder.", show_default="the user's cache folder"),
+]
+CacheTtl = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Expire answers after this time: 12h, 7d.")
+]
+CacheMaxSize = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="Maximum cache size.", show_default="10GB")
+]
 
-def given(arguments: dict[str, object]) -> dict[str, object]:
-    """Return the arguments of a command that were given; 0 and 0.0 are, None and False are not."""
-    flags = {n: v for n, v in arguments.items() if not (v is None or v is False or v == [])}
-    off = {setting: False for flag, setting in _SWITCHED_OFF.items() if flags.pop(flag, False)}
-    return flags | off
+
+def is_given(value: object) -> bool:
+    """Tell whether an option has a value: 0 and 0.0 are one; None, False and [] are not."""
+    return not (value is None or value is False or value == [])
+
+
+class Options:
+    """What a command was given. An option that was not given is None, False or empty."""
+
+    GROUP: ClassVar[str | None] = None
+    """The heading in `--help` of the options that this class declares; it is not inherited."""
+
+    EVERYDAY: ClassVar[tuple[str, ...]] = ()
+    """The options that come first in `--help`, whatever their group."""
+
+    config: str | None = None
+    """The settings file, of commands that have one."""
+
+    def __init__(self, **given: Any) -> None:
+        """Take the value of each option by its name."""
+        vars(self).update(given)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that were given, as `config.load` takes them."""
+        given = {
+            name: value
+            for name in parameters(type(self))
+            if name not in COMMAND_ONLY and is_given(value := getattr(self, name, None))
+        }
+        off = {setting: False for flag, setting in _SWITCHED_OFF.items() if given.pop(flag, False)}
+        return given | off
+
+
+class Rows(Options):
+    """The rows to read."""
+
+    GROUP = "Input"
+
+    inputs: Inputs
+    template: Template = None
+    limit: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Only run the first N rows; can be raised later."),
+    ] = None
+
+
+class Answers(Options):
+    """Where answers go."""
+
+    GROUP = "Output"
+
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Write answers to this file; - is standard output.",
+            show_default="./NAME.results.jsonl",
+        ),
+    ] = None
+
+
+class Results(Options):
+    """Where the report goes, and whether a job starts over."""
+
+    GROUP = "Output"
+
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Discard existing results and start over.")
+    ] = False
+    report: ReportFile = None
+
+
+class Endpoint(Options):
+    """Where calls go."""
+
+    GROUP = "Model"
+
+    config: ConfigFile = None
+    base_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Use another server with the same API."),
+    ] = None
+    api_key_env: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Read the API key from this environment variable."),
+    ] = None
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HOST", help="Allow sending API keys to this host. Repeatable."),
+    ] = None
+
+
+class Model(Endpoint):
+    """Which model answers."""
+
+    GROUP = "Model"
+
+    model: ModelName = None
+
+
+class Param(Options):
+    """Fields of requests that have no option of their own."""
+
+    GROUP = "Sampling"
+
+    param: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=JSON", help="Set any other request field. Repeatable."),
+    ] = None
+
+
+class Sampling(Param):
+    """What a request asks for."""
+
+    GROUP = "Sampling"
+
+    system: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="System message for rows without one.")
+    ] = None
+    json_schema: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Require answers that match this JSON Schema."),
+    ] = None
+    max_tokens: Annotated[
+        int | None, typer.Option(metavar="N", help="Maximum completion tokens.")
+    ] = None
+    temperature: Annotated[
+        float | None, typer.Option(metavar="T", help="Sampling temperature, 0 to 2.")
+    ] = None
+    top_p: Annotated[
+        float | None, typer.Option(metavar="P", help="Nucleus sampling threshold, 0 to 1.")
+    ] = None
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Sampling seed.")] = None
+    stop: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="Stop sequence. Repeatable.")
+    ] = None
+
+
+class Limits(Options):
+    """How many calls are in flight, how fast they go, and to which endpoint."""
+
+    GROUP = "Limits"
+
+    concurrency: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Maximum rows in flight.",
+            show_default="64; local models: their slots",
+        ),
+    ] = None
+    rpm: Annotated[
+        str | None,
+        typer.Option(metavar="RATE", help="Maximum requests per minute: 500, 500/min, 10/s."),
+    ] = None
+    tpm: Annotated[
+        str | None,
+        typer.Option(metavar="RATE", help="Maximum tokens per minute, input and output."),
+    ] = None
+    strategy: Annotated[
+        StrategyName | None,
+        typer.Option(
+            metavar="NAME",
+            help="Balance by least-loaded, latency, cost or round-robin.",
+            show_default="least-loaded",
+        ),
+    ] = None
+    no_adaptive: Annotated[
+        bool,
+        typer.Option(
+            "--no-adaptive",
+            help="Always use the full concurrency; don't back off when an endpoint saturates.",
+        ),
+    ] = False
+
+
+class Retries(Options):
+    """How long an attempt may take, and when another one begins."""
+
+    GROUP = "Retries"
+
+    timeout: Annotated[
+        float | None,
+        typer.Option(metavar="S", help="Seconds before an attempt times out.", show_default="120"),
+    ] = None
+    max_attempts: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Maximum attempts per row, the first included.", show_default="5"
+        ),
+    ] = None
+    retry_time: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S", help="Start no retry of a row after this many seconds.", show_default="600"
+        ),
+    ] = None
+
+
+class CacheLocation(Options):
+    """Where the cache is."""
+
+    GROUP = "Cache"
+
+    cache_dir: CacheDir = None
+
+
+class CacheUse(CacheLocation):
+    """What the cache is used for."""
+
+    GROUP = "Cache"
+
+    cache_mode: Annotated[
+        CacheMode | None,
+        typer.Option(
+            "--cache",
+            metavar="MODE",
+            help="on, off, read, write or refresh.",
+            show_default="on",
+        ),
+    ] = None
+
+
+class Cache(CacheUse):
+    """Stored answers."""
+
+    GROUP = "Cache"
+
+    cache_ttl: CacheTtl = None
+    cache_max_size: CacheMaxSize = None
+
+
+class Cost(Options):
+    """What a job may cost."""
+
+    GROUP = "Cost"
+
+    max_cost: Annotated[
+        float | None,
+        typer.Option(metavar="USD", help="Maximum dollars for the job, over all its runs."),
+    ] = None
+
+
+class Alerts(Options):
+    """Who watches a run: rules, alerts, and files for other programs."""
+
+    GROUP = "Alerts and metrics"
+
+    fail_on: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RULES",
+            help="Exit with code 1 if a rule holds at the end: 'errors>1%, p95>30s, cost>5'.",
+        ),
+    ] = None
+    alert_on: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RULES",
+            help="Alert as soon as a rule holds.",
+            show_default="errors>5%, call_p99>30s, stalled>60s, spend>=80%, spend>=100%",
+        ),
+    ] = None
+    alert: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TARGET",
+            help="Send alerts to http(s)://..., env:NAME (a variable that holds the URL) or "
+            "exec:COMMAND. Repeatable.",
+        ),
+    ] = None
+    metrics: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Keep Prometheus metrics up to date in this file."),
+    ] = None
+    junit: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write the result as JUnit XML.")
+    ] = None
+    json_summary: Annotated[
+        bool,
+        typer.Option("--json-summary", help="Print the result as JSON, last line of stderr."),
+    ] = False
+    otel: Annotated[
+        bool,
+        typer.Option("--otel", help="Export OpenTelemetry spans (extra: otel)."),
+    ] = False
+
+
+class Logging(Options):
+    """What is printed on stderr."""
+
+    GROUP = "Logging"
+
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only print errors.")] = False
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print debug logs.")] = False
+    log_format: Annotated[
+        LogFormat | None,
+        typer.Option(
+            metavar="FORMAT", help="Format of log lines: text or json.", show_default="text"
+        ),
+    ] = None
+
+
+class Job(Logging, Cost, Cache, Sampling, Retries, Limits, Model, Answers, Rows):
+    """What `run` asks, of which model, how fast, and where the answers are.
+
+    Commands that predict what `run` would do take the same.
+    """
+
+    EVERYDAY = (
+        *("output", "model", "base_url", "system", "template", "json_schema", "max_tokens"),
+        *("temperature", "concurrency", "max_cost", "limit", "dry_run"),
+    )
+
+
+def parameters(options: type[Options]) -> dict[str, inspect.Parameter]:
+    """Return the options of a class as parameters: everyday ones first, then its own."""
+    found = {}
+    for group in reversed(options.__mro__):
+        for name, annotation in inspect.get_annotations(group).items():
+            if hasattr(annotation, "__metadata__"):
+                panel = EVERYDAY if name in options.EVERYDAY else vars(group).get("GROUP")
+                found[name] = inspect.Parameter(
+                    name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=getattr(options, name, inspect.Parameter.empty),
+                    annotation=_in_panel(annotation, panel),
+                )
+    order = ("inputs", *options.EVERYDAY, *inspect.get_annotations(options), *found)
+    return {name: found[name] for name in order if name in found}
+
+
+def _in_panel(annotation: Any, panel: str | None) -> Any:
+    kind, info = get_args(annotation)
+    info = copy(info)
+    if panel == EVERYDAY or info.rich_help_panel is None:
+        info.rich_help_panel = panel
+    return Annotated[kind, info]
+
+
+def command(
+    *, epilog: str | None = None, kind: type[Command] = Command
+) -> Callable[[Callable[..., None]], typer.Typer]:
+    """Make a function a command; its parameters are its options, or one value of `Options`."""
+
+    def decorated(function: Callable[..., None]) -> typer.Typer:
+        app = typer.Typer(add_completion=False, rich_markup_mode=None)
+        app.command(cls=kind, epilog=epilog)(takes(function))
+        return app
+
+    return decorated
+
+
+def takes(function: Callable[..., None]) -> Callable[..., None]:
+    """Make the options of the class of a function's only parameter its parameters."""
+    options = next(iter(inspect.get_annotations(function).values()))
+    if not (isinstance(options, type) and issubclass(options, Options)):
+        return function
+    found = parameters(options)
+
+    def wrapped(**given: Any) -> None:
+        function(options(**given))
+
+    wrapped.__name__, wrapped.__doc__ = function.__name__, function.__doc__
+    wrapped.__annotations__ = {name: p.annotation for name, p in found.items()}
+    wrapped.__signature__ = inspect.Signature(list(found.values()))  # type: ignore[attr-defined]
+    return wrapped

@@ -4,37 +4,41 @@ from typing import Annotated, Any
 
 import typer
 
-from llmscale.cli import options
+from llmscale.cli.command_line import command_line
 from llmscale.cli.estimate import Scale
-from llmscale.cli.shared_flags import as_run, command_line
+from llmscale.cli.options import AsJson, Job, ReportFile, command
 
 
-@as_run("report")
-def plan(
-    flags: dict[str, Any],
-    scale: Scale = 10,
+class PlanOptions(Job):
+    """What `llmscale plan` takes."""
+
+    report: ReportFile = None
+    scale: Scale = 10
     hours: Annotated[
-        float, typer.Option(metavar="H", help="How long the scaled job may take.")
-    ] = 8,
-    as_json: options.AsJson = False,
-) -> None:
-    """Answer the checklist of a job that is to grow: yes, no or unknown, and what to do.
+        float, typer.Option(metavar="H", help="Maximum hours that the scaled job may take.")
+    ] = 8
+    as_json: AsJson = False
 
-    Takes the flags of the run, and sends nothing. Exit code 1: a line that is required is a no.
+
+@command()
+def plan(given: PlanOptions) -> None:
+    """Check whether a job is ready to scale: a go/no-go checklist with fixes.
+
+    Takes the options of run; sends nothing. Exits with code 1 if a required check fails.
     """
-    from llmscale.cli.exit_codes import job_ended
+    from llmscale.cli.endings import job_ended
     from llmscale.runtime.run_result import RunResult
 
-    given = dict(flags)
+    flags = {"config": given.config, **given.settings()}
 
-    def command(name: str, **other: Any) -> str:
-        return command_line(name, given, **other)
+    def shown(name: str, **other: Any) -> str:
+        return command_line(name, flags, **other)
 
     def work(settings: Any) -> RunResult:
         from llmscale.commands.plan.plan import plan as plan_job
 
-        found = plan_job(settings, command, scale, hours)
-        if as_json:
+        found = plan_job(settings, shown, given.scale, given.hours)
+        if given.as_json:
             from llmscale.core.printable import printable_json
 
             typer.echo(printable_json(found))
@@ -44,4 +48,4 @@ def plan(
             print_plan(found)
         return RunResult(int(not found.ready))
 
-    raise typer.Exit(job_ended(flags, work))
+    raise typer.Exit(job_ended(given, work))

@@ -1,20 +1,20 @@
 """`llmscale report`: look at a finished run."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
-from llmscale.cli import options
+from llmscale.cli.help_format import Command
+from llmscale.cli.options import AsJson, command
 
 BESIDE = ""  # the value of `--html` without one
 
 
-class ReportCommand(TyperCommand):
+class ReportCommand(Command):
     """Lets `--html` stand without a file, as the last word or before another option."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Give `--html` its value where it has none."""
         given: list[str] = []
         for word, following in zip(args, [*args[1:], "-"], strict=True):
@@ -24,25 +24,24 @@ class ReportCommand(TyperCommand):
         return super().parse_args(ctx, given)
 
 
+@command(kind=ReportCommand)
 def report(
     output: Annotated[
-        Path, typer.Argument(metavar="OUT", help="What the run wrote, or its report.")
+        Path, typer.Argument(metavar="OUT", help="The output of a run, or its report.")
     ],
     html: Annotated[
         str | None,
-        typer.Option(metavar="[FILE]", help="As a page of HTML. Default: NAME.report.html."),
+        typer.Option(metavar="[FILE]", help="Write an HTML page.", show_default="NAME.report.html"),
     ] = None,
     baseline: Annotated[
         Path | None,
-        typer.Option(metavar="OUT", help="The output or report of an earlier run, to compare."),
+        typer.Option(metavar="OUT", help="Compare with the output or report of an earlier run."),
     ] = None,
-    as_json: options.AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Show what happened in a run, what it cost and what held it back."""
-    from llmscale.cli.exit_codes import ended
-    from llmscale.observe import logs
+    """Show the results, cost and bottleneck of a finished run."""
+    from llmscale.cli.endings import ended
 
-    logs.set_up()
     raise typer.Exit(ended(lambda: _report(output, html, baseline, as_json=as_json)))
 
 

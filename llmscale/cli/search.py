@@ -4,64 +4,62 @@ from typing import Annotated, Any
 
 import typer
 
-from llmscale.cli import options
+from llmscale.cli.options import AsJson, CacheUse, Endpoint, command
 
 EXCERPT_CHARS = 200
 
 
-def search(
-    query: Annotated[str, typer.Argument(metavar="QUERY", help="Any text.")],
+class SearchOptions(CacheUse, Endpoint):
+    """What `llmscale search` takes."""
+
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="Any text.")]
     vectors: Annotated[
         list[str],
         typer.Argument(
             metavar="VECTORS...",
-            help="What embed wrote: JSONL, .parquet, .db, or .npy with the JSONL beside it.",
+            help="Output of embed: .jsonl, .parquet, .db, or .npy with its .jsonl beside it.",
         ),
-    ],
-    k: Annotated[int, typer.Option("-k", min=1, max=10_000, help="How many to show.")] = 5,
-    config: options.ConfigFile = None,
-    model: Annotated[
+    ]
+    k: Annotated[
+        int, typer.Option("-k", metavar="N", min=1, max=10_000, help="Number of results.")
+    ] = 5
+    query_model: Annotated[
         str | None,
         typer.Option(
-            metavar="PROVIDER/NAME", help="Embeds the query. Default: the model of the vectors."
+            "-m",
+            "--model",
+            metavar="PROVIDER/NAME",
+            help="Embed the query with this model.",
+            show_default="the model of the vectors",
         ),
-    ] = None,
-    base_url: options.BaseUrl = None,
-    api_key_env: options.ApiKeyEnv = None,
-    allow_host: options.AllowHost = None,
-    cache_mode: options.CacheModeOption = None,
-    cache_dir: options.CacheDir = None,
-    as_json: options.AsJson = False,
-) -> None:
-    """Show the chunks nearest to a query, by the cosine. Exit code 1: nothing to search in."""
-    flags = options.given(
-        {
-            "base_url": base_url,
-            "api_key_env": api_key_env,
-            "allow_host": allow_host,
-            "cache_mode": cache_mode,
-            "cache_dir": cache_dir,
-        }
-    )
+    ] = None
+    as_json: AsJson = False
 
-    def command() -> int:
-        from llmscale.commands.search import search as nearest_to
-        from llmscale.config import load
 
-        found = nearest_to(load(flags, file=config), query, vectors, k, model)
-        if as_json:
-            _print_json(query, found)
-        else:
-            _print_lines(found)
-        if not found.chunks:
-            typer.echo("there is no vector to search in", err=True)
-        return int(not found.chunks)
+@command()
+def search(given: SearchOptions) -> None:
+    """Find the chunks nearest to a query by cosine similarity.
 
-    from llmscale.cli.exit_codes import ended
-    from llmscale.observe import logs
+    Exits with code 1 if there is nothing to search.
+    """
+    from llmscale.cli.endings import ended
 
-    logs.set_up()
-    raise typer.Exit(ended(command))
+    raise typer.Exit(ended(lambda: _search(given)))
+
+
+def _search(given: SearchOptions) -> int:
+    from llmscale.commands.search import search as nearest_to
+    from llmscale.config import load
+
+    settings = load(given.settings(), file=given.config)
+    found = nearest_to(settings, given.query, given.vectors, given.k, given.query_model)
+    if given.as_json:
+        _print_json(given.query, found)
+    else:
+        _print_lines(found)
+    if not found.chunks:
+        typer.echo("there is no vector to search in", err=True)
+    return int(not found.chunks)
 
 
 def _print_lines(found: Any) -> None:

@@ -5,16 +5,24 @@ from typing import Annotated
 
 import typer
 
+from llmscale.cli.options import command
 
+
+@command()
 def verify(
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="What the run read.")],
-    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="What the run wrote.")],
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="The files that the run has read.")
+    ],
+    output: Annotated[
+        Path, typer.Argument(metavar="OUTPUT", help="The file that the run has written.")
+    ],
 ) -> None:
-    """Check that every input row is in the output exactly once. Exit code 0: yes, 1: no."""
-    from llmscale.cli.exit_codes import ended
-    from llmscale.observe import logs
+    """Check that every input row is in the output exactly once.
 
-    logs.set_up()
+    Exits with code 0 if so, and with code 1 if not.
+    """
+    from llmscale.cli.endings import ended
+
     raise typer.Exit(ended(lambda: _verify(inputs, output)))
 
 

@@ -469,12 +469,12 @@ def explain(cwd: Path, row: object, *options: object) -> Run:
 def test_explain_tells_hits_from_misses_and_the_field_that_differs(used: Path) -> None:
     row = '{"prompt": "What is 3 squared?"}'
     hit = explain(used, row)
-    assert (hit.returncode, hit.stdout) == (0, "1 hits, 0 misses, 0 rows that are none\n")
+    assert (hit.returncode, hit.stdout) == (0, "1 hits, 0 misses, 0 invalid rows\n")
     miss = explain(used, row, "--temperature", 0.5)
     assert miss.returncode == 1
     first, last = miss.stdout.splitlines()
     assert first == "row 0: miss, the nearest entry has temperature not set (here 0.5)"
-    assert last == "0 hits, 1 misses, 0 rows that are none"
+    assert last == "0 hits, 1 misses, 0 invalid rows"
     other = explain(used, '{"prompt": "unheard of"}')
     assert other.stdout.startswith("row 0: miss, no entry has these messages\n")
     expired = explain(used, row, "--cache-ttl", "1ms")
@@ -486,7 +486,7 @@ def test_explain_takes_a_file_and_counts(used: Path) -> None:
     ended = explain(used, "more.jsonl")
     lines = ended.stdout.splitlines()
     assert ended.returncode == 1
-    assert lines[-1] == "10 hits, 30 misses, 1 rows that are none"
+    assert lines[-1] == "10 hits, 30 misses, 1 invalid rows"
     assert lines[-2] == "... and 10 more misses"
     assert lines[0].startswith("row 10: miss, ")
     assert explain(used, "in.jsonl").returncode == 0

@@ -161,7 +161,7 @@ def test_a_process_that_can_not_search_says_so_in_one_sentence(tmp_path: Path) -
         (["what?", "a.jsonl"], 2, "vectors of different models can't be compared"),
         ([" ", "a.jsonl"], 2, "the query is empty"),
         (["what?", "b.jsonl"], 5, "can't read b.jsonl: line 1 is not a JSON object"),
-        (["what?"], 2, "Missing argument"),
+        (["what?"], 2, "missing argument"),
     ):
         ended = llmscale("search", *arguments, cwd=tmp_path)
         assert ended.returncode == exit_code

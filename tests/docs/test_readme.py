@@ -14,7 +14,6 @@ import subprocess
 import sys
 import termios
 import tomllib
-from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -57,6 +56,7 @@ from llmscale.rows.chat_rows import PASSED_FIELDS, REQUEST_FIELDS
 from llmscale.rows.documents import MAX_FILE_BYTES, SkipReason
 from llmscale.runtime import models
 from llmscale.runtime.models import Models
+from tests.cli import help_pages
 from tests.cli.forked import next_server
 from tests.cli.tool import Run, environment, llmscale, read_rows
 from tests.servers.chat import ROOT, chat_process
@@ -314,13 +314,9 @@ def test_the_picture_shows_what_a_terminal_shows(tmp_path: Path) -> None:
 # ---- flags -------------------------------------------------------------------------------------
 
 
-@cache
 def flags_of(command: str) -> frozenset[str]:
-    """Return the flags that --help names, without --help itself."""
-    shown = llmscale(*command.split(), "--help", cwd=ROOT, COLUMNS="200").stdout
-    options = shown.partition("Options:")[2].partition("Commands:")[0]
-    named = re.findall(r"^ +(-[\w-]+)(?:, (--?[\w-]+))?", options, flags=re.MULTILINE)
-    return frozenset(flag for pair in named for flag in pair if flag) - {"--help"}
+    """Return the flags of a command, without --help."""
+    return help_pages.flags_of(command) - {"--help"}
 
 
 def flags_in_table(title: str) -> set[str]:
@@ -372,20 +368,13 @@ def test_the_lines_of_the_plan_are_those_of_the_table(tmp_path: Path) -> None:
     assert told == lines
 
 
-@cache
-def subcommands(command: str) -> tuple[str, ...]:
-    """Return the full names of all commands below one."""
-    shown = llmscale(*command.split(), "--help", cwd=ROOT).stdout.partition("Commands:")[2]
-    names = re.findall(r"^  (\w+) ", shown.partition("\n\n")[0], flags=re.MULTILINE)
-    below = tuple(f"{command} {name}".strip() for name in names)
-    return (*below, *(name for each in below for name in subcommands(each)))
-
-
 def test_every_flag_that_is_named_anywhere_exists_and_every_flag_is_named() -> None:
     prose = re.sub(r"^```sh\n.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL)
     ours = "\n".join([prose, *COMMANDS])
     named = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", ours))
-    exist = {flag for command in ("", *subcommands("")) for flag in flags_of(command)} | {"--help"}
+    exist = {
+        flag for command in ("", *help_pages.command_names("")) for flag in flags_of(command)
+    } | {"--help"}
     assert named == {flag for flag in exist if flag.startswith("--")}
 
 
@@ -422,7 +411,12 @@ def test_the_tables_of_flags_tell_defaults_and_what_is_a_flag_only() -> None:
         elif isinstance(value, str):
             assert default.startswith(f"`{value}`")
     assert starred == (FLAG_ONLY | {"config", "dry_run"}) - {"inputs"}
-    assert ("embed", "`--model`", "the model that embeds", f"`{DEFAULT_EMBEDDING_MODEL}`") in FLAGS
+    assert (
+        "embed",
+        "`-m`, `--model`",
+        "the model that embeds",
+        f"`{DEFAULT_EMBEDDING_MODEL}`",
+    ) in FLAGS
 
 
 def test_every_setting_is_a_flag_or_explained() -> None:
@@ -435,10 +429,10 @@ def test_every_setting_is_a_flag_or_explained() -> None:
 
 
 def test_every_command_is_named_and_run() -> None:
-    commands = subcommands("")
+    commands = help_pages.command_names("")
     assert {"run", "embed", "search", "limits", "verify"} <= set(commands)
     for name in commands:
-        is_group = bool(subcommands(name))
+        is_group = bool(help_pages.command_names(name))
         assert is_group or any(line.startswith(f"llmscale {name}") for line in COMMANDS)
         assert " " in name or f"`llmscale {name}`" in section("Changelog")
 

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from llmscale.cli.shared_flags import command_line
+from llmscale.cli.command_line import command_line
 from llmscale.commands.estimate.estimate import estimate
 from llmscale.commands.plan.plan import PlanResult, plan
 from llmscale.commands.run import run

@@ -1,0 +1,84 @@
+"""How a command ends: one sentence and an exit code, whatever happened."""
+
+import logging
+import shlex
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from llmscale.cli.exit_codes import EXIT_INTERNAL
+from llmscale.cli.options import Options
+from llmscale.core.errors import BudgetReached, ConfigError, JobError, LockedError
+
+if TYPE_CHECKING:
+    from llmscale.runtime.run_result import RunResult
+
+log = logging.getLogger("llmscale")
+
+_SAY_HOW_TO_GO_ON = (ConfigError, LockedError, BudgetReached)  # not just the same command
+
+
+def job_ended(given: Options, work: Callable[[Any], "RunResult"], *, keeps: bool = True) -> int:
+    """Load the settings, set up the logs, do the work on them and return the exit code.
+
+    `keeps`: what is done until the end of a job is kept, and the same command resumes.
+    """
+    from llmscale import config
+    from llmscale.observe import logs
+    from llmscale.observe.json_summary import summary_line
+
+    result: RunResult | None = None
+    flags = given.settings()
+    logs.set_up(quiet="quiet" in flags, log_format=flags.get("log_format", "text"))
+
+    def command() -> int:
+        nonlocal result
+        settings = config.load(flags, file=given.config)
+        said = settings.logging
+        logs.set_up(quiet=said.quiet, verbose=said.verbose, log_format=said.log_format)
+        result = work(settings)
+        if result.error is not None:
+            raise result.error
+        return result.exit_code
+
+    # of a stream nothing is kept, so nothing is resumed
+    exit_code, error = _ended(command, resumes=keeps and flags.get("output") != "-")
+    if flags.get("json_summary"):
+        report = None if result is None else result.report
+        print(summary_line(exit_code, report, error), file=sys.stderr)  # noqa: T201
+    return exit_code
+
+
+def ended(command: Callable[[], int]) -> int:
+    """Set up the logs, run a command and return its exit code."""
+    from llmscale.observe import logs
+
+    logs.set_up()
+    return _ended(command)[0]
+
+
+def _ended(command: Callable[[], int], *, resumes: bool = False) -> tuple[int, str | None]:
+    """Run a command and return its exit code, and the sentence of its error.
+
+    `resumes`: its command line can be given again.
+    """
+    try:
+        return command(), None
+    except JobError as error:
+        log.error("%s", error)
+        if resumes and not isinstance(error, _SAY_HOW_TO_GO_ON):
+            again = [word for word in sys.argv[1:] if word != "--overwrite"]
+            log.warning("to resume: %s", shlex.join(["llmscale", *again]))
+        return error.exit_code, str(error)
+    except KeyboardInterrupt:
+        sentence = "stopped by Ctrl-C"
+        log.error("%s", sentence)
+        return 130, sentence
+    except Exception as error:
+        name = type(error).__name__
+        sentence = (
+            f"llmscale itself failed ({name}); please report it, with the output of --verbose"
+        )
+        log.error("%s", sentence)
+        log.debug("traceback", exc_info=True)
+        return EXIT_INTERNAL, sentence
