@@ -29,7 +29,7 @@ from llmscale.accounting.stats import BOTTLENECKS, Spend
 from llmscale.accounting.tokens import CHARACTERS_PER_TOKEN
 from llmscale.cli.exit_codes import EXIT_INTERNAL
 from llmscale.commands.estimate.forecast_from_counts import MAX_CHARACTERS_PER_TOKEN
-from llmscale.commands.plan.scaling import STAGES
+from llmscale.commands.plan.advice import STAGES
 from llmscale.config import (
     DEFAULT_EMBEDDING_MODEL,
     FLAG_ONLY,

@@ -10,7 +10,7 @@ import msgspec
 
 from llmscale.commands.estimate.estimate import SCALE, check_scale, estimate_job
 from llmscale.commands.estimate.job_state import job_state
-from llmscale.commands.plan import readiness, scaling
+from llmscale.commands.plan import advice, readiness
 from llmscale.commands.plan.baseline import baseline_of
 from llmscale.commands.plan.checks import Check, PlanFacts
 from llmscale.config import Config
@@ -50,7 +50,7 @@ def plan(
         sample = job.saved_estimate.sample if job.saved_estimate is not None else None
         estimate = estimate_job(job, sample, scale)
         facts = PlanFacts(job, estimate, baseline_of(job), hours, command)
-        checks = [*readiness.required_checks(facts), *scaling.advice(facts)]
+        checks = [*readiness.required_checks(facts), *advice.advisory_checks(facts)]
     return PlanResult(
         inputs=[source.name for source in job.sources],
         output=job.output,

@@ -17,7 +17,7 @@ _MACHINE_BOTTLENECKS = frozenset({"cpu", "disk"})
 """Bottlenecks that a second machine would relieve."""
 
 
-def advice(facts: PlanFacts) -> list[Check]:
+def advisory_checks(facts: PlanFacts) -> list[Check]:
     """Return the checks in the order of the checklist."""
     checks = (machines, balancing, storage, cap, alerts, rollout, rollback, verified)
     return [check(facts) for check in checks]
