@@ -1,11 +1,13 @@
-"""What CI installs is locked to the hash, and is what pyproject.toml asks for."""
+"""What CI runs and on which Pythons; what it installs is locked to the hash."""
 
 import os
 import re
+import shutil
 import subprocess
 import tomllib
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
@@ -17,7 +19,8 @@ from tests.servers.chat import ROOT
 LOCK = (ROOT / ".ci" / "requirements.txt").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 STALE = "pyproject.toml has changed: run .ci/lock, and commit what it writes"
-PYTHONS = ("3.11", "3.12", "3.13")
+CLASSIFIERS = PROJECT["project"]["classifiers"]
+PYTHONS = [c.rpartition(" ")[2] for c in CLASSIFIERS if re.search(r" :: Python :: 3\.", c)]
 MACHINES = ("x86_64", "aarch64")
 
 
@@ -89,6 +92,85 @@ def test_every_version_is_exact_and_has_hashes_and_comes_from_nowhere_in_particu
         assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", each) for each in hashes), found
     assert "://" not in LOCK
     assert not re.search(r"^-", LOCK, re.MULTILINE), "no option of pip"
+
+
+def test_the_supported_pythons_are_named_one_by_one() -> None:
+    assert PROJECT["project"]["requires-python"] == f">={PYTHONS[0]}"
+    assert len(PYTHONS) >= 3
+
+
+FAKE_PYTHON = """#!/bin/sh
+# `-m venv DIR` makes an environment of tools that do nothing but say so; else: the version
+if [ "$1" = -m ]; then
+    mkdir -p "$3/bin"
+    for tool in ruff mypy; do printf '#!/bin/sh\\n' > "$3/bin/$tool"; done
+    printf '#!/bin/sh\\necho "%s in 1.50s"\\nexit %s\\n' "{closing}" {code} > "$3/bin/pytest"
+    chmod +x "$3"/bin/*
+else
+    echo {version}
+fi
+"""
+
+TOOLS = "awk bash cat chmod cp dirname env grep mkdir mktemp rm sed sh tee"
+"""All that `.ci/run` needs beside Python, so that no Python of this machine is found."""
+
+
+def run_ci(clone: Path, pythons: dict[str, tuple[str, int]]) -> subprocess.CompletedProcess[str]:
+    """Run `.ci/run` on Pythons that do nothing; each has a closing line and an exit code."""
+    path = clone / "path"
+    for name, (closing, code) in pythons.items():
+        (version,) = re.findall(r"3\.\d+", name) or [PYTHONS[0]]
+        file = path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(FAKE_PYTHON.format(version=version, closing=closing, code=code))
+        file.chmod(0o755)
+    (path / "pyenv").write_text(f'#!/bin/sh\necho "{path}/pyenv-root"\n')
+    (path / "pyenv").chmod(0o755)
+    for tool in TOOLS.split():
+        (path / tool).symlink_to(shutil.which(tool) or tool)
+    (clone / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci" / "run", clone / ".ci" / "run")
+    (clone / ".ci" / "audit").write_text("#!/bin/sh\n")
+    (clone / ".ci" / "audit").chmod(0o755)
+    shutil.copy(ROOT / "pyproject.toml", clone / "pyproject.toml")
+    (clone / "README.md").write_text("python3 -m venv .venv && .venv/bin/pytest -q\n")
+    return subprocess.run(
+        [clone / ".ci" / "run"],
+        env={"PATH": f"{path}"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_ci_runs_the_tests_on_each_python_here_and_sums_them_in_its_last_line(
+    tmp_path: Path,
+) -> None:
+    pythons = {
+        "python3": ("5 passed, 1 skipped", 0),
+        "python3.12": ("6 passed", 0),
+        "pyenv-root/versions/3.13.0/bin/python3": ("4 passed, 2 skipped", 0),
+    }
+    ended = run_ci(tmp_path, pythons)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[-1] == "15 passed, 3 skipped in 4.50s"
+    assert "not found here" not in ended.stderr
+    assert {path.name for path in tmp_path.glob(".venv*")} == {
+        ".venv",
+        ".venv-3.12",
+        ".venv-3.13",
+    }
+
+
+def test_ci_names_the_pythons_that_are_not_here_and_what_failed(tmp_path: Path) -> None:
+    pythons = {"python3": ("5 passed", 0), "python3.12": ("1 failed, 4 passed, 2 errors", 1)}
+    ended = run_ci(tmp_path, pythons)
+    assert ended.returncode == 1
+    assert ended.stdout.splitlines()[-1] == "1 failed, 9 passed, 2 error in 3.00s"
+    assert "not found here: 3.13\n" in ended.stderr
+    failed = ".venv-3.12 && .venv-3.12/bin/pytest -q"
+    assert f"failed: logged bash -c python3.12 -m venv {failed}\n" in ended.stderr
 
 
 def test_an_audit_that_can_not_run_says_so_and_is_no_failure() -> None:

@@ -147,7 +147,7 @@ def test_ci_runs_the_second_set_up_line_and_the_checks_of_the_development_sectio
     )
     assert selected.stdout == SET_UPS[1] + "\n"
     assert re.findall(r"^step (.+)$", script, re.MULTILINE) == [
-        'bash -c "$set_up_and_test"',
+        'logged bash -c "$set_up_and_test"',
         *(line for line in TOOLS if "/pytest " not in line),
         ".ci/audit",
     ]
