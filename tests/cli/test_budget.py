@@ -9,16 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 
 from tests.cli.tool import (
     Process,
     Run,
+    arrived,
     lines_in,
     llmscale,
     prompts,
     read_rows,
+    report_of,
     start,
     stop,
     wait_until,
@@ -63,8 +64,7 @@ def billed_usd(ledger: Path, event: str = "arrived") -> float:
 
 
 def report(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = orjson.loads((folder / "out.report.json").read_bytes())
-    return found
+    return report_of(folder / "out.jsonl")
 
 
 def run(folder: Path, url: str, *args: object, code: int) -> Run:
@@ -220,12 +220,12 @@ def test_embeddings_are_held_to_the_cap_a_lot_at_a_time(tmp_path: Path) -> None:
         ended = llmscale(*job, "--base-url", url, "--max-cost", max_usd, cwd=tmp_path)
         assert ended.returncode == 4, ended.stderr
         a_lot_usd = 50 * sum(len(row["text"]) // 4 for row in rows[:50]) / 50 * 100 / 1e6
-        batches = sum(e["event"] == "arrived" for e in read_rows(ledger))
+        batches = len(arrived(ledger))
         assert 0.5 * max_usd < batches * a_lot_usd <= max_usd
         assert report(tmp_path)["job"]["spend"]["cost_usd"] <= max_usd
         ended = llmscale(*job, "--base-url", url, "--max-cost", 100, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
-    assert sum(e["event"] == "arrived" for e in read_rows(ledger)) == 40, "no batch twice"
+    assert len(arrived(ledger)) == 40, "no batch twice"
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_a_row_that_can_not_be_held_to_the_cap_fails_alone(tmp_path: Path) -> No
     assert "the price of openai/unknown is not known" in lines[1]["error"]["message"]
     assert "'file' is neither text nor a picture" in lines[2]["error"]["message"]
     assert [lines[1]["attempts"], lines[2]["attempts"]] == [0, 0]
-    assert sum(e["event"] == "arrived" for e in read_rows(ledger)) == 2
+    assert len(arrived(ledger)) == 2
 
 
 def test_the_cap_comes_from_flag_environment_or_file_and_a_free_model_needs_no_price(

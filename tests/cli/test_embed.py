@@ -4,13 +4,21 @@ import base64
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import orjson
 import pytest
 
-from tests.cli.tool import Run, llmscale, start, stop, wait_until, write_rows
+from tests.cli.tool import (
+    Run,
+    llmscale,
+    read_rows,
+    report_of,
+    start,
+    stop,
+    wait_until,
+    write_rows,
+)
 from tests.servers.embeddings import embedding_process, expected_vector
 
 SIM = ("--model", "sim/fast")
@@ -37,15 +45,6 @@ def server() -> Iterator[str]:
         yield base_url
 
 
-def lines(path: Path) -> list[dict[str, Any]]:
-    return [orjson.loads(line) for line in path.read_bytes().splitlines()]
-
-
-def report(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = orjson.loads(path.read_bytes())
-    return found
-
-
 def embed(folder: Path, *args: object, code: int = 0, env: dict[str, str] | None = None) -> Run:
     run = llmscale("embed", *args, cwd=folder, **(env or {}))
     assert run.returncode == code, run.stderr
@@ -54,7 +53,7 @@ def embed(folder: Path, *args: object, code: int = 0, env: dict[str, str] | None
 
 def test_a_folder_becomes_a_line_for_each_chunk_with_its_place_and_its_vector(folder: Path) -> None:
     embed(folder, "docs", *SIM, "-o", "v.jsonl")
-    found = lines(folder / "v.jsonl")
+    found = read_rows(folder / "v.jsonl")
     assert [line["index"] for line in found] == list(range(len(found)))
     assert [*dict.fromkeys(line["source"] for line in found)] == [
         "docs/a.md",
@@ -79,11 +78,11 @@ def test_what_is_left_out_is_counted(folder: Path) -> None:
 def test_the_report_counts_the_files_and_what_was_left_out(folder: Path) -> None:
     (folder / "docs/broken.pdf").write_bytes(b"no pdf")
     embed(folder, "docs", *SIM, "-o", "v.jsonl", code=1)
-    assert report(folder / "v.report.json")["documents"] == {
+    assert report_of(folder / "v.jsonl")["documents"] == {
         "files": 4,
         "failed": 1,
         "complete": 4,
-        "chunks": len(lines(folder / "v.jsonl")) - 1,
+        "chunks": len(read_rows(folder / "v.jsonl")) - 1,
         "skipped": {"hidden": 2, "ignored": 1, "binary": 1},
     }
 
@@ -92,10 +91,10 @@ def test_rows_are_no_documents_and_stay_rows_beside_some(folder: Path) -> None:
     rows = [{"text": f"text {n}", "fault": "no fault of ours", "place": {}} for n in range(3)]
     write_rows(folder / "rows.jsonl", rows)
     embed(folder, "rows.jsonl", *SIM, "-o", "v.jsonl")
-    assert report(folder / "v.report.json")["documents"] is None
+    assert report_of(folder / "v.jsonl")["documents"] is None
     embed(folder, "docs", "rows.jsonl", *SIM, "-o", "w.jsonl")
-    assert report(folder / "w.report.json")["documents"]["files"] == 3
-    assert [line["text"] for line in lines(folder / "w.jsonl")[-3:]] == [
+    assert report_of(folder / "w.jsonl")["documents"]["files"] == 3
+    assert [line["text"] for line in read_rows(folder / "w.jsonl")[-3:]] == [
         "text 0",
         "text 1",
         "text 2",
@@ -108,11 +107,11 @@ def test_a_run_that_goes_on_counts_the_files_of_the_run_before(folder: Path) -> 
     partial = folder / "v.jsonl.partial"
     wait_until(lambda: partial.exists() and partial.stat().st_size > 0)
     assert stop(process, signal.SIGINT).returncode == 130
-    stopped = report(folder / "v.report.json")
+    stopped = report_of(folder / "v.jsonl")
     assert stopped["documents"]["complete"] < 3
     assert stopped["rows"]["answered"] > 0
     embed(folder, *slow, "-o", "v.jsonl")
-    resumed = report(folder / "v.report.json")
+    resumed = report_of(folder / "v.jsonl")
     assert resumed["rows"]["kept"] == stopped["rows"]["answered"]
     assert resumed["documents"]["complete"] == resumed["documents"]["files"] == 3
 
@@ -120,10 +119,10 @@ def test_a_run_that_goes_on_counts_the_files_of_the_run_before(folder: Path) -> 
 def test_include_exclude_and_chunk_sizes_are_obeyed(folder: Path) -> None:
     options = ("--include", "*.md", "--include", "*.txt", "--exclude", "b.*", "--no-chunk")
     embed(folder, "docs", *SIM, "-o", "v.jsonl", *options)
-    (only,) = lines(folder / "v.jsonl")
+    (only,) = read_rows(folder / "v.jsonl")
     assert only["source"] == "docs/a.md"
     embed(folder, "docs", *SIM, "-o", "w.jsonl", "--chunk-tokens", 50)
-    assert all(len(line["text"]) <= 50 * 4 for line in lines(folder / "w.jsonl"))
+    assert all(len(line["text"]) <= 50 * 4 for line in read_rows(folder / "w.jsonl"))
 
 
 def test_an_unchanged_folder_makes_no_call_and_changes_nothing(folder: Path, server: str) -> None:
@@ -140,13 +139,13 @@ def test_a_changed_file_pays_for_its_changed_chunks_and_a_deleted_one_drops_out(
 ) -> None:
     cache = {"LLMSCALE_CACHE_MODE": "on", "XDG_CACHE_HOME": str(folder / "cache")}
     embed(folder, "docs", *SIM, "-o", "v.jsonl", env=cache)
-    chunks = len(lines(folder / "v.jsonl"))
-    gone = sum(line["source"] == "docs/b.txt" for line in lines(folder / "v.jsonl"))
+    chunks = len(read_rows(folder / "v.jsonl"))
+    gone = sum(line["source"] == "docs/b.txt" for line in read_rows(folder / "v.jsonl"))
     with (folder / "docs/a.md").open("a") as file:
         file.write("\n\nA new paragraph. " + "more " * 200)
     (folder / "docs/b.txt").unlink()
     embed(folder, "docs", *SIM, "-o", "v.jsonl", env=cache)
-    found = lines(folder / "v.jsonl")
+    found = read_rows(folder / "v.jsonl")
     assert {line["source"] for line in found} == {"docs/a.md", "docs/deep/c.rst"}
     asked = [line for line in found if not line["cached"]]
     assert 1 <= len(asked) <= 2
@@ -168,7 +167,7 @@ def test_rows_with_a_text_keep_their_id_and_their_metadata(tmp_path: Path, serve
     write_rows(tmp_path / "rows.jsonl", rows)
     to = ("--model", "openai/v", "--base-url", server)
     embed(tmp_path, "rows.jsonl", *to, code=1)
-    found = lines(tmp_path / "rows.vectors.jsonl")
+    found = read_rows(tmp_path / "rows.vectors.jsonl")
     assert [line["id"] for line in found] == [f"r{n}" for n in range(120)]
     assert found[7]["vector"] is None
     assert 'no "text"' in found[7]["error"]["message"]
@@ -176,7 +175,7 @@ def test_rows_with_a_text_keep_their_id_and_their_metadata(tmp_path: Path, serve
         if n != 7:
             assert np.array(line["vector"], "<f4").tobytes() == expected_vector(f"text {n}")
             assert line["metadata"] == {"n": n}
-    assert report(tmp_path / "rows.vectors.report.json")["batches"]["rows"] == 119
+    assert report_of(tmp_path / "rows.vectors.jsonl")["batches"]["rows"] == 119
 
 
 def test_rows_from_standard_input_go_to_standard_output(tmp_path: Path) -> None:
@@ -193,7 +192,9 @@ def test_rows_from_standard_input_go_to_standard_output(tmp_path: Path) -> None:
 def test_vectors_in_base64_are_the_same_vectors(folder: Path) -> None:
     embed(folder, "docs", *SIM, "-o", "n.jsonl")
     embed(folder, "docs", *SIM, "-o", "b.jsonl", "--vectors", "base64")
-    for numbers, encoded in zip(lines(folder / "n.jsonl"), lines(folder / "b.jsonl"), strict=True):
+    for numbers, encoded in zip(
+        read_rows(folder / "n.jsonl"), read_rows(folder / "b.jsonl"), strict=True
+    ):
         decoded = np.frombuffer(base64.b64decode(encoded["vector"]), "<f4")
         assert decoded.tolist() == np.array(numbers["vector"], "<f4").tolist()
 
@@ -202,7 +203,7 @@ def test_normalized_vectors_have_the_length_one(tmp_path: Path, server: str) -> 
     write_rows(tmp_path / "rows.jsonl", [{"text": f"text {n}"} for n in range(5)])
     to = ("--model", "openai/v", "--base-url", server, "--dimensions", 16, "--normalize")
     embed(tmp_path, "rows.jsonl", *to, "-o", "v.jsonl")
-    for n, line in enumerate(lines(tmp_path / "v.jsonl")):
+    for n, line in enumerate(read_rows(tmp_path / "v.jsonl")):
         right = np.frombuffer(expected_vector(f"text {n}", 16), "<f4")
         assert np.linalg.norm(line["vector"]) == pytest.approx(1, abs=1e-6)
         assert line["vector"] == pytest.approx(right / np.linalg.norm(right), abs=1e-6)
@@ -212,14 +213,14 @@ def test_the_same_text_twice_is_embedded_once(tmp_path: Path) -> None:
     write_rows(tmp_path / "rows.jsonl", [{"text": f"text {n % 3}"} for n in range(30)])
     cache = {"LLMSCALE_CACHE_MODE": "on", "XDG_CACHE_HOME": str(tmp_path / "cache")}
     embed(tmp_path, "rows.jsonl", *SIM, "-o", "v.jsonl", env=cache)
-    found = report(tmp_path / "v.report.json")
+    found = report_of(tmp_path / "v.jsonl")
     assert found["rows"]["answered"] == 30
     assert found["batches"]["rows"] == 3
 
 
 def test_exports_are_made_from_the_finished_lines(folder: Path) -> None:
     embed(folder, "docs", *SIM, "-o", "v.jsonl", "--export", "v.npy")
-    found = lines(folder / "v.jsonl")
+    found = read_rows(folder / "v.jsonl")
     matrix = np.load(folder / "v.npy")
     assert matrix.shape == (len(found), 64)
     assert np.allclose(matrix, [line["vector"] for line in found])
@@ -242,13 +243,13 @@ def test_what_is_read_is_never_written_over(folder: Path, name: str) -> None:
     write_rows(folder / "rows.jsonl", [{"text": "mine"}])
     run = embed(folder, name, *SIM, "-o", "rows.jsonl", "--overwrite", code=2)
     assert "rows.jsonl is both input and output" in run.stderr
-    assert lines(folder / "rows.jsonl") == [{"text": "mine"}]
+    assert read_rows(folder / "rows.jsonl") == [{"text": "mine"}]
 
 
 def test_a_file_that_can_not_be_read_is_a_row_that_says_so(folder: Path) -> None:
     (folder / "binary.bin").write_bytes(b"\0\1\2")
     embed(folder, "docs/a.md", "binary.bin", *SIM, "-o", "v.jsonl", code=1)
-    *good, bad = lines(folder / "v.jsonl")
+    *good, bad = read_rows(folder / "v.jsonl")
     assert all(line["vector"] for line in good)
     assert bad["vector"] is None
     assert bad["source"] == "binary.bin"
@@ -267,16 +268,16 @@ def test_a_run_that_was_stopped_goes_on_and_asks_for_no_vector_twice(
     kept = len(partial.read_bytes().splitlines())
     assert 0 < kept < 2_000
     embed(tmp_path, *options)
-    assert [line["text"] for line in lines(tmp_path / "v.jsonl")] == [
+    assert [line["text"] for line in read_rows(tmp_path / "v.jsonl")] == [
         f"text {n}" for n in range(2_000)
     ]
-    assert report(tmp_path / "v.report.json")["batches"]["rows"] == 2_000 - kept
+    assert report_of(tmp_path / "v.jsonl")["batches"]["rows"] == 2_000 - kept
 
 
 def test_an_empty_text_fails_alone(tmp_path: Path) -> None:
     write_rows(tmp_path / "rows.jsonl", [{"text": ""}, {"text": "short"}])
     embed(tmp_path, "rows.jsonl", *SIM, "-o", "v.jsonl", code=1)
-    empty, short = lines(tmp_path / "v.jsonl")
+    empty, short = read_rows(tmp_path / "v.jsonl")
     assert "text is empty" in empty["error"]["message"]
     assert short["vector"]
 
@@ -288,7 +289,7 @@ def test_a_fallback_of_models_that_answer_is_no_matter_of_vectors(folder: Path) 
 
 def test_patterns_may_come_from_the_environment(folder: Path) -> None:
     embed(folder, "docs", *SIM, "-o", "v.jsonl", env={"LLMSCALE_EMBED_INCLUDE": '["*.md"]'})
-    assert {line["source"] for line in lines(folder / "v.jsonl")} == {"docs/a.md"}
+    assert {line["source"] for line in read_rows(folder / "v.jsonl")} == {"docs/a.md"}
 
 
 @pytest.mark.parametrize(
@@ -325,7 +326,7 @@ def test_a_large_output_that_is_made_while_the_job_runs_survives_the_end_of_its_
     assert staged.exists() is (number == signal.SIGKILL)
     embed(tmp_path, *job, "-o", "v.jsonl")
     embed(tmp_path, *job, "-o", "whole.jsonl")
-    found, whole = lines(tmp_path / "v.jsonl"), lines(tmp_path / "whole.jsonl")
+    found, whole = read_rows(tmp_path / "v.jsonl"), read_rows(tmp_path / "whole.jsonl")
     for line in (*found, *whole):
         line["latency_s"] = None
     assert found == whole

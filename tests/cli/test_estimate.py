@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.cli.tool import Run, llmscale, prompts, read_rows, write_rows
+from tests.cli.tool import Run, arrived, llmscale, prompts, report_of, write_rows
 from tests.servers.lengthy import lengthy_process
 
 PRICE = '[[price]]\nmodel = "openai/*"\ninput = 100\noutput = 1_000\n'
@@ -38,7 +38,7 @@ class Server:
 
     def asked(self) -> int:
         """Return how many calls have arrived."""
-        return sum(e["event"] == "arrived" for e in read_rows(self._ledger))
+        return len(arrived(self._ledger))
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_the_run_pays_nothing_for_the_sample_and_stays_within_its_bounds(
     assert server.asked() == 30
     assert tool(folder, "run", "in.jsonl", *server.model).returncode == 0
     assert server.asked() == ROWS
-    report = orjson.loads((folder / "in.report.json").read_bytes())
+    report = report_of(folder / "in.jsonl")
     assert report["calls"]["attempts"] == ROWS - 30
     assert report["rows"]["cached"] == 30
     assert usd["low"] <= report["calls"]["cost_usd"] <= usd["high"]
@@ -96,7 +96,7 @@ def test_a_run_that_drifts_is_warned_about_once(folder: Path, server: Server) ->
     assert run.returncode == 0
     (warning,) = (line for line in run.stderr.splitlines() if "the estimate was" in line)
     assert "this run is projected to take $" in warning
-    report = orjson.loads((folder / "in.report.json").read_bytes())
+    report = report_of(folder / "in.jsonl")
     assert report["estimate"]["drift"] == ["usd"]
 
 

@@ -2,7 +2,7 @@
 
 import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import pytest
@@ -10,10 +10,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cli.tool import (
     Run,
+    arrived,
     lines_in,
     llmscale,
     prompts,
     read_rows,
+    report_of,
     start,
     stop,
     wait_until,
@@ -29,22 +31,37 @@ EMBED = ("embed", "texts.jsonl", "-o", "out.jsonl")
 BOTH = pytest.mark.parametrize("verb", [RUN, EMBED], ids=["run", "embed"])
 
 
+def filled(folder: Path) -> Path:
+    """Write 40 prompts and 40 texts into a folder."""
+    write_rows(folder / "in.jsonl", prompts(40))
+    write_rows(folder / "texts.jsonl", [{"text": row["prompt"]} for row in prompts(40)])
+    return folder
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with 40 prompts and 40 texts."""
-    write_rows(tmp_path / "in.jsonl", prompts(40))
-    write_rows(tmp_path / "texts.jsonl", [{"text": row["prompt"]} for row in prompts(40)])
-    return tmp_path
+    return filled(tmp_path)
 
 
-def options(verb: tuple[str, ...]) -> tuple[object, ...]:
+class Watched(NamedTuple):
+    """A job with failed rows that everybody watches, after its end."""
+
+    folder: Path
+    ended: Run
+
+
+@pytest.fixture(scope="module", params=[RUN, EMBED], ids=["run", "embed"])
+def watched(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Watched:
+    folder = filled(tmp_path_factory.mktemp("watched"))
+    watchers = ("--metrics", "nightly.prom", "--junit", "j.xml", "--json-summary")
+    rules = ("--fail-on", "errors>1%,p95>1h,hit_rate<20%")
+    options = options_of(request.param)
+    return Watched(folder, llmscale(*request.param, *options, *watchers, *rules, cwd=folder))
+
+
+def options_of(verb: tuple[str, ...]) -> tuple[object, ...]:
     """Return what makes rows of either command fail."""
     return (*FAILING, "--batch-size", 1) if verb is EMBED else FAILING
-
-
-def report_of(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = orjson.loads((folder / "out.report.json").read_bytes())
-    return found
 
 
 def metrics_of(path: Path) -> dict[str, float]:
@@ -66,29 +83,18 @@ def summary_of(ended: Run) -> dict[str, Any]:
 # ---- rules -------------------------------------------------------------------------------------
 
 
-@BOTH
-def test_a_rule_that_has_tripped_is_exit_code_1_and_named(
-    verb: tuple[str, ...], folder: Path
-) -> None:
+def test_a_rule_that_holds_at_the_end_is_exit_code_1_and_named(folder: Path) -> None:
     rules = "rows_per_s<1000000,p99>1h,hit_rate<20%"
-    ended = llmscale(*verb, "--model", "sim/a", "--fail-on", rules, cwd=folder)
+    ended = llmscale(*RUN, "--model", "sim/a", "--fail-on", rules, cwd=folder)
     assert ended.returncode == 1
     assert "error: --fail-on rows_per_s<1000000: " in ended.stderr
     assert "p99" not in ended.stderr
     assert "hit_rate" not in ended.stderr
-    report = report_of(folder)
+    report = report_of(folder / "out.jsonl")
     assert report["exit_code"] == 1
     assert [(a["rule"], a["fails"]) for a in report["alerts"]] == [("rows_per_s<1000000", True)]
     assert report["alerts"][0]["value"] == pytest.approx(report["rows_per_s"], rel=1e-3)
     assert len(read_rows(folder / "out.jsonl")) == 40
-
-
-@BOTH
-def test_rules_that_hold_are_exit_code_0(verb: tuple[str, ...], folder: Path) -> None:
-    rules = "errors>1%,p95>30s,cost>5,hit_rate<20%"
-    ended = llmscale(*verb, "--model", "sim/a", "--fail-on", rules, cwd=folder)
-    assert ended.returncode == 0, ended.stderr
-    assert report_of(folder)["alerts"] == []
 
 
 def test_quiet_still_names_what_has_tripped(folder: Path) -> None:
@@ -121,7 +127,7 @@ def test_a_worse_exit_code_stays(folder: Path) -> None:
         )
     assert ended.returncode == 3
     assert "--fail-on rows_per_s<1000000" in ended.stderr
-    assert report_of(folder)["exit_code"] == 3
+    assert report_of(folder / "out.jsonl")["exit_code"] == 3
 
 
 def test_a_stream_ends_with_the_code_of_its_rules_too(folder: Path) -> None:
@@ -136,14 +142,11 @@ def test_a_stream_ends_with_the_code_of_its_rules_too(folder: Path) -> None:
 # ---- alerts ------------------------------------------------------------------------------------
 
 
-@BOTH
-def test_every_target_is_told_of_each_alarm_and_nothing_of_the_rows(
-    verb: tuple[str, ...], folder: Path
-) -> None:
+def test_every_target_is_told_of_each_alert_and_nothing_of_the_rows(folder: Path) -> None:
     ledger = folder / "ledger"
     with chat_process("--ledger", ledger) as url:
         ended = llmscale(
-            *(*verb, *options(verb), "--fail-on", "errors>1"),
+            *(*RUN, *FAILING, "--fail-on", "errors>1"),
             *("--alert", f"{url}/T0KEN", "--alert", "env:HOOK"),
             *("--alert", "exec:sh -c 'cat > heard.$$; echo out; echo err >&2'"),
             cwd=folder,
@@ -163,9 +166,9 @@ def test_every_target_is_told_of_each_alarm_and_nothing_of_the_rows(
         assert alert["job"] == "out.jsonl"
     assert b"sk-canary" not in b"".join(texts)
     assert b"squared" not in b"".join(texts)
-    arrived = [e for e in read_rows(ledger) if e["event"] == "arrived"]
-    assert len(arrived) == 4, "two alerts at two webhooks"
-    assert not any(entry["authorization"] for entry in arrived)
+    calls = arrived(ledger)
+    assert len(calls) == 4, "two alerts at two webhooks"
+    assert not any(entry["authorization"] for entry in calls)
 
 
 def test_a_target_that_can_not_be_told_is_said_once_and_the_run_is_as_good(folder: Path) -> None:
@@ -179,10 +182,10 @@ def test_a_target_that_can_not_be_told_is_said_once_and_the_run_is_as_good(folde
     assert ended.stderr.count("warning: alert ") == 3
 
 
-def test_alarms_can_be_switched_off(folder: Path) -> None:
+def test_alerts_can_be_switched_off(folder: Path) -> None:
     ended = llmscale(*RUN, *FAILING, "--alert-on", "", cwd=folder)
     assert "alert" not in ended.stderr
-    assert report_of(folder)["alerts"] == []
+    assert report_of(folder / "out.jsonl")["alerts"] == []
 
 
 @pytest.mark.parametrize(
@@ -216,17 +219,55 @@ def test_what_can_not_be_told_or_written_is_refused_at_the_start(
 # ---- files -------------------------------------------------------------------------------------
 
 
-@BOTH
-def test_the_metrics_are_the_numbers_of_the_report(verb: tuple[str, ...], folder: Path) -> None:
-    ended = llmscale(*verb, *options(verb), "--metrics", "nightly.prom", cwd=folder)
-    assert ended.returncode == 1
-    found, report = metrics_of(folder / "nightly.prom"), report_of(folder)
+def test_the_metrics_are_the_numbers_of_the_report(watched: Watched) -> None:
+    path, report = watched.folder / "nightly.prom", report_of(watched.folder / "out.jsonl")
+    found = metrics_of(path)
     assert found["llmscale_requests_total"] == report["calls"]["attempts"] == 40
     assert found["llmscale_errors_total"] == report["rows"]["failed"] > 0
     assert found["llmscale_request_duration_seconds_count"] == report["rows"]["answered"]
     assert found["llmscale_rows"] == 40
-    assert found["llmscale_exit_code"] == 1
-    assert (folder / "nightly.prom").stat().st_mode & 0o777 == 0o644
+    assert found["llmscale_exit_code"] == watched.ended.returncode == 1
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_the_junit_file_says_what_became_of_the_rows(watched: Watched) -> None:
+    cases = cases_of((watched.folder / "j.xml").read_bytes())
+    faults = {name: fault and fault[0] for name, fault in cases.items()}
+    assert faults == {
+        "all rows are answered": "failure",
+        "server_error": "failure",
+        "--fail-on errors>1%": "failure",
+        "--fail-on p95>1h": None,
+        "--fail-on hit_rate<20%": "skipped",
+    }
+    examples = cases["server_error"]
+    assert examples is not None
+    assert examples[2].count("\n") == 4
+    assert "simulated failure" in examples[2]
+
+
+def test_the_last_line_of_stderr_is_a_summary(watched: Watched) -> None:
+    summary, report = summary_of(watched.ended), report_of(watched.folder / "out.jsonl")
+    assert summary["rows_failed"] == report["rows"]["failed"]
+    assert summary["failures"] == {"server_error": report["rows"]["failed"]}
+    assert summary["failed_on"] == ["errors>1%"]
+    assert summary["error"] is None
+
+
+@BOTH
+def test_a_finished_job_tells_that_it_is(verb: tuple[str, ...], folder: Path) -> None:
+    options = ("--model", "sim/a", "--junit", "j.xml", "--metrics", "m.prom", "--json-summary")
+    rules = ("--fail-on", "errors>1%,p95>30s,cost>5,hit_rate<20%")
+    assert llmscale(*verb, *options, *rules, cwd=folder).returncode == 0
+    assert report_of(folder / "out.jsonl")["alerts"] == [], "no rule holds"
+    for name in ("j.xml", "m.prom"):
+        (folder / name).unlink()
+    again = llmscale(*verb, *options, "--fail-on", "rows_per_s<1000000", cwd=folder)
+    assert again.returncode == 0
+    summary = summary_of(again)
+    assert (summary["rows_total"], summary["rows_kept"], summary["rows_answered"]) == (40, 40, 0)
+    assert cases_of((folder / "j.xml").read_bytes()) == {"all rows are answered": None}
+    assert metrics_of(folder / "m.prom")["llmscale_exit_code"] == 0
 
 
 def test_metrics_are_there_while_it_runs_and_after_it_was_stopped(folder: Path) -> None:
@@ -242,25 +283,6 @@ def test_metrics_are_there_while_it_runs_and_after_it_was_stopped(folder: Path) 
     assert metrics_of(path)["llmscale_rows"] == 40
 
 
-@BOTH
-def test_the_junit_file_says_what_became_of_the_rows(verb: tuple[str, ...], folder: Path) -> None:
-    rules = "errors>1%,p95>1h,hit_rate<20%"
-    llmscale(*verb, *options(verb), "--junit", "j.xml", "--fail-on", rules, cwd=folder)
-    cases = cases_of((folder / "j.xml").read_bytes())
-    faults = {name: fault and fault[0] for name, fault in cases.items()}
-    assert faults == {
-        "all rows are answered": "failure",
-        "server_error": "failure",
-        "--fail-on errors>1%": "failure",
-        "--fail-on p95>1h": None,
-        "--fail-on hit_rate<20%": "skipped",
-    }
-    examples = cases["server_error"]
-    assert examples is not None
-    assert examples[2].count("\n") == 4
-    assert "simulated failure" in examples[2]
-
-
 def test_the_junit_file_says_why_a_run_was_ended(folder: Path) -> None:
     with chat_process("--faults", "401:1") as url:
         options = ("--model", "openai/m", "--base-url", url, "--junit", "j.xml")
@@ -273,33 +295,7 @@ def test_the_junit_file_says_why_a_run_was_ended(folder: Path) -> None:
     assert "refuses the job" in error[1]
 
 
-@BOTH
-def test_a_finished_job_tells_that_it_is(verb: tuple[str, ...], folder: Path) -> None:
-    options = ("--model", "sim/a", "--junit", "j.xml", "--metrics", "m.prom", "--json-summary")
-    assert llmscale(*verb, *options, cwd=folder).returncode == 0
-    for name in ("j.xml", "m.prom"):
-        (folder / name).unlink()
-    again = llmscale(*verb, *options, "--fail-on", "rows_per_s<1000000", cwd=folder)
-    assert again.returncode == 0
-    summary = summary_of(again)
-    assert (summary["rows_total"], summary["rows_kept"], summary["rows_answered"]) == (40, 40, 0)
-    assert cases_of((folder / "j.xml").read_bytes()) == {"all rows are answered": None}
-    assert metrics_of(folder / "m.prom")["llmscale_exit_code"] == 0
-
-
 # ---- the last line -----------------------------------------------------------------------------
-
-
-@BOTH
-def test_the_last_line_of_stderr_is_a_summary(verb: tuple[str, ...], folder: Path) -> None:
-    rules = ("--fail-on", "errors>1%", "--json-summary")
-    ended = llmscale(*verb, *options(verb), *rules, cwd=folder)
-    summary, report = summary_of(ended), report_of(folder)
-    assert ended.returncode == 1
-    assert summary["rows_failed"] == report["rows"]["failed"]
-    assert summary["failures"] == {"server_error": report["rows"]["failed"]}
-    assert summary["failed_on"] == ["errors>1%"]
-    assert summary["error"] is None
 
 
 def refused(folder: Path) -> Run:
@@ -386,7 +382,7 @@ def test_spans_go_to_where_the_environment_says_and_nowhere_without_otel(
         assert read_rows(ledger) == []
         ended = llmscale(*options, "--otel", cwd=folder, **where)
         assert ended.returncode == 0
-    assert any(entry["event"] == "arrived" for entry in read_rows(ledger))
+    assert arrived(ledger)
 
 
 def test_without_the_extra_otel_is_refused_with_the_install_command(folder: Path) -> None:

@@ -2,17 +2,15 @@
 
 import signal
 import socket
-import subprocess
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 
 from tests.cli.mock_server import mock
-from tests.cli.tool import Run, command, environment, llmscale, prompts, read_rows, write_rows
+from tests.cli.tool import Run, llmscale, prompts, read_rows, report_of, start, write_rows
 from tests.servers.chat import expected_answer
 
 CANARY = "sk-canary-0123456789abcdef"
@@ -77,17 +75,10 @@ def test_a_ledger_that_can_not_be_written_is_exit_code_5(tmp_path: Path) -> None
 
 def test_stdout_that_can_not_be_written_is_exit_code_5(tmp_path: Path) -> None:
     with Path("/dev/full").open("wb") as full:
-        ended = subprocess.run(
-            command("mock"),
-            cwd=tmp_path,
-            env=environment(),
-            stdout=full,
-            stderr=subprocess.PIPE,
-            timeout=60,
-            check=False,
-        )
-    assert ended.returncode == 5
-    assert b"No space left" in ended.stderr
+        process = start("mock", cwd=tmp_path, stdout=full.fileno())
+        _, said = process.communicate(timeout=20)
+    assert process.wait() == 5
+    assert "No space left" in said
 
 
 ROWS = 200
@@ -129,7 +120,7 @@ def test_a_run_against_faults_and_a_lower_limit_answers_every_row(tmp_path: Path
     assert set(answered) == {answer.removeprefix("A:") for answer in answers}
     assert set(answered.values()) == {1}  # paid once
 
-    report = orjson.loads((tmp_path / "out.report.json").read_bytes())
+    report = report_of(tmp_path / "out.jsonl")
     assert len(arrived) == len(endings) == report["calls"]["attempts"]
     assert {row["fault"] for row in endings} == {None, "error", "cut"}
     statuses = Counter(row["status"] for row in endings)

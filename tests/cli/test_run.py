@@ -2,20 +2,23 @@
 
 import asyncio
 import gzip
-import subprocess
+import signal
 from pathlib import Path
+from subprocess import PIPE
 
 import orjson
 import pytest
 
 from tests.cli.tool import (
-    command,
-    environment,
+    arrived,
     lines_in,
     llmscale,
     on_a_terminal,
     prompts,
     read_rows,
+    report_of,
+    start,
+    stop,
     wait_until,
     write_rows,
 )
@@ -31,8 +34,7 @@ def test_answers_go_to_the_current_folder_under_the_name_of_the_input(tmp_path: 
     ended = llmscale("run", "elsewhere/prompts.jsonl", *SIM, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert [row["index"] for row in read_rows(tmp_path / "prompts.results.jsonl")] == [0, 1, 2]
-    report = orjson.loads((tmp_path / "prompts.report.json").read_bytes())
-    assert report["rows"]["answered"] == 3
+    assert report_of(tmp_path / "prompts.jsonl")["rows"]["answered"] == 3
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [
         "prompts.report.json",
         "prompts.results.jsonl",
@@ -65,7 +67,7 @@ def test_faults_of_the_server_are_retried_until_every_row_is_answered(tmp_path: 
             cwd=tmp_path,
         )
     assert ended.returncode == 0, ended.stderr
-    report = orjson.loads((tmp_path / "out.report.json").read_bytes())
+    report = report_of(tmp_path / "out.jsonl")
     assert report["calls"]["attempts"] == 100 + sum(report["calls"]["failures"].values())
     assert set(report["calls"]["failures"]) == {"server_error", "connection", "bad_response"}
 
@@ -89,13 +91,7 @@ async def test_every_sampling_flag_reaches_the_server(tmp_path: Path) -> None:
     )
     async with ChatServer() as server:
         to_server = ("--model", "openai/m", "--base-url", server.base_url, "--max-attempts", 1)
-        process = subprocess.Popen(
-            command("run", "in.jsonl", *to_server, *flags),
-            cwd=tmp_path,
-            env=environment(),
-            stderr=subprocess.DEVNULL,
-        )
-        await asyncio.to_thread(process.wait, 30)
+        await asyncio.to_thread(llmscale, "run", "in.jsonl", *to_server, *flags, cwd=tmp_path)
         body = server.requests[0].body
     expected = {
         "max_tokens": 7,
@@ -133,21 +129,14 @@ def test_standard_input_to_standard_output_streams_in_completion_order(tmp_path:
 
 
 def test_a_row_is_streamed_while_standard_input_is_still_open(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        command("run", "-", "-o", "-", *SIM, "--quiet"),
-        cwd=tmp_path,
-        env=environment(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
+    process = start("run", "-", "-o", "-", *SIM, "--quiet", cwd=tmp_path, stdin=PIPE)
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(b'{"prompt": "first"}\n')
+    process.stdin.write('{"prompt": "first"}\n')
     process.stdin.flush()
     assert orjson.loads(process.stdout.readline())["index"] == 0
-    process.stdin.close()
-    assert process.wait(20) == 0
-    process.stdout.close()
+    assert process.communicate("", timeout=20) == ("", "")
+    assert process.wait() == 0
 
 
 def test_standard_input_to_a_file_is_a_job_like_any_other(tmp_path: Path) -> None:
@@ -187,8 +176,7 @@ def test_failed_rows_are_tried_again_and_answered_ones_are_not(tmp_path: Path) -
         second = llmscale(*run, "--base-url", url, cwd=tmp_path)
     assert (first.returncode, second.returncode) == (1, 0)
     assert 0 < len(failed) < 40
-    asked = [entry for entry in read_rows(ledger) if entry["event"] == "arrived"]
-    assert len(asked) == len(failed)
+    assert len(arrived(ledger)) == len(failed)
     assert all(row["error"] is None for row in read_rows(tmp_path / "out.jsonl"))
 
 
@@ -198,7 +186,7 @@ def test_the_limit_can_be_raised_and_pays_only_for_the_new_rows(tmp_path: Path) 
     llmscale(*run, "--limit", 4, cwd=tmp_path)
     assert lines_in(tmp_path / "out.jsonl") == 4
     ended = llmscale(*run, cwd=tmp_path)
-    report = orjson.loads((tmp_path / "out.report.json").read_bytes())
+    report = report_of(tmp_path / "out.jsonl")
     assert ended.returncode == 0, ended.stderr
     assert lines_in(tmp_path / "out.jsonl") == 10
     assert (report["rows"]["kept"], report["calls"]["attempts"]) == (4, 6)
@@ -267,13 +255,8 @@ def test_two_rows_with_one_id_and_different_content_are_refused_before_any_call(
 
 def test_a_job_in_progress_shows_its_rows_in_the_partial_file(tmp_path: Path) -> None:
     write_rows(tmp_path / "in.jsonl", prompts(20))
-    process = subprocess.Popen(
-        command("run", "in.jsonl", "-o", "o", "--model", "sim/latency=0.2", "--concurrency", 2),
-        cwd=tmp_path,
-        env=environment(),
-        stderr=subprocess.DEVNULL,
-    )
+    slow = ("--model", "sim/latency=0.2", "--concurrency", 2)
+    process = start("run", "in.jsonl", "-o", "o", *slow, cwd=tmp_path)
     wait_until(lambda: lines_in(tmp_path / "o.partial") >= 2)
-    process.kill()
-    process.wait(20)
+    stop(process, signal.SIGKILL)
     assert not (tmp_path / "o").exists()

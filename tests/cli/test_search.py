@@ -1,29 +1,18 @@
 """`llmscale search` as a user has it: what is shown, where, and with which exit code."""
 
-import logging
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import orjson
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from llmscale.cli import app
-from tests.cli.tool import llmscale
+from tests.cli.tool import in_process, llmscale
 from tests.vector_files import MODEL, line, write_jsonl
 
 HOSTILE = "[bold]no markup[/bold] :boom: [/]\x1b[31m red \u202e\x07 end"
-
-
-@pytest.fixture(autouse=True)
-def _logger_as_before() -> Iterator[None]:
-    log = logging.getLogger("llmscale")
-    before = (log.handlers[:], log.propagate, log.level)
-    yield
-    log.handlers[:], log.propagate, log.level = before
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +32,7 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def search(*arguments: object) -> Result:
-    return CliRunner().invoke(app, ["search", *map(str, arguments)])
+    return in_process("search", *arguments)
 
 
 @pytest.fixture

@@ -1,5 +1,12 @@
-"""The tool as a user has it: a process of its own, started from the command line."""
+"""The tool as a user has it, in one of three ways.
 
+- `llmscale`, `start` and `on_a_terminal`: a process with arguments, folder, environment, streams
+  and signals of its own. It is a fork of one that has imported the tool, and takes 0.03 s.
+- `command`: for `subprocess`, where Python itself has to start, as with limits of a process: 0.3 s.
+- `in_process`: in the process of the test, for a test that replaces a part of the tool.
+"""
+
+import logging
 import os
 import pty
 import signal
@@ -7,13 +14,16 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
+from types import MappingProxyType
 from typing import Any
 
 import orjson
+from typer.testing import CliRunner, Result
 
+from llmscale.cli import app
 from tests.cli.forked import OUTER, Forked, next_server
 
 Process = subprocess.Popen[str] | Forked
@@ -69,9 +79,25 @@ def on_a_terminal(*args: object, cwd: Path, **env: str) -> tuple[int, str]:
     return process.wait(), seen.decode(errors="surrogateescape")
 
 
-def start(*args: object, cwd: Path) -> Process:
-    """Start the tool and return while it runs."""
-    return _start(args, cwd, environment(), DEVNULL)
+def start(
+    *args: object,
+    cwd: Path,
+    env: Mapping[str, str] = MappingProxyType({}),
+    stdin: int = DEVNULL,
+    stdout: int = PIPE,
+) -> Process:
+    """Start the tool and return while it runs; streams are as for `Popen`."""
+    return _start(args, cwd, environment(**env), stdin, stdout)
+
+
+def in_process(*args: object) -> Result:
+    """Run the tool to its end in this process."""
+    log = logging.getLogger("llmscale")
+    before = (log.handlers[:], log.propagate, log.level)
+    try:
+        return CliRunner().invoke(app, [*map(str, args)])
+    finally:
+        log.handlers[:], log.propagate, log.level = before
 
 
 def _start(
@@ -115,6 +141,17 @@ def write_rows(path: Path, rows: Iterable[Any]) -> Path:
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Read a JSONL file."""
     return [orjson.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def report_of(output: Path) -> dict[str, Any]:
+    """Return the report of the job with that output."""
+    found: dict[str, Any] = orjson.loads(output.with_suffix(".report.json").read_bytes())
+    return found
+
+
+def arrived(ledger: Path) -> list[dict[str, Any]]:
+    """Return the calls that arrived at a server."""
+    return [entry for entry in read_rows(ledger) if entry["event"] == "arrived"]
 
 
 def prompts(count: int) -> list[dict[str, str]]:
