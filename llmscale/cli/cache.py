@@ -146,7 +146,7 @@ def clear(given: ClearOptions) -> None:
         older_than_s = None if given.older_than is None else _seconds(given.older_than)
         count = cache_use.clear(settings.cache, given.model_pattern, older_than_s, really=False)
         if not given.yes and not _confirmed(f"Remove {count} entries?"):
-            typer.echo("nothing was removed; --yes removes without asking", err=True)
+            typer.echo("nothing was removed; pass --yes to skip the question", err=True)
             return 1
         removed = cache_use.clear(settings.cache, given.model_pattern, older_than_s, really=True)
         typer.echo(f"{removed} entries removed")

@@ -50,12 +50,7 @@ class Command(TyperCommand):
         try:
             return super().parse_args(ctx, args)
         except typer.TyperException as error:
-            known = [flag for param in self.get_params(ctx) for flag in param.opts]
-            unknown = getattr(error, "option_name", None)
-            if unknown in known:  # its value is missing
-                ctx.fail(error.format_message())
-            if unknown is not None:
-                ctx.fail(suggestions.unknown_option(unknown, known, ctx.command_path))
+            _suggest(error, ctx)
             raise
 
     def get_help(self, ctx: Any) -> str:
@@ -92,7 +87,11 @@ class CommandGroup(TyperGroup):
         if not args and not ctx.resilient_parsing:
             typer.echo(ctx.get_help(), err=True)
             raise typer.Exit(2)
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except typer.TyperException as error:
+            _suggest(error, ctx)
+            raise
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands under their headings."""
@@ -106,6 +105,16 @@ class CommandGroup(TyperGroup):
         """Return the heading of a command, and what it does in one line."""
         command: Any = self.get_command(ctx, name)
         return "Commands", command.help.partition("\n")[0]
+
+
+def _suggest(error: typer.TyperException, ctx: Any) -> None:
+    """Fail with a better sentence where the error is about an option."""
+    known = [flag for param in ctx.command.get_params(ctx) for flag in param.opts]
+    option = getattr(error, "option_name", None)
+    if option in known:  # its value is missing
+        ctx.fail(error.format_message())
+    if option is not None:
+        ctx.fail(suggestions.unknown_option(option, known, ctx.command_path))
 
 
 def _by_heading(options: list[TyperOption]) -> dict[str, list[TyperOption]]:

@@ -51,7 +51,7 @@ def _report(output: Path, html: str | None, baseline: Path | None, *, as_json: b
     reports = reporting.load(output, baseline)
     if html is not None:
         path = reporting.write_page(reports, output, Path(html) if html != BESIDE else None)
-        typer.echo(f"report in {path}", err=True)
+        typer.echo(f"wrote {path}", err=True)
     if as_json:
         from llmscale.core.printable import printable_json
 

@@ -58,7 +58,7 @@ def _search(given: SearchOptions) -> int:
     else:
         _print_lines(found)
     if not found.chunks:
-        typer.echo("there is no vector to search in", err=True)
+        typer.echo("no vectors to search", err=True)
     return int(not found.chunks)
 
 

@@ -130,7 +130,10 @@ def unknown_option(word: str, options: Collection[str], command: str) -> str:
 
 def unknown_command(word: str, commands: Collection[str], group: str) -> str:
     """Return a sentence for a command that a group does not have; `commands`: those it has."""
-    name = _meant(word, COMMANDS, (*commands, "--version"))
+    if "run" in commands and ("." in word or "/" in word):
+        name: str | None = f"{'embed' if word.endswith('/') else 'run'} {word}"
+    else:
+        name = _meant(word, COMMANDS, (*commands, "--version"))
     meant = None if name is None else f"`{group} {name}`"
     return _sentence(f"unknown command {word}", meant, group)
 

@@ -1,6 +1,8 @@
 """The text of --help: groups, order, width, defaults."""
 
 import re
+import subprocess
+import sys
 from typing import Any, get_args
 
 import pytest
@@ -116,6 +118,29 @@ def test_short_names_are_the_same_in_every_command() -> None:
     for command in EVERY_COMMAND:
         for option in options_of(command):
             assert set(option.opts) == found[max(option.opts, key=len)], (command, option.opts)
+
+
+IMPORTED_BY = """
+import sys
+from llmscale.cli import main
+try:
+    main()
+finally:
+    print(*(name for name in sys.modules if name.startswith("llmscale.cli.")), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(("args", "imported"), [([], set()), (["run"], {"run"})])
+def test_help_imports_no_command_but_its_own(args: list[str], imported: set[str]) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", IMPORTED_BY, *args, "--help"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    modules = {name.removeprefix("llmscale.cli.") for name in ended.stderr.split()}
+    assert modules & set(command_names()) == imported
 
 
 @pytest.mark.parametrize("command", ["run", "embed", "completion"])

@@ -55,7 +55,7 @@ def test_the_page_lies_beside_the_report_unless_a_file_is_named(
     (folder / page).unlink(missing_ok=True)
     shown = llmscale("report", *arguments, cwd=folder)
     assert shown.returncode == 0
-    assert shown.stderr == f"report in {page}\n"
+    assert shown.stderr == f"wrote {page}\n"
     assert (folder / page).read_text(encoding="utf-8").startswith("<!doctype html>")
     assert (folder / page).stat().st_mode & 0o777 == 0o600
     assert shown.stdout.startswith("{") if "--json" in arguments else shown.stdout == ""

@@ -138,7 +138,7 @@ def test_a_number_of_chunks_that_is_none_is_refused(k: str, vectors: Path) -> No
 def test_nothing_to_search_in_is_1(flags: tuple[str, ...], tmp_path: Path) -> None:
     shown = search("what?", write_jsonl(tmp_path / "a.jsonl", [line(0, None)]), *flags)
     assert shown.exit_code == 1
-    assert shown.stderr == "there is no vector to search in\n"
+    assert shown.stderr == "no vectors to search\n"
     assert shown.stdout == "" if not flags else orjson.loads(shown.stdout)["hits"] == []
 
 

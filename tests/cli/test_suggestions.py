@@ -57,6 +57,8 @@ def test_a_word_means_an_option_that_the_command_has() -> None:
         ("dry-run", "did you mean `llmscale run --dry-run`?"),
         ("version", "did you mean `llmscale --version`?"),
         ("verfy", "did you mean `llmscale verify`?"),
+        ("prompts.jsonl", "did you mean `llmscale run prompts.jsonl`?"),
+        ("docs/", "did you mean `llmscale embed docs/`?"),
         ("qqqqqq", "see `llmscale --help`"),
     ],
 )
@@ -85,6 +87,7 @@ def test_what_is_suggested_exists_and_what_is_explained_does_not() -> None:
     [
         (["run", "x", "--max-retries=3"], "unknown option --max-retries; did you mean"),
         (["run", "x", "-j8"], "unknown option -j; did you mean --concurrency?"),
+        (["--model", "x", "run"], "unknown option --model; see `llmscale --help`"),
         (["batch", "x"], "unknown command batch; did you mean `llmscale run`?"),
         (["cache", "purge"], "unknown command purge; did you mean `llmscale cache prune`?"),
         (["run"], "missing argument 'INPUT...'; see `llmscale run --help`"),
