@@ -140,7 +140,7 @@ def test_a_server_that_is_not_there_does_not_use_up_the_budget(tmp_path: Path) -
     assert report(tmp_path)["job"]["left_usd"] == 0.1
 
 
-def test_after_a_kill_what_was_in_flight_counts_and_the_cap_holds_over_all_runs(
+def test_calls_in_flight_at_a_kill_count_and_the_cap_holds_over_all_runs(
     tmp_path: Path,
 ) -> None:
     write_job(tmp_path)
@@ -163,17 +163,18 @@ def test_after_a_kill_what_was_in_flight_counts_and_the_cap_holds_over_all_runs(
 def test_a_stop_by_a_signal_keeps_what_failed_calls_have_cost(tmp_path: Path) -> None:
     """An answer that was cut is in no row, but may have been paid for."""
     write_job(tmp_path, prompts(200))
-    ledger = tmp_path / "ledger"
-    with chat_process("--latency", 0.05, "--faults", "cut:0.2", "--ledger", ledger) as url:
+    cut, whole = tmp_path / "cut", tmp_path / "whole"
+    with chat_process("--latency", 0.05, "--faults", "cut:0.2", "--ledger", cut) as url:
         process = start(*BOUNDED, "--base-url", url, "--max-cost", 50, cwd=tmp_path)
         assert ended_at(process, tmp_path, 40, signal.SIGTERM).returncode == 143
         first = report(tmp_path)["job"]
         assert first["unconfirmed_usd"] > 0
         assert not (tmp_path / "out.jsonl.lock").exists(), "the manifest has it"
+    with chat_process("--ledger", whole) as url:
         run(tmp_path, url, "--max-cost", 50, code=0)
-    job = report(tmp_path)["job"]
+    job, billed = report(tmp_path)["job"], billed_usd(cut) + billed_usd(whole)
     assert job["unconfirmed_usd"] >= first["unconfirmed_usd"]
-    assert job["spend"]["cost_usd"] + job["unconfirmed_usd"] >= billed_usd(ledger) - 1e-9
+    assert job["spend"]["cost_usd"] + job["unconfirmed_usd"] >= billed - 1e-9
 
 
 def test_rows_from_the_cache_and_rows_that_share_a_call_cost_nothing(tmp_path: Path) -> None:
@@ -188,7 +189,7 @@ def test_rows_from_the_cache_and_rows_that_share_a_call_cost_nothing(tmp_path: P
     assert report(tmp_path)["calls"]["attempts"] == 1
 
 
-def test_a_job_that_begins_anew_has_the_whole_budget(tmp_path: Path) -> None:
+def test_overwrite_starts_with_the_whole_budget(tmp_path: Path) -> None:
     write_job(tmp_path)
     with chat_process() as url:
         run(tmp_path, url, "--max-cost", 0.3, code=4)
@@ -197,7 +198,7 @@ def test_a_job_that_begins_anew_has_the_whole_budget(tmp_path: Path) -> None:
     assert report(tmp_path)["job"]["runs"] == 1
 
 
-def test_a_stream_is_held_to_the_cap_too(tmp_path: Path) -> None:
+def test_the_cap_also_limits_a_stream(tmp_path: Path) -> None:
     write_job(tmp_path)
     ledger = tmp_path / "ledger"
     with chat_process("--latency", 0.01, "--ledger", ledger) as url:
@@ -209,7 +210,7 @@ def test_a_stream_is_held_to_the_cap_too(tmp_path: Path) -> None:
     assert len(ended.stdout.splitlines()) == len(read_rows(ledger)) / 2
 
 
-def test_embeddings_are_held_to_the_cap_a_lot_at_a_time(tmp_path: Path) -> None:
+def test_the_cap_limits_batches_of_embeddings(tmp_path: Path) -> None:
     rows = [{"text": f"text number {number} " + "word " * 40} for number in range(2_000)]
     write_rows(tmp_path / "in.jsonl", rows)
     (tmp_path / "llmscale.toml").write_text('[[price]]\nmodel = "openai/e"\ninput = 100\n')
@@ -241,7 +242,7 @@ def test_embeddings_are_held_to_the_cap_a_lot_at_a_time(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_can_not_be_held_to_a_cap_is_refused_before_anything_is_sent(
+def test_a_job_without_an_upper_bound_of_its_cost_is_refused_before_anything_is_sent(
     tmp_path: Path, args: tuple[str, ...], config: str, sentence: str
 ) -> None:
     write_job(tmp_path, prompts(3), config)
@@ -258,7 +259,7 @@ def test_what_can_not_be_held_to_a_cap_is_refused_before_anything_is_sent(
     assert not read_rows(ledger)
 
 
-def test_the_longest_answer_of_a_model_stands_in_for_max_tokens(tmp_path: Path) -> None:
+def test_max_output_of_a_model_replaces_max_tokens(tmp_path: Path) -> None:
     """So that a job that was begun without a bound can be held to a cap later on."""
     write_job(tmp_path, config=f"{PRICES}max_output = 20\n")
     ledger = tmp_path / "ledger"
@@ -273,7 +274,7 @@ def test_the_longest_answer_of_a_model_stands_in_for_max_tokens(tmp_path: Path) 
     assert begun_usd + 0.4 < billed_usd(ledger) <= begun_usd + 0.5
 
 
-def test_a_row_that_can_not_be_held_to_the_cap_fails_alone(tmp_path: Path) -> None:
+def test_a_row_without_an_upper_bound_of_its_cost_fails_alone(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [
         {"prompt": "fine"},
         {"prompt": "another model", "model": "openai/unknown"},

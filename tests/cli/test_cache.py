@@ -106,9 +106,7 @@ def insist_on_right_answers(
 # --- runs
 
 
-def test_a_second_run_makes_no_call_costs_nothing_and_its_report_says_so(
-    tmp_path: Path, server: Server
-) -> None:
+def test_a_second_run_makes_no_call_and_costs_nothing(tmp_path: Path, server: Server) -> None:
     rows = prompts(50)
     write_rows(tmp_path / "in.jsonl", rows)
     assert server.calls_of(lambda: run(tmp_path, "cold.jsonl", *server.model)) == 50
@@ -156,7 +154,7 @@ def test_a_second_run_makes_no_call_costs_nothing_and_its_report_says_so(
     assert second["calls"]["attempts"] == 0
 
 
-def test_each_mode_asks_and_stores_what_it_says(tmp_path: Path, server: Server) -> None:
+def test_each_cache_mode_reads_and_writes_as_documented(tmp_path: Path, server: Server) -> None:
     rows = prompts(5)
     write_rows(tmp_path / "in.jsonl", rows)
     expected = [
@@ -227,7 +225,7 @@ def test_an_answer_is_asked_for_again_after_its_time(tmp_path: Path, server: Ser
     assert server.calls_of(lambda: run(tmp_path, "late.jsonl", *late)) == 2
 
 
-def test_what_is_stored_when_a_run_is_killed_is_not_paid_again(tmp_path: Path) -> None:
+def test_answers_stored_before_a_kill_are_hits_afterwards(tmp_path: Path) -> None:
     rows = prompts(60)
     write_rows(tmp_path / "in.jsonl", rows)
     pace = ("--latency", 0.03, "--ledger", tmp_path / "ledger")
@@ -430,7 +428,7 @@ def explain(cwd: Path, row: object, *options: object) -> Run:
     return tool("cache", "explain", row, *SIM, *options, cwd=cwd)
 
 
-def test_explain_tells_hits_from_misses_and_the_field_that_differs(used: Path) -> None:
+def test_explain_names_the_field_that_differs_in_a_miss(used: Path) -> None:
     row = '{"prompt": "What is 3 squared?"}'
     hit = explain(used, row)
     assert (hit.returncode, hit.stdout) == (0, "1 hits, 0 misses, 0 invalid rows\n")

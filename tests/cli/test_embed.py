@@ -101,7 +101,7 @@ def test_rows_are_no_documents_and_stay_rows_beside_some(folder: Path) -> None:
     ]
 
 
-def test_a_run_that_goes_on_counts_the_files_of_the_run_before(folder: Path) -> None:
+def test_a_resumed_run_counts_the_files_of_the_run_before(folder: Path) -> None:
     slow = ("docs", "--model", "sim/latency=0.2", "--batch-size", 2, "--concurrency", 1)
     process = start("embed", *slow, "-o", "v.jsonl", cwd=folder)
     partial = folder / "v.jsonl.partial"
@@ -246,7 +246,7 @@ def test_what_is_read_is_never_written_over(folder: Path, name: str) -> None:
     assert read_rows(folder / "rows.jsonl") == [{"text": "mine"}]
 
 
-def test_a_file_that_can_not_be_read_is_a_row_that_says_so(folder: Path) -> None:
+def test_an_unreadable_file_is_a_failed_row_with_the_reason(folder: Path) -> None:
     (folder / "binary.bin").write_bytes(b"\0\1\2")
     embed(folder, "docs/a.md", "binary.bin", *SIM, "-o", "v.jsonl", code=1)
     *good, bad = read_rows(folder / "v.jsonl")
@@ -256,7 +256,7 @@ def test_a_file_that_can_not_be_read_is_a_row_that_says_so(folder: Path) -> None
     assert "binary.bin is binary" in bad["error"]["message"]
 
 
-def test_a_run_that_was_stopped_goes_on_and_asks_for_no_vector_twice(
+def test_a_resumed_run_requests_no_vector_twice(
     tmp_path: Path,
 ) -> None:
     write_rows(tmp_path / "rows.jsonl", [{"text": f"text {n}"} for n in range(2_000)])

@@ -81,7 +81,7 @@ def test_a_full_disk_is_exit_code_5(tmp_path: Path) -> None:
     assert "No space left" in said
 
 
-def test_a_second_process_is_locked_out_and_told_by_whom(tmp_path: Path) -> None:
+def test_a_second_process_is_locked_out_and_the_first_is_named(tmp_path: Path) -> None:
     write_rows(tmp_path / "in.jsonl", prompts(100))
     first = start(*SLOW, cwd=tmp_path)
     wait_until(lambda: lines_in(tmp_path / "out.jsonl.partial"))

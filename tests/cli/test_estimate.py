@@ -128,7 +128,7 @@ def test_a_sample_without_answers_exits_with_1_and_estimates_from_counts(folder:
         (("--max-cost", 1, "--sample", 3), "price of openai/none"),
     ],
 )
-def test_what_can_not_be_used_is_said_in_a_sentence(
+def test_invalid_use_is_one_sentence_and_exit_code_2(
     folder: Path, args: tuple[object, ...], says: str
 ) -> None:
     (folder / "llmscale.toml").unlink()

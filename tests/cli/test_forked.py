@@ -25,9 +25,7 @@ ENDINGS = [("--version",), ("run", "--help"), ("run", "nothing.jsonl"), ("run", 
 
 
 @pytest.mark.parametrize("args", ENDINGS)
-def test_it_ends_and_says_what_one_from_the_command_line_does(
-    tmp_path: Path, args: tuple[str, ...]
-) -> None:
+def test_a_fork_ends_and_prints_as_a_process_does(tmp_path: Path, args: tuple[str, ...]) -> None:
     forked = llmscale(*args, cwd=tmp_path)
     real = subprocess.run(
         [sys.executable, "-m", "llmscale", *args],

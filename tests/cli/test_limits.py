@@ -78,7 +78,7 @@ def refused(folder: Path, *args: str) -> Run:
     return run
 
 
-def test_what_can_not_be_used_is_said_in_a_sentence(tmp_path: Path) -> None:
+def test_invalid_use_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
     write_job(tmp_path, ["a"], '[limits.user]\nrpm = "fast"\n')
     assert "'fast' is no rate" in refused(tmp_path, "in.jsonl").stderr
     (tmp_path / "llmscale.toml").unlink()

@@ -142,7 +142,7 @@ def test_a_stream_ends_with_the_code_of_its_rules_too(folder: Path) -> None:
 # ---- alerts ------------------------------------------------------------------------------------
 
 
-def test_every_target_is_told_of_each_alert_and_nothing_of_the_rows(folder: Path) -> None:
+def test_every_target_gets_each_alert_and_no_text_of_rows(folder: Path) -> None:
     ledger = folder / "ledger"
     with chat_process("--ledger", ledger) as url:
         ended = llmscale(
@@ -171,7 +171,7 @@ def test_every_target_is_told_of_each_alert_and_nothing_of_the_rows(folder: Path
     assert not any(entry["authorization"] for entry in calls)
 
 
-def test_a_target_that_can_not_be_told_is_said_once_and_the_run_is_as_good(folder: Path) -> None:
+def test_a_failing_target_is_logged_once_and_does_not_change_the_exit_code(folder: Path) -> None:
     ended = llmscale(
         *(*RUN, "--model", "sim/a", "--alert-on", "rows_per_s>0,p50>=0,call_p50>=0"),
         *("--alert", "exec:false"),
@@ -204,7 +204,7 @@ def test_alerts_can_be_switched_off(folder: Path) -> None:
         (("--report", "/dev/null"), "--report /dev/null is not a regular file"),
     ],
 )
-def test_what_can_not_be_told_or_written_is_refused_at_the_start(
+def test_a_target_or_file_that_can_not_work_is_refused_at_the_start(
     flags: tuple[str, ...], sentence: str, folder: Path
 ) -> None:
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -230,7 +230,7 @@ def test_the_metrics_are_the_numbers_of_the_report(watched: Watched) -> None:
     assert path.stat().st_mode & 0o777 == 0o644
 
 
-def test_the_junit_file_says_what_became_of_the_rows(watched: Watched) -> None:
+def test_the_junit_file_has_a_case_for_rows_failures_and_rules(watched: Watched) -> None:
     cases = cases_of((watched.folder / "j.xml").read_bytes())
     faults = {name: fault and fault[0] for name, fault in cases.items()}
     assert faults == {
@@ -255,7 +255,9 @@ def test_the_last_line_of_stderr_is_a_summary(watched: Watched) -> None:
 
 
 @BOTH
-def test_a_finished_job_tells_that_it_is(verb: tuple[str, ...], folder: Path) -> None:
+def test_a_finished_job_writes_its_files_again_and_trips_no_rule(
+    verb: tuple[str, ...], folder: Path
+) -> None:
     options = ("--model", "sim/a", "--junit", "j.xml", "--metrics", "m.prom", "--json-summary")
     rules = ("--fail-on", "errors>1%,p95>30s,cost>5,hit_rate<20%")
     assert llmscale(*verb, *options, *rules, cwd=folder).returncode == 0
@@ -283,7 +285,7 @@ def test_metrics_are_there_while_it_runs_and_after_it_was_stopped(folder: Path) 
     assert metrics_of(path)["llmscale_rows"] == 40
 
 
-def test_the_junit_file_says_why_a_run_was_ended(folder: Path) -> None:
+def test_the_junit_file_has_the_error_that_ended_a_run(folder: Path) -> None:
     with chat_process("--faults", "401:1") as url:
         options = ("--model", "openai/m", "--base-url", url, "--junit", "j.xml")
         assert llmscale(*RUN, *options, cwd=folder).returncode == 3

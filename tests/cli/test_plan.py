@@ -25,7 +25,7 @@ def plan(folder: Path, *args: object) -> Run:
     return tool(folder, "plan", "in.jsonl", "--model", "sim/a", *args)
 
 
-def told(folder: Path, code: int) -> list[dict[str, Any]]:
+def checks(folder: Path, code: int) -> list[dict[str, Any]]:
     """Return the lines of a plan that ends with this code."""
     found = plan(folder, "--json")
     assert found.returncode == code, found.stderr
@@ -34,13 +34,13 @@ def told(folder: Path, code: int) -> list[dict[str, Any]]:
 
 
 def test_its_commands_bring_a_job_to_where_it_is_ready(folder: Path) -> None:
-    required = [line for line in told(folder, 1) if line["required"]]
+    required = [line for line in checks(folder, 1) if line["required"]]
     todo = {line["command"] for line in required if line["answer"] != "yes"}
     assert len(todo) == 2, "a sample, and a first part of the rows"
     for command in sorted(todo):
         ended = tool(folder, *shlex.split(command)[1:])
         assert ended.returncode == 0, ended.stderr
-    assert {line["answer"] for line in told(folder, 0) if line["required"]} == {"yes"}
+    assert {line["answer"] for line in checks(folder, 0) if line["required"]} == {"yes"}
 
 
 def test_it_is_a_table_on_standard_output(folder: Path) -> None:
@@ -69,7 +69,7 @@ def test_commands_repeat_the_flags_that_were_given(folder: Path) -> None:
         (("--rpm", "x"), "rpm"),
     ],
 )
-def test_what_can_not_be_used_is_said_in_a_sentence(
+def test_invalid_use_is_one_sentence_and_exit_code_2(
     folder: Path, args: tuple[object, ...], says: str
 ) -> None:
     run = plan(folder, *args)

@@ -32,7 +32,7 @@ def test_as_json_it_is_the_report_itself(folder: Path) -> None:
     assert orjson.loads(shown.stdout) == orjson.loads((folder / "b.report.json").read_bytes())
 
 
-def test_beside_a_baseline_it_tells_the_ratios(folder: Path) -> None:
+def test_a_baseline_adds_ratios(folder: Path) -> None:
     shown = llmscale("report", "b.jsonl", "--baseline", "a.results.jsonl", cwd=folder)
     assert "Beside the baseline" in shown.stdout
     told = llmscale("report", "b.jsonl", "--baseline", "a.report.json", "--json", cwd=folder)
@@ -70,7 +70,7 @@ def test_the_page_lies_beside_the_report_unless_a_file_is_named(
         (["b.jsonl", "--html", "a.results.jsonl"], "--html a.results.jsonl would replace"),
     ],
 )
-def test_what_can_not_be_used_is_a_sentence(
+def test_invalid_use_is_one_sentence_and_exit_code_2(
     arguments: list[str], complaint: str, folder: Path
 ) -> None:
     shown = llmscale("report", *arguments, cwd=folder)

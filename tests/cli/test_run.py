@@ -205,7 +205,7 @@ async def test_a_dry_run_reads_everything_and_sends_nothing(tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
 
 
-def test_quiet_says_nothing_and_json_logs_are_json(tmp_path: Path) -> None:
+def test_quiet_prints_nothing_and_json_logs_are_json(tmp_path: Path) -> None:
     write_rows(tmp_path / "in.jsonl", prompts(2))
     quiet = llmscale("run", "in.jsonl", "-o", "a", *SIM, "--quiet", cwd=tmp_path)
     in_json = llmscale("run", "in.jsonl", "-o", "b", *SIM, "--log-format", "json", cwd=tmp_path)

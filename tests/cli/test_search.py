@@ -127,7 +127,7 @@ def test_the_flags_reach_the_settings(vectors: Path, tmp_path: Path, settings: l
 
 
 @pytest.mark.parametrize("k", ["0", "-1", "x", "10001"])
-def test_a_number_of_chunks_that_is_none_is_refused(k: str, vectors: Path) -> None:
+def test_an_invalid_number_of_results_is_refused(k: str, vectors: Path) -> None:
     assert search("what?", vectors, "-k", k).exit_code == 2
 
 
@@ -142,7 +142,7 @@ def test_nothing_to_search_in_is_1(flags: tuple[str, ...], tmp_path: Path) -> No
     assert shown.stdout == "" if not flags else orjson.loads(shown.stdout)["hits"] == []
 
 
-def test_a_process_that_can_not_search_says_so_in_one_sentence(tmp_path: Path) -> None:
+def test_a_search_that_can_not_run_is_one_sentence(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "a.jsonl", [line(0, [1.0]), line(1, [1.0], model="sim/b")])
     (tmp_path / "b.jsonl").write_text("no JSON\n")
     for arguments, exit_code, said in (
