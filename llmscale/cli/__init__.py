@@ -37,6 +37,7 @@ COMMANDS = {
     "Operate": {
         "cache": "Inspect stored answers, explain misses, remove and move entries.",
         "completion": "Print a completion script for bash, zsh or fish.",
+        "help": "Show the manual: its topics, one page, or a search.",
     },
 }
 """The commands by heading, each with what it does; `llmscale.cli.X` has command X."""
