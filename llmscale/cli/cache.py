@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from llmscale.cli.command import Options, takes
 from llmscale.cli.help_format import Command, CommandGroup
 from llmscale.cli.options import (
     AsJson,
@@ -13,10 +14,8 @@ from llmscale.cli.options import (
     CacheTtl,
     ConfigFile,
     ModelName,
-    Options,
     Sampling,
     Template,
-    takes,
 )
 
 cache = typer.Typer(

@@ -4,7 +4,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from llmscale.cli.options import Job, parameters
+from llmscale.cli.command import parameters
+from llmscale.cli.options import Job
 
 _FLAGS = {"cache_mode": "--cache", "adaptive": "--no-adaptive"}
 _NOT_REPEATED = frozenset({"quiet", "verbose", "log_format"})

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from llmscale.cli.options import command
+from llmscale.cli.command import command
 
 Shell = Literal["bash", "zsh", "fish"]
 

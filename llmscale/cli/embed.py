@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmscale.cli.command import Options, command
 from llmscale.cli.options import (
     Alerts,
     Cache,
@@ -11,11 +12,9 @@ from llmscale.cli.options import (
     Endpoint,
     Limits,
     Logging,
-    Options,
     Param,
     Results,
     Retries,
-    command,
 )
 from llmscale.core.choices import VectorFormat
 

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from llmscale.cli.command import Options
 from llmscale.cli.exit_codes import EXIT_INTERNAL
-from llmscale.cli.options import Options
 from llmscale.core.errors import BudgetReached, ConfigError, JobError, LockedError
 
 if TYPE_CHECKING:

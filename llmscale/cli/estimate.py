@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from llmscale.cli.options import AsJson, Job, command
+from llmscale.cli.command import command
+from llmscale.cli.options import AsJson, Job
 
 Scale = Annotated[float, typer.Option(metavar="N", help="Also project N times the rows.")]
 

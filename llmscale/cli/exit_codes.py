@@ -4,7 +4,7 @@ EXIT_INTERNAL = 70  # sysexits.h, EX_SOFTWARE
 
 EXIT_CODES = {
     0: "all rows answered",
-    1: "some rows failed, or a --fail-on rule holds",
+    1: "some rows failed, or a --fail-on rule tripped",
     2: "usage or settings",
     3: "refused by the provider",
     4: "budget reached",

@@ -2,7 +2,8 @@
 
 import typer
 
-from llmscale.cli.options import AsJson, ConfigFile, Inputs, ModelName, Options, command
+from llmscale.cli.command import Options, command
+from llmscale.cli.options import AsJson, ConfigFile, Inputs, ModelName
 
 
 class LimitsOptions(Options):

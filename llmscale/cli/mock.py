@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from llmscale.cli.options import Options, command, parameters
+from llmscale.cli.command import Options, command, parameters
 
 PORTS = 65_535
 SEEDS = 2**63 - 1

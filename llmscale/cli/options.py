@@ -1,28 +1,15 @@
-"""Options as typed values: a class for each group of options, and a command takes a sum of them.
+"""The options that commands share: a class for each group of options, and a command takes several.
 
-A field of a class is an option, declared as typer wants it; `takes` makes the fields of a class the
-parameters of a command, which gets one value with all of them. Nothing here imports the settings,
-which `--help` does not need.
+A field is an option as typer wants it: one name, one help text, one meaning. Nothing here imports
+the settings, which `--help` does not need.
 """
 
-import inspect
-from collections.abc import Callable
-from copy import copy
-from typing import Annotated, Any, ClassVar, get_args
+from typing import Annotated
 
 import typer
 
-from llmscale.cli.help_format import EVERYDAY, Command
+from llmscale.cli.command import Options
 from llmscale.core.choices import CacheMode, LogFormat, StrategyName
-
-COMMAND_ONLY = frozenset(
-    {"config", "dry_run", "row_or_file", "query", "vectors", "k", "query_model", "sample", "scale"}
-    | {"hours", "as_json", "model_pattern", "older_than", "yes", "file"}
-)
-"""Options that say what a command does; all others are settings of the same name."""
-
-_SWITCHED_OFF = {"no_adaptive": "adaptive", "no_chunk": "embed_chunk"}
-"""Flags that turn off a setting."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
 ConfigFile = Annotated[
@@ -73,38 +60,6 @@ CacheTtl = Annotated[
 CacheMaxSize = Annotated[
     str | None, typer.Option(metavar="SIZE", help="Maximum cache size.", show_default="10GB")
 ]
-
-
-def is_given(value: object) -> bool:
-    """Tell whether an option has a value: 0 and 0.0 are one; None, False and [] are not."""
-    return not (value is None or value is False or value == [])
-
-
-class Options:
-    """What a command was given. An option that was not given is None, False or empty."""
-
-    GROUP: ClassVar[str | None] = None
-    """The heading in `--help` of the options that this class declares; it is not inherited."""
-
-    EVERYDAY: ClassVar[tuple[str, ...]] = ()
-    """The options that come first in `--help`, whatever their group."""
-
-    config: str | None = None
-    """The settings file, of commands that have one."""
-
-    def __init__(self, **given: Any) -> None:
-        """Take the value of each option by its name."""
-        vars(self).update(given)
-
-    def settings(self) -> dict[str, Any]:
-        """Return the settings that were given, as `config.load` takes them."""
-        given = {
-            name: value
-            for name in parameters(type(self))
-            if name not in COMMAND_ONLY and is_given(value := getattr(self, name, None))
-        }
-        off = {setting: False for flag, setting in _SWITCHED_OFF.items() if given.pop(flag, False)}
-        return given | off
 
 
 class Rows(Options):
@@ -328,14 +283,14 @@ class Alerts(Options):
         str | None,
         typer.Option(
             metavar="RULES",
-            help="Exit with code 1 if a rule holds at the end: 'errors>1%, p95>30s, cost>5'.",
+            help="Exit with code 1 if a rule has tripped: 'errors>1%, p95>30s, cost>5'.",
         ),
     ] = None
     alert_on: Annotated[
         str | None,
         typer.Option(
             metavar="RULES",
-            help="Alert as soon as a rule holds.",
+            help="Alert as soon as a rule trips.",
             show_default="errors>5%, call_p99>30s, stalled>60s, spend>=80%, spend>=100%",
         ),
     ] = None
@@ -389,57 +344,3 @@ class Job(Logging, Cost, Cache, Sampling, Retries, Limits, Model, Answers, Rows)
         *("output", "model", "base_url", "system", "template", "json_schema", "max_tokens"),
         *("temperature", "concurrency", "max_cost", "limit", "dry_run"),
     )
-
-
-def parameters(options: type[Options]) -> dict[str, inspect.Parameter]:
-    """Return the options of a class as parameters: everyday ones first, then its own."""
-    found = {}
-    for group in reversed(options.__mro__):
-        for name, annotation in inspect.get_annotations(group).items():
-            if hasattr(annotation, "__metadata__"):
-                panel = EVERYDAY if name in options.EVERYDAY else vars(group).get("GROUP")
-                found[name] = inspect.Parameter(
-                    name,
-                    inspect.Parameter.KEYWORD_ONLY,
-                    default=getattr(options, name, inspect.Parameter.empty),
-                    annotation=_in_panel(annotation, panel),
-                )
-    order = ("inputs", *options.EVERYDAY, *inspect.get_annotations(options), *found)
-    return {name: found[name] for name in order if name in found}
-
-
-def _in_panel(annotation: Any, panel: str | None) -> Any:
-    kind, info = get_args(annotation)
-    info = copy(info)
-    if panel == EVERYDAY or info.rich_help_panel is None:
-        info.rich_help_panel = panel
-    return Annotated[kind, info]
-
-
-def command(
-    *, epilog: str | None = None, kind: type[Command] = Command
-) -> Callable[[Callable[..., None]], typer.Typer]:
-    """Make a function a command; its parameters are its options, or one value of `Options`."""
-
-    def decorated(function: Callable[..., None]) -> typer.Typer:
-        app = typer.Typer(add_completion=False, rich_markup_mode=None)
-        app.command(cls=kind, epilog=epilog)(takes(function))
-        return app
-
-    return decorated
-
-
-def takes(function: Callable[..., None]) -> Callable[..., None]:
-    """Make the options of the class of a function's only parameter its parameters."""
-    options = next(iter(inspect.get_annotations(function).values()))
-    if not (isinstance(options, type) and issubclass(options, Options)):
-        return function
-    found = parameters(options)
-
-    def wrapped(**given: Any) -> None:
-        function(options(**given))
-
-    wrapped.__name__, wrapped.__doc__ = function.__name__, function.__doc__
-    wrapped.__annotations__ = {name: p.annotation for name, p in found.items()}
-    wrapped.__signature__ = inspect.Signature(list(found.values()))  # type: ignore[attr-defined]
-    return wrapped

@@ -4,9 +4,10 @@ from typing import Annotated, Any
 
 import typer
 
+from llmscale.cli.command import command
 from llmscale.cli.command_line import command_line
 from llmscale.cli.estimate import Scale
-from llmscale.cli.options import AsJson, Job, ReportFile, command
+from llmscale.cli.options import AsJson, Job, ReportFile
 
 
 class PlanOptions(Job):

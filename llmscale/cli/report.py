@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
+from llmscale.cli.command import command
 from llmscale.cli.help_format import Command
-from llmscale.cli.options import AsJson, command
+from llmscale.cli.options import AsJson
 
 BESIDE = ""  # the value of `--html` without one
 

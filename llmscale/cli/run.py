@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmscale.cli.options import Alerts, Job, Results, command
+from llmscale.cli.command import command
+from llmscale.cli.options import Alerts, Job, Results
 from llmscale.core.choices import ChatFormatOrAuto
 
 if TYPE_CHECKING:

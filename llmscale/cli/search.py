@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from llmscale.cli.options import AsJson, CacheUse, Endpoint, command
+from llmscale.cli.command import command
+from llmscale.cli.options import AsJson, CacheUse, Endpoint
 
 EXCERPT_CHARS = 200
 

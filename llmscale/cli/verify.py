@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from llmscale.cli.options import command
+from llmscale.cli.command import command
 
 
 @command()

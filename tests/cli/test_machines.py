@@ -83,7 +83,7 @@ def summary_of(ended: Run) -> dict[str, Any]:
 # ---- rules -------------------------------------------------------------------------------------
 
 
-def test_a_rule_that_holds_at_the_end_is_exit_code_1_and_named(folder: Path) -> None:
+def test_a_rule_that_has_tripped_is_exit_code_1_and_named(folder: Path) -> None:
     rules = "rows_per_s<1000000,p99>1h,hit_rate<20%"
     ended = llmscale(*RUN, "--model", "sim/a", "--fail-on", rules, cwd=folder)
     assert ended.returncode == 1
@@ -261,7 +261,7 @@ def test_a_finished_job_writes_its_files_again_and_trips_no_rule(
     options = ("--model", "sim/a", "--junit", "j.xml", "--metrics", "m.prom", "--json-summary")
     rules = ("--fail-on", "errors>1%,p95>30s,cost>5,hit_rate<20%")
     assert llmscale(*verb, *options, *rules, cwd=folder).returncode == 0
-    assert report_of(folder / "out.jsonl")["alerts"] == [], "no rule holds"
+    assert report_of(folder / "out.jsonl")["alerts"] == [], "no rule has tripped"
     for name in ("j.xml", "m.prom"):
         (folder / name).unlink()
     again = llmscale(*verb, *options, "--fail-on", "rows_per_s<1000000", cwd=folder)

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from llmscale.cli.command import COMMAND_ONLY, Options, parameters
 from llmscale.cli.embed import EmbedOptions
 from llmscale.cli.estimate import EstimateOptions
-from llmscale.cli.options import COMMAND_ONLY, Job, Options, parameters
+from llmscale.cli.options import Job
 from llmscale.cli.plan import PlanOptions
 from llmscale.cli.run import RunOptions
 from llmscale.config import SETTINGS
