@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from llmscale.cli.options import command
+from llmscale.cli.command import command
 
 MAX_COLUMNS = 100
 

@@ -109,6 +109,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "report": ("status", "stats", "summary", "show", "html", "view", "results", "logs"),
     "verify": ("validate", "audit", "diff"),
     "cache": ("caches", "purge"),
+    "help": ("docs", "doc", "man", "manual", "guide", "topics", "explain"),
     "clear": ("delete", "remove", "rm", "flush", "empty", "invalidate"),
     "prune": ("purge", "gc", "evict", "trim", "vacuum"),
     "stats": ("info", "status", "show", "ls", "list", "size"),

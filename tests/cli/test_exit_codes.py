@@ -1,6 +1,9 @@
-"""The table of exit codes against the error tree and --help."""
+"""The table of exit codes against the error tree, --help and the manual."""
+
+import re
 
 from llmscale.cli.exit_codes import EXIT_CODES, EXIT_INTERNAL
+from llmscale.commands import help as manual
 from llmscale.core import errors
 from tests.cli.help_pages import help_of
 
@@ -21,3 +24,8 @@ def test_help_ends_with_the_table() -> None:
     shown = " ".join(help_of("").split())
     _, _, told = shown.partition("Exit codes: ")
     assert told.rstrip(".").split("; ") == [f"{code} {what}" for code, what in EXIT_CODES.items()]
+
+
+def test_the_manual_explains_each_code() -> None:
+    rows = re.findall(r"^\| (\d+) \| ", manual.page("exit-codes"), re.MULTILINE)
+    assert [int(code) for code in rows] == list(EXIT_CODES)

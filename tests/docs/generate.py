@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from llmscale.cli import COMMANDS
+from llmscale.cli.command import COMMAND_ONLY
 from llmscale.cli.help_format import GROUPS
-from llmscale.cli.options import COMMAND_ONLY
 from llmscale.config.settings import FLAG_ONLY, SECTIONS, SETTINGS
 from tests.cli.help_pages import command_names, options_of
 from tests.servers.chat import ROOT
