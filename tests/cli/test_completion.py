@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.tool import command, environment, llmscale
+from tests.cli.tool import environment, llmscale
 
 BASH = """
 source "$1"
@@ -67,18 +67,11 @@ def test_zsh_and_fish_get_words_with_what_they_mean(
 ) -> None:
     script = llmscale("completion", shell, cwd=tmp_path).stdout
     assert registers in script
-    ended = subprocess.run(
-        command(),
+    ended = llmscale(
         cwd=tmp_path,
-        env=environment(
-            _LLMSCALE_COMPLETE=f"complete_{shell}",
-            _TYPER_COMPLETE_ARGS="llmscale run --max-c",
-            _TYPER_COMPLETE_FISH_ACTION="get-args",
-        ),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
+        _LLMSCALE_COMPLETE=f"complete_{shell}",
+        _TYPER_COMPLETE_ARGS="llmscale run --max-c",
+        _TYPER_COMPLETE_FISH_ACTION="get-args",
     )
     assert offers in ended.stdout
     assert f"_LLMSCALE_COMPLETE=complete_{shell}" in script

@@ -68,16 +68,11 @@ def test_a_folder_becomes_a_line_for_each_chunk_with_its_place_and_its_vector(fo
     assert len({line["id"] for line in found}) == len(found) > 6
 
 
-def test_what_is_left_out_is_counted(folder: Path) -> None:
-    said = embed(folder, "docs", *SIM, "-o", "v.jsonl").stderr
-    assert "3 files" in said
-    for part in ("1 ignored", "1 binary", "hidden"):
-        assert part in said
-
-
-def test_the_report_counts_the_files_and_what_was_left_out(folder: Path) -> None:
+def test_files_that_are_read_and_skipped_are_counted(folder: Path) -> None:
     (folder / "docs/broken.pdf").write_bytes(b"no pdf")
-    embed(folder, "docs", *SIM, "-o", "v.jsonl", code=1)
+    said = embed(folder, "docs", *SIM, "-o", "v.jsonl", code=1).stderr
+    for part in ("4 files", "2 hidden", "1 ignored", "1 binary"):
+        assert part in said
     assert report_of(folder / "v.jsonl")["documents"] == {
         "files": 4,
         "failed": 1,
@@ -272,14 +267,6 @@ def test_a_resumed_run_requests_no_vector_twice(
         f"text {n}" for n in range(2_000)
     ]
     assert report_of(tmp_path / "v.jsonl")["batches"]["rows"] == 2_000 - kept
-
-
-def test_an_empty_text_fails_alone(tmp_path: Path) -> None:
-    write_rows(tmp_path / "rows.jsonl", [{"text": ""}, {"text": "short"}])
-    embed(tmp_path, "rows.jsonl", *SIM, "-o", "v.jsonl", code=1)
-    empty, short = read_rows(tmp_path / "v.jsonl")
-    assert "text is empty" in empty["error"]["message"]
-    assert short["vector"]
 
 
 def test_a_fallback_of_models_that_answer_is_no_matter_of_vectors(folder: Path) -> None:
