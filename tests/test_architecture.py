@@ -1,6 +1,7 @@
 """What the design forbids: imports up or sideways, vague names, modules untold, slow starts."""
 
 import ast
+import graphlib
 import os
 import subprocess
 import sys
@@ -57,6 +58,22 @@ def imported_rooms(tree: ast.Module) -> set[str]:
     return {p[1] for p in parts if p[0] == "llmscale" and len(p) > 1 and p[1] != "__version__"}
 
 
+def module_of(path: Path) -> str:
+    """Return the full name of a module; a package has that of its folder."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_modules(tree: ast.Module) -> set[str]:
+    """Return the modules of the package that a module imports."""
+    names = {module_of(path) for path in MODULES} - {"llmscale"}
+    return {
+        name if name in names else name.rpartition(".")[0]
+        for name in imported_names(tree)
+        if name.startswith("llmscale.") and {name, name.rpartition(".")[0]} & names
+    }
+
+
 def parsed(module: Path) -> ast.Module:
     return ast.parse(module.read_text(encoding="utf-8"), str(module))
 
@@ -75,6 +92,13 @@ def test_imports_go_to_lower_ranks_only(module: Path) -> None:
     imported = imported_rooms(parsed(module)) - {room}
     assert imported <= RANK_OF.keys()
     assert not {other for other in imported if RANK_OF[other] >= RANK_OF.get(room, -1)}
+
+
+def test_no_circle_between_files() -> None:
+    """Imports in functions and for typing alone count too."""
+    imports = {module_of(path): imported_modules(parsed(path)) for path in MODULES}
+    order = graphlib.TopologicalSorter(imports)
+    order.prepare()  # raises CycleError, which names the circle
 
 
 def test_the_check_of_imports_sees_every_form() -> None:

@@ -7,12 +7,10 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
+from llmscale.mock.call import Call, Calls
 from llmscale.mock.wire import CONTINUE, Head, Unreadable, response_head, take_head
-
-if TYPE_CHECKING:
-    from llmscale.mock.server import Call, MockServer
 
 READ_AHEAD_BYTES = 256 * 1024  # of a client that does not wait for its answers
 LINGER_S = 5.0
@@ -23,9 +21,11 @@ class Connection(asyncio.Protocol):
 
     _transport: asyncio.Transport
 
-    def __init__(self, server: "MockServer", number: int) -> None:
+    def __init__(self, server: Calls, number: int, closed: "Callable[[Connection], None]") -> None:
+        """`closed` is called when the client has gone."""
         self._server = server
         self._number = number
+        self._closed = closed
         self._buffer = bytearray()
         self._head: Head | None = None
         self._call: Call | None = None
@@ -69,7 +69,7 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
         if self._call is not None:
             self._end(self._call, sent_bytes=None, client_gone=not self._is_aborted)
-        self._server.closed(self)
+        self._closed(self)
 
     # ---- called by the server ----
 
@@ -89,7 +89,7 @@ class Connection(asyncio.Protocol):
             self._call = call
             self._carry_out(call)
 
-    def _next_call(self) -> "Call | None":
+    def _next_call(self) -> Call | None:
         """Take a request out of the buffer; None: none is whole."""
         try:
             if self._head is None:
@@ -106,7 +106,7 @@ class Connection(asyncio.Protocol):
         self._head = None
         return self._server.begin(self._number, head, raw)
 
-    def _carry_out(self, call: "Call") -> None:
+    def _carry_out(self, call: Call) -> None:
         plan = call.plan
         if plan.fault == "reset":
             self._reset(call)
@@ -120,7 +120,7 @@ class Connection(asyncio.Protocol):
     def _later(self, delay_s: float, action: Callable[[], None]) -> None:
         self._timer = asyncio.get_running_loop().call_later(delay_s, action)
 
-    def _respond_and_go_on(self, call: "Call") -> None:
+    def _respond_and_go_on(self, call: Call) -> None:
         self._respond(call)
         self._go_on()
 
@@ -130,7 +130,7 @@ class Connection(asyncio.Protocol):
             self._is_paused = False
             self._transport.resume_reading()
 
-    def _respond(self, call: "Call") -> None:
+    def _respond(self, call: Call) -> None:
         plan, body = call.plan, self._server.body_of(call)
         head = response_head(plan.status or 200, len(body), plan.lines, closes=call.closes)
         if plan.fault == "cut":
@@ -154,7 +154,7 @@ class Connection(asyncio.Protocol):
             self._transport.write_eof()
         self._later(LINGER_S, self._transport.abort)
 
-    def _reset(self, call: "Call") -> None:
+    def _reset(self, call: Call) -> None:
         """Close with a TCP reset: lingering for zero seconds drops the connection at once."""
         self._end(call, sent_bytes=None, client_gone=False)
         self._is_deaf = True
@@ -163,6 +163,6 @@ class Connection(asyncio.Protocol):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, lingering)
         self._transport.abort()
 
-    def _end(self, call: "Call", *, sent_bytes: int | None, client_gone: bool) -> None:
+    def _end(self, call: Call, *, sent_bytes: int | None, client_gone: bool) -> None:
         self._call = None
         self._server.end(self._number, call, sent_bytes=sent_bytes, client_gone=client_gone)

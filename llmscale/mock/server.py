@@ -9,10 +9,9 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-import msgspec
-
 from llmscale.core.errors import StorageError
 from llmscale.mock.answers import answer_to, models_body
+from llmscale.mock.call import Call
 from llmscale.mock.connection import Connection
 from llmscale.mock.faults import Plan, Planner
 from llmscale.mock.ledger import Arrived, Ended, Ledger, Started, Tally
@@ -27,16 +26,6 @@ MAX_MODEL_CHARACTERS = 200  # in the ledger
 _KINDS: dict[str, Kind] = {"/v1/chat/completions": "chat", "/v1/embeddings": "embeddings"}
 _MODELS = "/v1/models"
 _INVALID = "invalid_request_error"
-
-
-class Call(msgspec.Struct, frozen=True):
-    """A request that is being dealt with."""
-
-    number: int
-    kind: str
-    question: MockRequest | None
-    plan: Plan
-    closes: bool  # the connection, behind the response
 
 
 class MockServer:
@@ -165,7 +154,7 @@ class MockServer:
 
     def _open(self) -> Connection:
         self._connection_count += 1
-        connection = Connection(self, self._connection_count)
+        connection = Connection(self, self._connection_count, self.closed)
         self._connections.add(connection)
         self._idle.clear()
         return connection

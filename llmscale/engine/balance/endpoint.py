@@ -4,7 +4,7 @@ Everything that is known of an endpoint meets here: its limits, its health, its 
 and told, and never waits.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from llmscale.accounting.prices import Prices
 from llmscale.accounting.stats import Cause
@@ -15,12 +15,26 @@ from llmscale.engine.balance.adaptive_window import AdaptiveWindow
 from llmscale.engine.balance.circuit_breaker import CircuitBreaker
 from llmscale.engine.balance.recovery_pace import RecoveryPace
 
-if TYPE_CHECKING:
-    from llmscale.engine.balance.pool import Pool
-
 _EWMA_SHARE = 0.1
 _FAILED_AS = 10.0  # times the latency of answers: failing fast is not being fast
 _FIRST_GUESS_S = 1.0  # of that latency
+
+
+class CallQueue(Protocol):
+    """A pool as its endpoints see it: calls that wait for a slot of one of them."""
+
+    @property
+    def first_arrival(self) -> int | None:
+        """The number of the call that has waited longest; None: no call waits."""
+        ...
+
+    def serve(self) -> None:
+        """Hand free slots to the calls that wait."""
+        ...
+
+    def fail_if_exhausted(self) -> None:
+        """Fail the calls that wait where no endpoint is available soon enough."""
+        ...
 
 
 class Endpoint:
@@ -62,7 +76,7 @@ class Endpoint:
         self._quota: Quota | None = None  # as last seen
         self.latency_s = 0.0  # exponentially weighted mean, failures counted as slow
         self._answer_s = 0.0  # the same of answers alone
-        self.pools: list[Pool] = []  # where it takes calls from
+        self.queues: list[CallQueue] = []  # where its calls come from
 
     @property
     def room(self) -> float:

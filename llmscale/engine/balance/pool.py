@@ -52,7 +52,7 @@ class Pool:
         self._alarm: asyncio.TimerHandle | None = None
         self._stopped = False
         for endpoint in endpoints:
-            endpoint.pools.append(self)
+            endpoint.queues.append(self)
         # another endpoint, or whoever stands in for this pool
         self.has_alternatives = len(endpoints) > 1 or patience_s != float("inf")
 
@@ -88,23 +88,21 @@ class Pool:
                 raise self._exhausted()
         place: asyncio.Future[Endpoint] = loop.create_future()
         self._waiting.append(_Turn(next(_arrivals), place, tried, tokens))
-        self._serve()
+        self.serve()
         try:
             return await place
         except asyncio.CancelledError:
             if place.done() and not place.cancelled() and place.exception() is None:
                 self.release(place.result())  # handed over in the moment of the cancellation
-            self._serve()  # who comes next may need less, or wait for something else
+            self.serve()  # who comes next may need less, or wait for something else
             raise
 
     def release(self, endpoint: Endpoint) -> None:
         """Give the place back; the first who waits for it has it, in whichever pool."""
         endpoint.end()
-        waiting = [pool for pool in endpoint.pools if pool._first() is not None]
-        if len(waiting) > 1:
-            waiting.sort(key=lambda pool: pool._waiting[0].number)
-        for pool in waiting:
-            pool._serve()
+        waiting = [(n, q) for q in endpoint.queues if (n := q.first_arrival) is not None]
+        for _, queue in sorted(waiting, key=itemgetter(0)):
+            queue.serve()
 
     def rest(self, endpoint: Endpoint, seconds: float, by: Cause = "failing") -> None:
         """Send an endpoint nothing for a while, for any row; `by`: what makes it rest."""
@@ -112,9 +110,19 @@ class Pool:
         if until_s > endpoint.cooldown_until_s:
             endpoint.cooldown_until_s, endpoint.cooldown_cause = until_s, by
         endpoint.pace.begin(endpoint.cooldown_until_s)
-        for pool in endpoint.pools:
-            if pool._waiting and pool._is_exhausted():
-                pool._send_away(pool._exhausted)
+        for queue in endpoint.queues:
+            queue.fail_if_exhausted()
+
+    def fail_if_exhausted(self) -> None:
+        """Fail the calls that wait where no endpoint is available within `patience_s`."""
+        if self._waiting and self._is_exhausted():
+            self._send_away(self._exhausted)
+
+    @property
+    def first_arrival(self) -> int | None:
+        """The number of the call that has waited longest, over all pools; None: no call waits."""
+        first = self._first()
+        return None if first is None else first.number
 
     def is_too_large(self, tokens: int) -> bool:
         """Tell whether no limit will ever let a call of `tokens` out."""
@@ -184,7 +192,7 @@ class Pool:
         chosen.start(now_s, tokens)
         return chosen
 
-    def _serve(self) -> None:
+    def serve(self) -> None:
         """Hand free places to those who wait, first come first served."""
         loop = asyncio.get_running_loop()
         while (turn := self._first()) is not None:
@@ -222,4 +230,4 @@ class Pool:
         by = self._no_place() if next_one is None else next_one.held_by(now_s, tokens)
         self.holds.switch(by, now_s)
         if wait_s != float("inf"):  # else another one, that has no place now, will let it out
-            self._alarm = loop.call_at(now_s + wait_s, self._serve)
+            self._alarm = loop.call_at(now_s + wait_s, self.serve)
