@@ -243,16 +243,6 @@ def test_a_missing_engine_is_one_sentence_with_the_line_that_installs_it(tmp_pat
     assert "Traceback" not in ended.stderr
 
 
-def test_two_rows_with_one_id_and_different_content_are_refused_before_any_call(
-    tmp_path: Path,
-) -> None:
-    write_rows(tmp_path / "in.jsonl", [{"id": "a", "prompt": "x"}, {"id": "a", "prompt": "y"}])
-    ended = llmscale("run", "in.jsonl", *SIM, cwd=tmp_path)
-    assert ended.returncode == 2
-    assert "line 1 and in.jsonl line 2" in ended.stderr
-    assert not (tmp_path / "in.results.jsonl").exists()
-
-
 def test_a_job_in_progress_shows_its_rows_in_the_partial_file(tmp_path: Path) -> None:
     write_rows(tmp_path / "in.jsonl", prompts(20))
     slow = ("--model", "sim/latency=0.2", "--concurrency", 2)

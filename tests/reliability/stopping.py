@@ -84,7 +84,7 @@ def signalled_twice(stops: int = 20, rows: int = 100, patience_s: float = STOPS_
             running.until(partial(job.has_asked, WIDTH))
             stopped_s = time.time()
             running.process.send_signal(signal.SIGINT)
-            running.until(partial(_is_waiting, running))
+            found.bad += not running.until(partial(_is_draining, running))
             running.process.send_signal(signal.SIGINT)
             began_s = time.monotonic()
             found.bad += _ended_badly(job, running, 128 + signal.SIGINT)
@@ -115,8 +115,8 @@ def closed_pipe(
     return found.figure(f"closed pipe after {lines} lines", stops, patience_s)
 
 
-def _is_waiting(running: Running) -> bool:
-    return "waiting" in running.said
+def _is_draining(running: Running) -> bool:
+    return "draining" in running.said
 
 
 def _ended_badly(job: WatchedJob, running: Running, code: int) -> int:
