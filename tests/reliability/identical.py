@@ -62,10 +62,10 @@ def _cancelled(server: ChatServer, job: WatchedJob) -> int:
     running = job.start()
     running.until(lambda: server.requests)
     running.process.send_signal(signal.SIGINT)
-    running.until(lambda: "waiting" in running.said)
+    is_draining = running.until(lambda: "draining" in running.said)
     running.process.send_signal(signal.SIGINT)
-    stopped_well = job.end(running) == 128 + signal.SIGINT
-    return (not stopped_well) + _led((), server, job)
+    is_stopped = is_draining and job.end(running) == 128 + signal.SIGINT
+    return (not is_stopped) + _led((), server, job)
 
 
 def _figure(
