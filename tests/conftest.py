@@ -16,7 +16,7 @@ settings.register_profile("llmscale", deadline=None)
 settings.load_profile("llmscale")
 
 
-LONGEST = {"test_readme.py", "test_samples.py", "test_faults.py"}
+LONGEST = {"test_commands.py", "test_samples.py", "test_faults.py"}
 """Files that take longest; they stay together, and what begins last ends last."""
 
 

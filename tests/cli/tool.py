@@ -64,9 +64,15 @@ def to_its_end(
 
 def on_a_terminal(*args: object, cwd: Path, **env: str) -> tuple[int, str]:
     """Run the tool to its end on a terminal; return the exit code and what the terminal got."""
+    return on_a_terminal_of(120, args, cwd, environment(**({"TERM": "xterm"} | env)))
+
+
+def on_a_terminal_of(
+    columns: int, args: Iterable[object], cwd: Path, given: dict[str, str]
+) -> tuple[int, str]:
+    """Do the same on a terminal of that width, in an environment."""
     ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (30, 120))
-    given = environment(**({"TERM": "xterm"} | env))
+    termios.tcsetwinsize(theirs, (30, columns))
     process = _start(args, cwd, given, DEVNULL, theirs, theirs)
     os.close(theirs)
     seen = b""

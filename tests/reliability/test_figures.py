@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.docs import test_readme as readme
+from tests.docs import pages
 from tests.reliability.figures import Figure, shown, table, upper_bound
 
 
@@ -42,8 +42,8 @@ def test_a_goal_that_is_missed_stands_out() -> None:
     assert missed.endswith("NO")
 
 
-def test_the_bounds_in_the_readme_are_those_of_its_numbers() -> None:
-    lines = readme.table(readme.section("What it survives"))
+def test_the_bounds_in_the_manual_are_those_of_its_numbers() -> None:
+    lines = pages.table(pages.texts()["reliability"])
     assert len(lines) >= 15
     for case, _, tried, bad, bound in lines:
         n = int(tried.split()[0].replace(",", ""))

@@ -15,7 +15,7 @@ Bottleneck = Literal[
     "disk",  # reading rows, storing answers, writing
     "end",  # after the last row: the output is put in order
 ]
-"""The same in code, report and README."""
+"""The same in code, report and manual."""
 
 BOTTLENECKS: tuple[Bottleneck, ...] = get_args(Bottleneck)
 

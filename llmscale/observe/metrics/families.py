@@ -1,4 +1,4 @@
-"""What of a run's numbers is told to Prometheus, under which names: README, "Metrics".
+"""What of a run's numbers is told to Prometheus, under which names: `llmscale help metrics`.
 
 The names and labels are a promise: dashboards and alerts are built on them. Counts begin at 0 with
 each run, as with each start of any process.

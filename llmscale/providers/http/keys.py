@@ -12,13 +12,14 @@ from yarl import URL
 
 from llmscale.config import EndpointConfig
 from llmscale.core.errors import ConfigError
-from llmscale.providers.registry import ProviderSpec
 
 
 def key_for(
     endpoint: EndpointConfig,
     base_url: str,
-    spec: ProviderSpec,
+    *,
+    default_env: str,
+    own_host: str,
     allow_hosts: frozenset[str],
     environ: Mapping[str, str] = os.environ,
 ) -> str | None:
@@ -26,24 +27,24 @@ def key_for(
 
     Raises `ConfigError` when the key is missing, or the host may not have it.
     """
-    variable = endpoint.api_key_env or spec.key_variable
+    variable = endpoint.api_key_env or default_env
     key = environ.get(variable, "").strip() or None
     named = _shown(variable)
     host = check_base_url(base_url)
     if key is None:
-        if host == spec.host or endpoint.api_key_env is not None:
+        if host == own_host or endpoint.api_key_env is not None:
             raise ConfigError(
                 f"{endpoint.model} needs a key: set the environment variable {named}, "
                 "or name another one with --api-key-env"
             )
         return None
     if not key.isascii() or not key.isprintable():
-        raise ConfigError(f"the key in {named} has characters that no key has; set it again")
+        raise ConfigError(f"the key in {named} has characters that no key has; set it anew")
     if host in allow_hosts or _is_loopback(host):
         return key
-    if host != spec.host:
+    if host != own_host:
         raise ConfigError(
-            f"the key in {named} is not sent to {host}, which is not {spec.host}; "
+            f"the key in {named} is not sent to {host}, which is not {own_host}; "
             f"if it is meant for there, say --allow-host {host}"
         )
     if not base_url.lower().startswith("https:"):
