@@ -3,13 +3,17 @@
 Signals, locks and closed pipes are cases C04 and C07 of tests/reliability, which run by default.
 """
 
+import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.cli.tool import (
     arrived,
+    command,
+    environment,
     lines_in,
     llmscale,
     prompts,
@@ -110,3 +114,26 @@ def test_a_provider_that_never_answers_fails_its_row_and_not_the_job(tmp_path: P
         )
     assert ended.returncode == 1
     assert {row["error"]["type"] for row in read_rows(tmp_path / "out.jsonl")} == {"timeout"}
+
+
+@pytest.mark.parametrize("args", [("help",), ("cache", "stats"), ("limits", "in.jsonl")], ids=str)
+def test_a_command_whose_reader_has_gone_ends_with_141_and_no_complaint(
+    args: tuple[str, ...], tmp_path: Path
+) -> None:
+    write_rows(tmp_path / "in.jsonl", prompts(1))
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        ended = subprocess.run(
+            command(*args),
+            cwd=tmp_path,
+            env=environment(XDG_CACHE_HOME=str(tmp_path)),
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert (ended.returncode, ended.stderr) == (141, "")
