@@ -61,13 +61,13 @@ def search(word: str) -> Iterator[Match]:
 
 
 def _unknown(topic: str) -> str:
-    near = get_close_matches(topic, topics(), n=MAX_SUGGESTIONS) or _most_about(topic)
+    near = get_close_matches(topic, topics(), n=MAX_SUGGESTIONS) or _nearest_by_content(topic)
     if near:
         return f"unknown topic {topic}; did you mean {' or '.join(near)}?"
     return f"unknown topic {topic}; `llmscale help` lists all topics"
 
 
-def _most_about(word: str) -> list[str]:
+def _nearest_by_content(word: str) -> list[str]:
     """Return the topics that have a word most often."""
     found = [match.topic for match in search(word) if match.topic != "flags"]
     return sorted(set(found), key=lambda topic: (-found.count(topic), topic))[:MAX_SUGGESTIONS]

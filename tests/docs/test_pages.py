@@ -283,7 +283,7 @@ def test_the_exports_are_those_of_the_code_and_their_extras_exist() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = set(project["optional-dependencies"])
     assert {extra for row in rows for extra in code(row[2])} <= extras
-    for listed in re.findall(r'"llmscale\[([\w,]+)\]"', everything()):
+    for listed in re.findall(r'"\.\[([\w,]+)\]"', everything()):
         assert set(listed.split(",")) <= extras
 
 
