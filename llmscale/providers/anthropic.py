@@ -15,11 +15,10 @@ from llmscale.providers.http.failures import bad_response
 from llmscale.providers.http.keys import key_for
 from llmscale.providers.http.provider import HttpEndpoint, HttpProvider
 from llmscale.providers.openai import CUT, count, text_or_empty
+from llmscale.providers.registry import PROVIDERS, base_url_of
 
-OWN_HOST = "api.anthropic.com"
-BASE_URL = f"https://{OWN_HOST}/v1"
+SPEC = PROVIDERS["anthropic"]
 API_VERSION = "2023-06-01"
-DEFAULT_MAX_TOKENS = 4096  # the API asks for a bound in every request
 
 _FINISH_REASONS: dict[str, FinishReason] = {
     "max_tokens": "length",
@@ -32,7 +31,7 @@ _FINISH_REASONS: dict[str, FinishReason] = {
 class AnthropicMessages(HttpProvider):
     """One address that answers the Messages API."""
 
-    def __init__(self, base_url: str = BASE_URL, key: str | None = None) -> None:
+    def __init__(self, base_url: str, key: str | None = None) -> None:
         headers = {"anthropic-version": API_VERSION} | ({"x-api-key": key} if key else {})
         super().__init__(HttpEndpoint(f"{base_url.rstrip('/')}/messages", headers, key))
 
@@ -46,15 +45,8 @@ def open_endpoint(
 ) -> AnthropicMessages:
     """Open the endpoint; the name and the capacity are the caller's business."""
     del name, capacity
-    base_url = endpoint.base_url or BASE_URL
-    key = key_for(
-        endpoint,
-        base_url,
-        default_env="ANTHROPIC_API_KEY",
-        own_host=OWN_HOST,
-        allow_hosts=allow_hosts,
-    )
-    return AnthropicMessages(base_url, key)
+    base_url = base_url_of(endpoint) or ""
+    return AnthropicMessages(base_url, key_for(endpoint, base_url, SPEC, allow_hosts))
 
 
 def body_of(request: Request) -> dict[str, Any]:
@@ -68,7 +60,7 @@ def body_of(request: Request) -> dict[str, Any]:
         message = f"messages or tools do not translate to Anthropic's API ({reason})"
         raise CallFailed(_inexpressible(message)) from None
     body["model"] = request.model.partition("/")[2]
-    body["max_tokens"] = request.max_tokens or DEFAULT_MAX_TOKENS
+    body["max_tokens"] = request.max_tokens or SPEC.default_max_tokens
     return body | (request.extra or {})
 
 

@@ -14,9 +14,9 @@ from llmscale.core.records import SAMPLING_FIELDS, Failure, FinishReason, Reply,
 from llmscale.providers.http.failures import bad_response
 from llmscale.providers.http.keys import key_for
 from llmscale.providers.http.provider import HttpEndpoint, HttpProvider
+from llmscale.providers.registry import PROVIDERS, base_url_of
 
-OWN_HOST = "api.openai.com"
-BASE_URL = f"https://{OWN_HOST}/v1"
+SPEC = PROVIDERS["openai"]
 MAX_COUNT = 10**9  # tokens of a call; more is no count, and sums stay within 64 bits
 CUT = "the answer was cut before its first word; raise --max-tokens"
 
@@ -31,9 +31,9 @@ _FINISH_REASONS: dict[str, FinishReason] = {
 class OpenAIChat(HttpProvider):
     """One address that answers chat completions."""
 
-    def __init__(self, base_url: str = BASE_URL, key: str | None = None) -> None:
+    def __init__(self, base_url: str, key: str | None = None) -> None:
         # reasoning models refuse the old name, most other servers do not know the new one
-        own = URL(base_url).host == OWN_HOST
+        own = URL(base_url).host == SPEC.host
         self._max_tokens_field = "max_completion_tokens" if own else "max_tokens"
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         super().__init__(HttpEndpoint(f"{base_url.rstrip('/')}/chat/completions", headers, key))
@@ -71,15 +71,8 @@ def open_endpoint(
 
 def address_of(endpoint: EndpointConfig, allow_hosts: frozenset[str]) -> tuple[str, str | None]:
     """Return the base URL of an endpoint, and the key for it. Raises `ConfigError`."""
-    base_url = endpoint.base_url or BASE_URL
-    key = key_for(
-        endpoint,
-        base_url,
-        default_env="OPENAI_API_KEY",
-        own_host=OWN_HOST,
-        allow_hosts=allow_hosts,
-    )
-    return base_url, key
+    base_url = base_url_of(endpoint) or ""
+    return base_url, key_for(endpoint, base_url, SPEC, allow_hosts)
 
 
 def reply_of(answer: Mapping[str, Any]) -> Reply:

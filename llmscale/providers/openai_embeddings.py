@@ -15,7 +15,7 @@ from llmscale.core.records import Reply, Request, Usage
 from llmscale.core.vectors import LITTLE_FLOAT32, fault_of, of_whole_numbers
 from llmscale.providers.http.failures import bad_response
 from llmscale.providers.http.provider import HttpEndpoint, HttpProvider
-from llmscale.providers.openai import BASE_URL, address_of, count, text_or_empty
+from llmscale.providers.openai import address_of, count, text_or_empty
 
 MAX_DIMENSIONS = 65_536
 
@@ -42,7 +42,7 @@ _DECODER = msgspec.json.Decoder(EmbeddingsAnswer)
 class OpenAIEmbeddings(HttpProvider):
     """One address that answers embeddings."""
 
-    def __init__(self, base_url: str = BASE_URL, key: str | None = None) -> None:
+    def __init__(self, base_url: str, key: str | None = None) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         super().__init__(HttpEndpoint(f"{base_url.rstrip('/')}/embeddings", headers, key))
 

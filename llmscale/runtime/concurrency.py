@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable
 
 from llmscale.config import EndpointConfig
-from llmscale.providers import ON_THE_NETWORK, Task, split_model
+from llmscale.providers import Task, spec_of
 from llmscale.runtime.models import capacity_of
 from llmscale.runtime.open_files import room_for
 
@@ -19,7 +19,7 @@ def capacities(
 ) -> dict[EndpointConfig, int]:
     """Return the calls in flight of each endpoint, all of them less where there is no room."""
     found = {endpoint: capacity_of(concurrency, endpoint, task) for endpoint in endpoints}
-    remote = [e for e in found if split_model(e.model)[0] in ON_THE_NETWORK]
+    remote = [e for e in found if spec_of(e.model).is_remote]
     wanted = sum(found[endpoint] for endpoint in remote)
     room = room_for(wanted)
     if room.connections < wanted:

@@ -12,7 +12,7 @@ from llmscale.accounting.prices import OwnPrice, Prices
 from llmscale.accounting.stats import Spend
 from llmscale.config import Config, CostConfig, EndpointConfig
 from llmscale.core.errors import BudgetReached, ConfigError, JobError
-from llmscale.providers import Task, split_model
+from llmscale.providers import Task, spec_of
 from llmscale.runtime.models import Models
 
 if TYPE_CHECKING:
@@ -99,10 +99,6 @@ def max_answer_tokens_of(cost: CostConfig) -> Callable[[str], int | None]:
                 if price.max_output is not None:
                     return price.max_output
                 break
-        if split_model(model)[0] != "anthropic":
-            return None
-        from llmscale.providers.anthropic import DEFAULT_MAX_TOKENS  # which it always sends
-
-        return DEFAULT_MAX_TOKENS
+        return spec_of(model).default_max_tokens
 
     return max_answer_tokens

@@ -22,11 +22,10 @@ from llmscale.engine.layers.cache import CacheLayer
 from llmscale.engine.layers.fallback import FallbackLayer
 from llmscale.engine.limits import RateLimits
 from llmscale.providers import (
-    ON_THE_NETWORK,
     base_url_of,
     default_capacity,
     open_provider,
-    split_model,
+    spec_of,
 )
 from llmscale.runtime.cache import open_replies
 from llmscale.runtime.concurrency import capacities
@@ -101,14 +100,14 @@ class Opened(NamedTuple):
     @property
     def capacity(self) -> int | None:
         """The slots of all endpoints; None where they depend on `--concurrency`."""
-        if any(e.capacity is None and split_model(e.model)[0] != "local" for e in self.endpoints):
+        if any(e.capacity is None and not spec_of(e.model).sets_capacity for e in self.endpoints):
             return None
         return sum(endpoint.capacity for endpoint in self.endpoints.values())
 
     @property
     def is_in_process(self) -> bool:
         """Tell whether a model runs in this process, with threads of its own."""
-        return any(split_model(endpoint.model)[0] == "local" for endpoint in self.endpoints)
+        return any(spec_of(endpoint.model).sets_capacity for endpoint in self.endpoints)
 
     async def aclose(self) -> None:
         """Close all of it."""
@@ -178,7 +177,7 @@ class _Opener(NamedTuple):
         allow_hosts = frozenset(config.models.allow_host)
         provider = open_provider(endpoint, slots, allow_hosts, task)
         if self.tracing is not None:
-            address = base_url_of(endpoint, task)
+            address = base_url_of(endpoint)
             provider = self.tracing.around(provider, endpoint.model, address, config.retry.timeout)
         return Endpoint(
             self.models.label(endpoint),
@@ -201,7 +200,7 @@ def _window(endpoint: EndpointConfig, slots: int) -> AdaptiveWindow:
 def _limits(endpoint: EndpointConfig) -> RateLimits | None:
     """Return the limits that are set; an endpoint on the network may report others later."""
     rpm, tpm = (None if r is None else per_minute(r) for r in (endpoint.rpm, endpoint.tpm))
-    is_remote = split_model(endpoint.model)[0] in ON_THE_NETWORK
+    is_remote = spec_of(endpoint.model).is_remote
     if not is_remote and (rpm, tpm, endpoint.rpd, endpoint.tpd) == (None,) * 4:
         return None
     return RateLimits(

@@ -2,7 +2,7 @@
 
 from llmscale.config import EndpointConfig, ModelsConfig
 from llmscale.core.errors import ConfigError
-from llmscale.providers import ANY_MODEL, PROVIDERS, Task, default_capacity, split_model
+from llmscale.providers import PROVIDERS, Task, default_capacity, spec_of, split_model
 
 DEFAULT_CONCURRENCY = 64
 DEFAULT_BATCHES = 16  # in flight, of texts to be embedded
@@ -62,10 +62,10 @@ class Models:
     def endpoints_of(self, model: str) -> list[EndpointConfig]:
         """Return the endpoints that were set up for a model, else those that take any name."""
         exact = [e for e in self.endpoints if e.model == model]
-        provider, _ = split_model(model)
-        if exact or provider not in ANY_MODEL:
+        spec = spec_of(model)
+        if exact or not spec.takes_any_model:
             return exact
-        return [e for e in self.endpoints if split_model(e.model)[0] == provider]
+        return [e for e in self.endpoints if spec_of(e.model) is spec]
 
     def label(self, endpoint: EndpointConfig) -> str:
         """Return the name of an endpoint in the report: its model, and its address where needed."""

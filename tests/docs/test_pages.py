@@ -35,7 +35,7 @@ from llmscale.engine.balance import circuit_breaker as breaker
 from llmscale.engine.balance import retry_budget
 from llmscale.engine.cache.keys import KEY_FIELDS
 from llmscale.engine.feed.fair_queue import LOOKAHEAD
-from llmscale.providers import EMBEDDING_PROVIDERS, PROVIDERS, anthropic, local, static_vectors
+from llmscale.providers import PROVIDERS, SPECS, anthropic, local, static_vectors
 from llmscale.providers.http.failures import _STOPS_JOB
 from llmscale.providers.sim import SimSettings
 from llmscale.report.builder import SCHEMA_VERSION
@@ -211,11 +211,12 @@ def test_the_providers_are_all_there() -> None:
     named = {code(row[0])[0].partition("/")[0] for row in table(page("models"))}
     assert named == set(PROVIDERS)
     assert f"stops at {local.DEFAULT_MAX_TOKENS} tokens" in flat(page("models"))
-    assert f"`anthropic/...` at {anthropic.DEFAULT_MAX_TOKENS}." in flat(page("models"))
+    assert f"`anthropic/...` at {anthropic.SPEC.default_max_tokens}." in flat(page("models"))
     settings = flat(section("models", "Simulated models")).partition("`llmscale help")[0]
     assert set(code(settings)) == set(SimSettings.__struct_fields__)
     embed = {code(row[0])[0]: row[1] for row in table(page("embed"))}
-    assert {model.partition("/")[0] for model in embed} == set(EMBEDDING_PROVIDERS)
+    embedding = {spec.name for spec in SPECS if spec.embedding}
+    assert {model.partition("/")[0] for model in embed} == embedding
     *cut, whole = static_vectors.DIMENSIONS
     assert f"of {whole} numbers" in embed[DEFAULT_EMBEDDING_MODEL]
     assert f"{' or '.join(map(str, cut))} with `--dimensions`" in embed[DEFAULT_EMBEDDING_MODEL]

@@ -342,4 +342,4 @@ def test_the_comment_above_a_setting_tells_its_default(name: str) -> None:
 def test_the_bounds_that_the_file_names_are_the_real_ones() -> None:
     told = comment_above("max_tokens")
     assert f"local/... stops at {local.DEFAULT_MAX_TOKENS} " in told
-    assert f"anthropic/... at {anthropic.DEFAULT_MAX_TOKENS}." in told
+    assert f"anthropic/... at {anthropic.SPEC.default_max_tokens}." in told

@@ -10,7 +10,7 @@ from llmscale.core.errors import CallFailed
 from llmscale.core.records import Failure, FailureKind, Request, Usage
 from llmscale.providers.anthropic import (
     API_VERSION,
-    DEFAULT_MAX_TOKENS,
+    SPEC,
     AnthropicMessages,
     body_of,
     reply_of,
@@ -86,7 +86,7 @@ async def test_without_a_key_no_key_is_sent(server: ChatServer) -> None:
 
 def test_a_bound_on_tokens_is_always_sent() -> None:
     body = body_of(request())
-    assert body == {"model": "claude-x", "messages": HELLO, "max_tokens": DEFAULT_MAX_TOKENS}
+    assert body == {"model": "claude-x", "messages": HELLO, "max_tokens": SPEC.default_max_tokens}
 
 
 def test_sampling_fields_are_translated() -> None:

@@ -425,7 +425,7 @@ def test_the_http_client_is_loaded_at_the_first_call_and_not_when_an_endpoint_is
 
 @pytest.mark.parametrize("model", ["", "gpt-4o", "openai", "openai/", "OpenAI/x", "azure/x", "/x"])
 def test_a_model_of_no_known_provider_is_a_config_error(model: str) -> None:
-    with pytest.raises(ConfigError, match=r"names no known provider; write one of openai/"):
+    with pytest.raises(ConfigError, match=r"names no known provider; use one of openai/"):
         split_model(model)
 
 

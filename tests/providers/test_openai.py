@@ -7,7 +7,7 @@ import pytest
 
 from llmscale.core.errors import CallFailed
 from llmscale.core.records import Failure, FailureKind, Request, Usage
-from llmscale.providers.openai import BASE_URL, MAX_COUNT, OpenAIChat, reply_of, usage_of
+from llmscale.providers.openai import MAX_COUNT, SPEC, OpenAIChat, reply_of, usage_of
 from tests.servers.chat import ChatServer
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -97,7 +97,7 @@ async def test_the_key_is_sent_as_a_bearer_and_not_at_all_where_there_is_none(
 @pytest.mark.parametrize(
     ("base_url", "field"),
     [
-        (BASE_URL, "max_completion_tokens"),
+        (SPEC.base_url, "max_completion_tokens"),
         ("https://API.openai.com:443/v1/", "max_completion_tokens"),
         ("http://127.0.0.1:8000/v1", "max_tokens"),
         ("https://api.openai.com.example.com/v1", "max_tokens"),

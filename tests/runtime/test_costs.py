@@ -7,8 +7,7 @@ import pytest
 from llmscale.config import Config, EndpointConfig, PriceConfig
 from llmscale.core.errors import BudgetReached, ConfigError, StorageError
 from llmscale.core.records import Request, Usage
-from llmscale.providers import Task
-from llmscale.providers.anthropic import DEFAULT_MAX_TOKENS
+from llmscale.providers import PROVIDERS, Task
 from llmscale.runtime.costs import budget_of, check_budget, prices_at, with_rows_left
 from llmscale.runtime.models import Models
 from tests.settings import config_of
@@ -102,7 +101,7 @@ def test_an_answer_without_a_bound_counts_as_the_longest_of_its_model() -> None:
 def test_for_anthropic_it_is_the_bound_that_is_always_sent() -> None:
     price = PriceConfig(model="anthropic/*", input=0, output=1e6)
     config = config_of(max_cost=5, model="anthropic/x", price=(price,))
-    assert max_call_usd(config) == DEFAULT_MAX_TOKENS
+    assert max_call_usd(config) == PROVIDERS["anthropic"].default_max_tokens
 
 
 def test_an_endpoint_has_the_own_prices_and_the_list_only_at_the_own_address() -> None:

@@ -9,7 +9,7 @@ from llmscale.commands.estimate.result import unpriced
 from llmscale.commands.plan.checks import Check, PlanFacts
 from llmscale.config import EndpointConfig
 from llmscale.core.units import per_minute
-from llmscale.providers import ON_THE_NETWORK, split_model
+from llmscale.providers import spec_of
 from llmscale.report.words import between, dollars, hours
 
 BASELINE_SHARE = 0.1  # of the rows, for a baseline run
@@ -154,7 +154,7 @@ def _limits_of(facts: PlanFacts, endpoint: EndpointConfig) -> str | None:
     ]
     if configured:
         return ", ".join(configured)
-    if split_model(endpoint.model)[0] not in ON_THE_NETWORK:
+    if not spec_of(endpoint.model).is_remote:
         return "in this process"
     provider_rpm = _provider_rpm(facts, facts.job.models.label(endpoint))
     if provider_rpm is not None:

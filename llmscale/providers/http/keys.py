@@ -12,14 +12,13 @@ from yarl import URL
 
 from llmscale.config import EndpointConfig
 from llmscale.core.errors import ConfigError
+from llmscale.providers.registry import ProviderSpec
 
 
 def key_for(
     endpoint: EndpointConfig,
     base_url: str,
-    *,
-    default_env: str,
-    own_host: str,
+    spec: ProviderSpec,
     allow_hosts: frozenset[str],
     environ: Mapping[str, str] = os.environ,
 ) -> str | None:
@@ -27,24 +26,24 @@ def key_for(
 
     Raises `ConfigError` when the key is missing, or the host may not have it.
     """
-    variable = endpoint.api_key_env or default_env
+    variable = endpoint.api_key_env or spec.key_variable
     key = environ.get(variable, "").strip() or None
     named = _shown(variable)
     host = check_base_url(base_url)
     if key is None:
-        if host == own_host or endpoint.api_key_env is not None:
+        if host == spec.host or endpoint.api_key_env is not None:
             raise ConfigError(
                 f"{endpoint.model} needs a key: set the environment variable {named}, "
                 "or name another one with --api-key-env"
             )
         return None
     if not key.isascii() or not key.isprintable():
-        raise ConfigError(f"the key in {named} has characters that no key has; set it anew")
+        raise ConfigError(f"the key in {named} has characters that no key has; set it again")
     if host in allow_hosts or _is_loopback(host):
         return key
-    if host != own_host:
+    if host != spec.host:
         raise ConfigError(
-            f"the key in {named} is not sent to {host}, which is not {own_host}; "
+            f"the key in {named} is not sent to {host}, which is not {spec.host}; "
             f"if it is meant for there, say --allow-host {host}"
         )
     if not base_url.lower().startswith("https:"):

@@ -6,11 +6,11 @@ import pytest
 
 from llmscale.config import EndpointConfig
 from llmscale.core.errors import ConfigError
-from llmscale.providers import open_provider
+from llmscale.providers import ProviderSpec, open_provider
 from llmscale.providers.http.keys import check_base_url, key_for
 
 KEY = "sk-canary-0123456789"
-OWN = "api.openai.com"
+SPEC = ProviderSpec("openai", base_url="https://api.openai.com/v1", key_variable="OWN_KEY")
 
 
 def key_of(
@@ -25,9 +25,8 @@ def key_of(
     return key_for(
         EndpointConfig(model="openai/m", base_url=base_url, api_key_env=api_key_env),
         base_url,
-        default_env="OWN_KEY",
-        own_host=OWN,
-        allow_hosts=allow,
+        SPEC,
+        allow,
         environ={} if key is None else {variable: key},
     )
 
@@ -87,7 +86,7 @@ def test_a_key_goes_to_a_host_that_a_flag_allows_and_to_no_other() -> None:
 def test_a_key_goes_unencrypted_to_no_host_of_the_network_unless_allowed() -> None:
     with pytest.raises(ConfigError, match=r"api\.openai\.com.*https"):
         key_of("http://api.openai.com/v1")
-    assert key_of("http://api.openai.com/v1", allow=frozenset({OWN})) == KEY
+    assert key_of("http://api.openai.com/v1", allow=frozenset({SPEC.host})) == KEY
 
 
 def test_the_own_host_needs_a_key() -> None:

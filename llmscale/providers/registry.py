@@ -1,0 +1,128 @@
+"""Every provider by the first part of a model's name: `openai/gpt-4.1-mini`.
+
+A provider is a module of this package and an entry of `SPECS`; help, keys, limits and errors follow
+from the entry. The module is imported only when a run uses it, so that no run pays for a network
+stack or weights that it does not need.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from llmscale.config import EndpointConfig
+from llmscale.core.errors import ConfigError
+from llmscale.core.protocols import Provider
+
+Task = Literal["chat", "embedding"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSpec:
+    """What is known of a provider without importing it.
+
+    Its modules (`chat`, `embedding`: names in this package) have `open_endpoint(name, endpoint,
+    capacity, allow_hosts) -> Provider`, and `default_capacity() -> int` where `sets_capacity`.
+    """
+
+    name: str
+    chat: str | None = None  # the module that answers chats; None: no chats
+    embedding: str | None = None  # the module that embeds; None: no embeddings
+    base_url: str | None = None  # None: runs in this process
+    key_variable: str = ""  # of the environment
+    takes_any_model: bool = True  # one address serves models by name
+    sets_capacity: bool = False  # the module knows how many calls in flight are of use
+    default_max_tokens: int | None = None  # sent where a request sets none; None: sends none
+
+    @property
+    def is_remote(self) -> bool:
+        """Tell whether it is reached over the network."""
+        return self.base_url is not None
+
+    @property
+    def host(self) -> str:
+        """The host that its key is sent to; empty for one in this process."""
+        return urlsplit(self.base_url or "").hostname or ""
+
+
+SPECS = (
+    ProviderSpec(
+        "openai",
+        chat="openai",
+        embedding="openai_embeddings",
+        base_url="https://api.openai.com/v1",
+        key_variable="OPENAI_API_KEY",
+    ),
+    ProviderSpec(
+        "anthropic",
+        chat="anthropic",
+        base_url="https://api.anthropic.com/v1",
+        key_variable="ANTHROPIC_API_KEY",
+        default_max_tokens=4096,  # the API requires a maximum in every request
+    ),
+    ProviderSpec(
+        "local",
+        chat="local",
+        embedding="local_embeddings",
+        takes_any_model=False,
+        sets_capacity=True,
+    ),
+    ProviderSpec("sim", chat="sim", embedding="sim_embeddings"),
+)
+
+PROVIDERS = {spec.name: spec for spec in SPECS}
+
+
+def split_model(model: str) -> tuple[str, str]:
+    """Return ("provider", "name"). Raises `ConfigError` for a provider that is not known."""
+    provider, _, name = model.partition("/")
+    if provider not in PROVIDERS or not name:
+        known = ", ".join(f"{p}/..." for p in PROVIDERS)
+        raise ConfigError(f"model {model!r} names no known provider; use one of {known}")
+    return provider, name
+
+
+def spec_of(model: str) -> ProviderSpec:
+    """Return the provider of a model. Raises `ConfigError` for one that is not known."""
+    provider, _ = split_model(model)
+    return PROVIDERS[provider]
+
+
+def open_provider(
+    endpoint: EndpointConfig,
+    capacity: int,
+    allow_hosts: frozenset[str] = frozenset(),
+    task: Task = "chat",
+) -> Provider:
+    """Return the provider of an endpoint, ready to send.
+
+    Raises `ConfigError` when something that it needs is missing: a key, an extra, weights.
+    """
+    _, name = split_model(endpoint.model)
+    module = _module(endpoint.model, task)
+    opened: Provider = module.open_endpoint(name, endpoint, capacity, allow_hosts)
+    return opened
+
+
+def base_url_of(endpoint: EndpointConfig) -> str | None:
+    """Return the address of an endpoint; None: it runs in this process."""
+    own = spec_of(endpoint.model).base_url
+    return own and (endpoint.base_url or own)
+
+
+def default_capacity(model: str, task: Task = "chat") -> int | None:
+    """Calls in flight that suit the provider of a model; None: as many as there are rows."""
+    if not spec_of(model).sets_capacity:
+        return None
+    capacity: int = _module(model, task).default_capacity()
+    return capacity
+
+
+def _module(model: str, task: Task) -> Any:
+    spec = spec_of(model)
+    name: str | None = getattr(spec, task)
+    if name is None:
+        there = ", ".join(f"{other.name}/..." for other in SPECS if getattr(other, task))
+        what = "embeddings" if task == "embedding" else "chats"
+        raise ConfigError(f"{spec.name}/... has no {what}; use one of {there}")
+    return import_module(f"llmscale.providers.{name}")
