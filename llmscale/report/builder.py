@@ -27,65 +27,61 @@ class JobFacts(NamedTuple):
     unconfirmed_usd: float = 0.0  # beside `spend`: for calls whose end nobody saw, at most
 
 
-def build(
-    stats: Stats,
-    facts: JobFacts,
-    *,
-    inputs: Sequence[str],
-    output: str,
-    started: datetime,
-    wall_s: float,
-    exit_code: int,
-    cache_mode: str,
-    store: dict[str, int] | None,
-    endpoints: Mapping[str, Mapping[str, Any]],
-    verdict: Mapping[str, Any],
-    documents: Mapping[str, Any] | None = None,
-    alerts: Sequence[Mapping[str, Any]] = (),
-    estimate: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Return the report as JSON. All numbers but those under `job` are of this run.
+class RunFacts(NamedTuple):
+    """What is known of this run beside its numbers. Mappings are JSON."""
 
-    `endpoints`: what each says of itself; `verdict`: what held the run back;
-    `documents`: what was read to be embedded, None where there were rows; `alerts`: the rules
-    that have tripped; `estimate`: what was told before the run, and how far the run is off.
-    """
+    inputs: Sequence[str]
+    output: str
+    started: datetime
+    wall_s: float
+    exit_code: int
+    cache_mode: str
+    store: Mapping[str, int] | None  # counts of the cache; None: no cache
+    endpoints: Mapping[str, Mapping[str, Any]]  # ejections and limits, by name
+    bottleneck: Mapping[str, Any]
+    documents: Mapping[str, Any] | None = None  # the files that were embedded; None: rows
+    alerts: Sequence[Mapping[str, Any]] = ()  # rules that tripped
+    estimate: Mapping[str, Any] | None = None  # the saved estimate, and how far the run is off
+
+
+def build(stats: Stats, job: JobFacts, run: RunFacts) -> dict[str, Any]:
+    """Return the report as JSON. All numbers but those under `job` are of this run."""
     rows = stats.rows()
     by_model = stats.calls_by_model()
     return {
         "schema": SCHEMA_VERSION,
         "llmscale": __version__,
-        "inputs": list(inputs),
-        "output": output,
-        "started": started.isoformat(timespec="seconds"),
-        "wall_s": round(wall_s, 3),
-        "exit_code": exit_code,
+        "inputs": list(run.inputs),
+        "output": run.output,
+        "started": run.started.isoformat(timespec="seconds"),
+        "wall_s": round(run.wall_s, 3),
+        "exit_code": run.exit_code,
         "rows": {
-            "total": facts.total,
-            "kept": facts.kept,
+            "total": job.total,
+            "kept": job.kept,
             **rows.summary(),
-            "pending": max(0, facts.total - facts.kept - stats.done),
+            "pending": max(0, job.total - job.kept - stats.done),
         },
-        "rows_per_s": round(stats.done / wall_s, 3) if wall_s else None,
+        "rows_per_s": round(stats.done / run.wall_s, 3) if run.wall_s else None,
         "calls": stats.calls().summary(),
-        "cache": _cache(stats, cache_mode, store),
+        "cache": _cache(stats, run.cache_mode, run.store),
         "batches": stats.batches.summary(),
-        "documents": None if documents is None else dict(documents),
+        "documents": None if run.documents is None else dict(run.documents),
         "models": {
             model: {"rows": counted.summary(), "calls": by_model.get(model, Calls()).summary()}
             for model, counted in stats.rows_by_model().items()
         },
         "endpoints": {
-            name: {**calls.summary(), **endpoints[name]}
+            name: {**calls.summary(), **run.endpoints[name]}
             for name, calls in stats.calls_by_endpoint().items()
         },
         "users": stats.users.summary(),
-        "bottleneck": dict(verdict),
+        "bottleneck": dict(run.bottleneck),
         "timeline": stats.series.summary(),
-        "alerts": [dict(alert) for alert in alerts],
-        "max_repeated_calls": facts.max_repeated_calls,
-        "job": _job(facts),
-        "estimate": None if estimate is None else dict(estimate),
+        "alerts": [dict(alert) for alert in run.alerts],
+        "max_repeated_calls": job.max_repeated_calls,
+        "job": _job(job),
+        "estimate": None if run.estimate is None else dict(run.estimate),
     }
 
 
@@ -101,7 +97,7 @@ def _job(facts: JobFacts) -> dict[str, Any]:
     }
 
 
-def _cache(stats: Stats, mode: str, store: dict[str, int] | None) -> dict[str, Any]:
+def _cache(stats: Stats, mode: str, store: Mapping[str, int] | None) -> dict[str, Any]:
     """Return what the cache has done; its hit rate is null without look-ups."""
     lookups, rows = stats.lookups(), stats.rows()
     asked = lookups.hits + lookups.misses

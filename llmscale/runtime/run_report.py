@@ -15,7 +15,7 @@ from llmscale.config import Config
 from llmscale.core.atomic_file import replace_file
 from llmscale.core.errors import JobError
 from llmscale.observe.bottleneck import Settings, verdict
-from llmscale.report.builder import JobFacts, build, encode
+from llmscale.report.builder import JobFacts, RunFacts, build, encode
 from llmscale.report.table import print_table, summary_line
 from llmscale.runtime.file_counts import FileCounts
 from llmscale.runtime.observers import Observers
@@ -92,9 +92,7 @@ class RunReport:
     ) -> dict[str, Any]:
         settings = Settings(opened.max_calls, opened.capacity)
         held_s, causes_s = self._stats.held_s(), self._stats.causes_s
-        return build(
-            self._stats,
-            facts,
+        run = RunFacts(
             inputs=self._inputs,
             output=output,
             started=self._started,
@@ -103,11 +101,12 @@ class RunReport:
             cache_mode=self._config.cache.mode,
             store=None if opened.replies is None else opened.replies.summary(),
             endpoints={e.name: e.summary() for e in opened.endpoints.values()},
-            verdict=verdict(held_s, wall_s, settings, causes_s),
+            bottleneck=verdict(held_s, wall_s, settings, causes_s),
             documents=self._files.summary(),
             alerts=self._observers.alerts(),
             estimate=None if self.drift is None else asdict(self.drift.summary()),
         )
+        return build(self._stats, facts, run)
 
     def _show(self, report: dict[str, Any], path: str | None) -> None:
         if not sys.stderr.isatty() or self._config.logging.log_format != "text":

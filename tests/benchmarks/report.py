@@ -20,7 +20,7 @@ from llmscale.accounting.stats import Progressed, Stats, Waited
 from llmscale.cli.tables.report import print_report
 from llmscale.core.records import Failure, FailureKind, Outcome, Reply, Request, Row, Usage
 from llmscale.observe.bottleneck import Settings, verdict
-from llmscale.report.builder import JobFacts, build, encode
+from llmscale.report.builder import JobFacts, RunFacts, build, encode
 from llmscale.report.page import page
 from tests.benchmarks.machine import print_machine
 
@@ -54,21 +54,18 @@ def counted(rows: int, seed: int = 0) -> Stats:
 def built(stats: Stats, rows: int) -> bytes:
     """Return the report of these numbers."""
     wall_s = rows / 100
-    return encode(
-        build(
-            stats,
-            JobFacts(total=rows, spend=stats.spend()),
-            inputs=["in.jsonl"],
-            output="out.jsonl",
-            started=datetime.now(UTC),
-            wall_s=wall_s,
-            exit_code=1,
-            cache_mode="off",
-            store=None,
-            endpoints={f"at {model}": {"ejections": 0, "limits": {}} for model in MODELS},
-            verdict=verdict({"requests": wall_s}, wall_s, Settings(64)),
-        )
+    run = RunFacts(
+        inputs=["in.jsonl"],
+        output="out.jsonl",
+        started=datetime.now(UTC),
+        wall_s=wall_s,
+        exit_code=1,
+        cache_mode="off",
+        store=None,
+        endpoints={f"at {model}": {"ejections": 0, "limits": {}} for model in MODELS},
+        bottleneck=verdict({"requests": wall_s}, wall_s, Settings(64)),
     )
+    return encode(build(stats, JobFacts(total=rows, spend=stats.spend()), run))
 
 
 def timed(work: Callable[[], object], runs: int) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from llmscale.accounting.stats import Bottleneck, Spend, Stats
 from llmscale.core.records import Failure, FailureKind, Outcome, Reply, Request, Row, Usage
 from llmscale.observe.bottleneck import Settings, verdict
-from llmscale.report.builder import JobFacts, build
+from llmscale.report.builder import JobFacts, RunFacts, build
 
 STORE = {"stored": 1, "dropped": 2, "evicted": 3, "refused": 4, "errors": 5}
 AT_ENDPOINT = {"ejections": 0, "limits": {"adaptive_rpm": None}}
@@ -71,9 +71,7 @@ def built(
     **facts: Any,
 ) -> dict[str, Any]:
     facts_ = JobFacts(**{"total": total, "spend": Spend(1, 2, 3, 4.0, 5), **facts})
-    return build(
-        stats,
-        facts_,
+    run = RunFacts(
         inputs=["in.jsonl"],
         output="out.jsonl",
         started=datetime(2026, 1, 2, 3, 4, 5, 678, UTC),
@@ -82,8 +80,9 @@ def built(
         cache_mode="on",
         store=store,
         endpoints=dict.fromkeys(stats.calls_by_endpoint(), AT_ENDPOINT),
-        verdict=verdict(held_s or {}, wall_s, Settings(64)),
+        bottleneck=verdict(held_s or {}, wall_s, Settings(64)),
     )
+    return build(stats, facts_, run)
 
 
 def mixed_stats() -> Stats:
