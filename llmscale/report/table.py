@@ -93,7 +93,7 @@ def remarks(report: dict[str, Any]) -> list[str]:
         found.append(f"{counted(rows['pending'], 'row')} pending; the same command resumes")
     if report["max_repeated_calls"]:
         count = counted(report["max_repeated_calls"], "row")
-        found.append(f"{count} in flight when a run died: paid again at most")
+        found.append(f"{count} in flight when a run was killed: may be paid twice")
     return found
 
 

@@ -135,7 +135,7 @@ def p04_too_long() -> Figure:
         ended = while_serving(servers, lambda: _ask_each(folder, servers))
         calls = [len(calls_in(folder / str(number))) for number in range(len(TOO_LONG))]
         errors = [line["error"] for line in read_lines(folder / "out.jsonl")]
-    warnings = ended.stderr.count("it gets 3600 s")
+    warnings = ended.stderr.count("capped at 3600 s")
     failed = sum(error is not None and error["type"] == "rate_limited" for error in errors)
     bad = sum(count != 1 for count in calls)
     met = bad == 0 and failed == warnings == len(TOO_LONG) and ended.returncode == 1

@@ -81,7 +81,7 @@ def test_what_a_person_looks_for_is_there() -> None:
     text = seen(report).text
     for word in ("7", "of 12 rows", "3 pending", "at least $1.0000", "sim/a", "at sim/b"):
         assert word in text
-    assert "75 % of the time rows waited for the limit of tokens." in text
+    assert "75 % of the time rows waited for the token limit." in text
     assert "1 row failed: timeout" in text
 
 

@@ -105,7 +105,7 @@ def test_below_the_table_stands_what_it_does_not_say(
         "1 row failed: timeout",
         "1 row failed: bad_row",
         "3 rows pending; the same command resumes",
-        "2 rows in flight when a run died: paid again at most",
+        "2 rows in flight when a run was killed: may be paid twice",
     ]
 
 
@@ -115,7 +115,7 @@ def test_last_below_the_table_stands_what_held_the_run_back_and_what_to_change(
     stats = Stats()
     add_row(stats, "sim/a")
     assert table(stats, 1, monkeypatch, held_s={"concurrency": 1.5, "start": 0.5})[-1] == (
-        "75 % of the time all places in flight were taken, and more would have been answered "
+        "75 % of the time all slots were in use, and the endpoint could have answered more "
         "(--concurrency 128: 64 were in flight at most)"
     )
     assert len(table(stats, 1, monkeypatch, held_s={"start": 1.5})) == 3, "nothing held it back"

@@ -223,12 +223,19 @@ class Balancer:
         raise CallFailed(failure, attempt)
 
     def _note_trip(self, endpoint: Endpoint, pool: Pool, failure: Failure, began_s: float) -> None:
-        """Rest an endpoint that keeps failing, unless it is the only one and has never answered."""
+        """Open the circuit of an endpoint that keeps failing.
+
+        Not where it is the only one and has never answered.
+        """
         now_s = asyncio.get_running_loop().time()
         was_known = endpoint.rate.is_known
         if endpoint.failed(failure, began_s, now_s) and not was_known:
             rpm = endpoint.rate.per_s(now_s) * 60
-            log.warning("%s refuses calls; it gets about %.0f a minute", endpoint.name, rpm)
+            log.warning(
+                "%s is rate limiting (429); throttled to about %.0f requests/min",
+                endpoint.name,
+                rpm,
+            )
         alternatives = pool.has_alternatives
         if not (endpoint.health.has_answered or alternatives):
             return
@@ -238,7 +245,10 @@ class Balancer:
         if cooldown_s is not None:
             pool.rest(endpoint, cooldown_s)
             log.warning(
-                "%s keeps failing (%s); it rests %.0f s", endpoint.name, failure.message, cooldown_s
+                "%s: circuit open after repeated failures (%s); cooling down %.0f s",
+                endpoint.name,
+                failure.message,
+                cooldown_s,
             )
 
     def _jitter_s(self, failures: int) -> float:
@@ -267,7 +277,7 @@ class Balancer:
 
 def _learn_limits(endpoint: Endpoint) -> None:
     for surprise in endpoint.learn_limits():
-        log.warning("%s says that it takes %s; it gets the lower", endpoint.name, surprise)
+        log.warning("%s reports a limit of %s; using the lower", endpoint.name, surprise)
 
 
 def _cause_of(failure: Failure) -> Cause:
@@ -282,5 +292,5 @@ def _cool_down_as_asked(endpoint: Endpoint, pool: Pool, seconds: float, by: Caus
     if (
         seconds > longest_s and endpoint.cooldown_until_s < now_s + longest_s / 2
     ):  # once for all calls
-        log.warning("%s asks for a rest of %g s; it gets %g s", endpoint.name, seconds, longest_s)
+        log.warning("%s sent Retry-After %g s; capped at %g s", endpoint.name, seconds, longest_s)
     pool.rest(endpoint, min(seconds, longest_s), by)

@@ -29,7 +29,11 @@ class DayCap:
         if self._warned_day != self._day:  # or a run that waits for hours would say nothing
             self._warned_day = self._day
             hours = midnight_s / 3600
-            log.warning("%g a day are used up; what needs more waits %.1f h", self.per_day, hours)
+            log.warning(
+                "the daily limit of %g is used up; waiting %.1f h for the next day",
+                self.per_day,
+                hours,
+            )
         return midnight_s
 
     def take(self, amount: float) -> None:

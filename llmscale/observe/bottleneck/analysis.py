@@ -21,15 +21,15 @@ class _Told(NamedTuple):
     advice: str | None  # begins with the flag; None: there is none that would help
 
 
-_FOR_REQUESTS = "rows waited for the limit of requests"
-_FOR_TOKENS = "rows waited for the limit of tokens"
-_FOR_THE_MODEL = "only the model was waited for"
-_PLACES_TAKEN = "all places in flight were taken, and more would have been answered"
-_ANOTHER = "[[endpoint]]: add one with limits of its own;"
+_FOR_REQUESTS = "rows waited for the request limit"
+_FOR_TOKENS = "rows waited for the token limit"
+_FOR_THE_MODEL = "rows waited only for the model"
+_PLACES_TAKEN = "all slots were in use, and the endpoint could have answered more"
+_ANOTHER = "[[endpoint]]: add one with its own limits;"
 _FASTER_CACHE = "--cache-dir: put it on a faster disk"
 
 _TOLD: dict[Cause, _Told] = {
-    "start": _Told("went by before the first row could go", None),
+    "start": _Told("passed before the first row was sent", None),
     "rpm": _Told(
         _FOR_REQUESTS,
         "--rpm, or rpm of the [[endpoint]]: raise it if the provider grants more",
@@ -39,10 +39,10 @@ _TOLD: dict[Cause, _Told] = {
         "rpd of the [[endpoint]]: raise it if the provider grants more",
     ),
     "provider_rpm": _Told(
-        f"{_FOR_REQUESTS} that the provider tells", f"{_ANOTHER} --rpm can't raise what it grants"
+        f"{_FOR_REQUESTS} that the provider reports", f"{_ANOTHER} --rpm can't raise what it grants"
     ),
     "adaptive_rpm": _Told(
-        f"{_FOR_REQUESTS} that refusals have taught", f"{_ANOTHER} this one refuses more"
+        f"{_FOR_REQUESTS} that was learned from 429s", f"{_ANOTHER} this one refuses more"
     ),
     "tpm": _Told(
         _FOR_TOKENS,
@@ -53,7 +53,7 @@ _TOLD: dict[Cause, _Told] = {
         "tpd of the [[endpoint]]: raise it if the provider grants more",
     ),
     "provider_tpm": _Told(
-        f"{_FOR_TOKENS} that the provider tells", f"{_ANOTHER} --tpm can't raise what it grants"
+        f"{_FOR_TOKENS} that the provider reports", f"{_ANOTHER} --tpm can't raise what it grants"
     ),
     "users": _Told(
         "rows waited for the limits of their users",
@@ -68,8 +68,8 @@ _TOLD: dict[Cause, _Told] = {
         "capacity of the [[endpoint]]: raise it; no more calls than that are in flight there",
     ),
     "ramp": _Told(
-        "an endpoint was tried with fewer calls than it may have",
-        "--no-adaptive: as many calls as are allowed are in flight from the start",
+        "an endpoint was still ramping up",
+        "--no-adaptive: use the full concurrency from the start",
     ),
     "last": _Told(_FOR_THE_MODEL, "--model: a faster one"),
     "saturated": _Told(
@@ -81,34 +81,34 @@ _TOLD: dict[Cause, _Told] = {
         "--model: a smaller one is faster; or another machine as an [[endpoint]]",
     ),
     "refused": _Told(
-        "rows waited because the provider refused calls",
-        "--rpm: set it to what the provider takes, so that it refuses nothing",
+        "rows waited after 429s",
+        "--rpm: set it to the limit of the provider, so that it sends no 429",
     ),
     "too_many": _Told(
-        "rows waited because the provider refused calls as too many at once",
-        "--concurrency: lower it to what the provider takes at once",
+        "rows waited after 429s for too many concurrent calls",
+        "--concurrency: lower it to the limit of the provider",
     ),
     "failing": _Told(
         "rows waited because calls failed",
-        "[[endpoint]]: add one that takes the rows meanwhile, or a [fallback] to another model",
+        "[[endpoint]]: add one that takes over, or a [fallback] to another model",
     ),
     "budget": _Told(
-        "rows waited for money that was set aside for others",
-        "--max-cost: raise it; a lower --max-tokens sets less aside for each call",
+        "rows waited for budget that was reserved for calls in flight",
+        "--max-cost: raise it; a lower --max-tokens reserves less for each call",
     ),
     "cpu": _Told(
         "this process used all of a core",
-        "-o: split the input, and run its parts side by side, each with an output of its own",
+        "-o: split the input and run the parts in parallel, each with its own output",
     ),
-    "starved": _Told("other programs had the cores of this machine", None),
-    "reading": _Told("rows waited to be read", None),
+    "starved": _Told("other programs used the cores of this machine", None),
+    "reading": _Told("rows waited for the input to be read", None),
     "cache": _Told("rows were looked up in the cache", _FASTER_CACHE),
     "storing": _Told("answers waited to be stored", _FASTER_CACHE),
     "writing": _Told(
-        "the output did not take what was written",
-        "-o: name a file on a faster disk; what reads -o - has to keep up",
+        "the output was too slow",
+        "-o: name a file on a faster disk; the reader of -o - must keep up",
     ),
-    "end": _Told("went into putting the output in order", None),
+    "end": _Told("passed while the output was put in order", None),
 }
 
 

@@ -722,8 +722,8 @@ async def test_a_huge_rest_is_capped_at_an_hour_with_one_warning_for_all_calls(
     bench = Bench(Scripted(*[refused] * 64), capacity=64)
     await asyncio.gather(*(bench.sending() for _ in range(64)), return_exceptions=True)
     assert bench.pool.cooldown_left_s() == pytest.approx(3_600)
-    said = [r.getMessage() for r in caplog.records if "rest" in r.getMessage()]
-    assert said == [f"a asks for a rest of {asked_s:g} s; it gets 3600 s"]
+    said = [r.getMessage() for r in caplog.records if "capped" in r.getMessage()]
+    assert said == [f"a sent Retry-After {asked_s:g} s; capped at 3600 s"]
 
 
 async def test_a_rest_of_an_hour_is_given_without_a_word(
@@ -732,7 +732,7 @@ async def test_a_rest_of_an_hour_is_given_without_a_word(
     bench = Bench(Scripted(failed("rate_limited", retry_after_s=3_600)))
     await bench.failure()
     assert bench.pool.cooldown_left_s() == pytest.approx(3_600)
-    assert "asks for" not in caplog.text
+    assert "Retry-After" not in caplog.text
 
 
 async def test_a_pace_that_is_learned_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -740,9 +740,9 @@ async def test_a_pace_that_is_learned_is_said_once(caplog: pytest.LogCaptureFixt
     bench = Bench(provider, capacity=10)
     for _ in range(60):
         await bench.send()
-    said = [r.getMessage() for r in caplog.records if "minute" in r.getMessage()]
+    said = [r.getMessage() for r in caplog.records if "429" in r.getMessage()]
     assert len(said) == 1
-    assert said[0].startswith("a refuses calls; it gets about ")
+    assert said[0].startswith("a is rate limiting (429); throttled to about ")
 
 
 async def test_a_limit_that_the_provider_tells_is_kept_and_said_once(
@@ -755,7 +755,7 @@ async def test_a_limit_that_the_provider_tells_is_kept_and_said_once(
     for _ in range(20):
         await bench.send()
     assert [r.getMessage() for r in caplog.records] == [
-        "a says that it takes 60 requests a minute, where 600 are set; it gets the lower"
+        "a reports a limit of 60 requests a minute, where 600 are set; using the lower"
     ]
     assert now_s() > 15
     limits = bench.endpoints[0].summary()["limits"]

@@ -43,7 +43,7 @@ async def test_a_limit_below_the_configured_one_is_kept_to_warned_of_and_reporte
     steps = [Step(headers=LOWER)] * 20
     ended, arrived_s = await run_with(tmp_path, steps, "--rpm", 6_000, "--concurrency", 2)
     assert ended.returncode == 0, ended.stderr
-    said = "openai/test says that it takes 600 requests a minute, where 6000 are set"
+    said = "openai/test reports a limit of 600 requests a minute, where 6000 are set"
     assert ended.stderr.count(said) == 1
     assert arrived_s[-1] - arrived_s[0] > 1, "of 20 calls, six at once and ten a second"
     assert limits(tmp_path) == {
@@ -58,7 +58,7 @@ async def test_a_limit_below_the_configured_one_is_kept_to_warned_of_and_reporte
 async def test_without_a_word_of_the_server_the_report_has_what_is_set(tmp_path: Path) -> None:
     ended, _ = await run_with(tmp_path, [Step()] * 3, "--rpm", "100/s", "--tpm", 90_000)
     assert ended.returncode == 0, ended.stderr
-    assert "says that it takes" not in ended.stderr
+    assert "reports a limit" not in ended.stderr
     assert limits(tmp_path) == {
         "rpm": 6_000,
         "tpm": 90_000,
@@ -73,6 +73,6 @@ async def test_a_pace_that_refusals_have_taught_is_warned_of_and_reported(tmp_pa
     steps = [Step()] * 40 + [refusal]
     ended, _ = await run_with(tmp_path, steps, "--concurrency", 4)
     assert ended.returncode == 0, ended.stderr
-    assert ended.stderr.count("openai/test refuses calls; it gets about ") == 1
+    assert ended.stderr.count("openai/test is rate limiting (429); throttled to about ") == 1
     assert limits(tmp_path)["adaptive_rpm"] > 100
     assert all(line["error"] is None for line in read_rows(tmp_path / "out.jsonl"))

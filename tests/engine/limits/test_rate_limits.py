@@ -474,7 +474,7 @@ def test_a_day_cap_that_is_reached_is_said_once_a_day(caplog: pytest.LogCaptureF
         assert all(cap.wait_s(1) for _ in range(3))
         assert len(caplog.records) == day
         clock.at += DAY_S
-    assert "1 a day are used up; what needs more waits 12.0 h" in caplog.text
+    assert "the daily limit of 1 is used up; waiting 12.0 h for the next day" in caplog.text
 
 
 def test_a_day_cap_counts_no_day_twice_where_the_clock_is_set_back() -> None:

@@ -37,7 +37,7 @@ def test_what_nobody_has_counted_went_into_the_end() -> None:
     found = verdict({"requests": 1.5, "start": 0.25}, 2.0, SETTINGS)
     assert found["seconds"]["end"] == 0.25
     assert (found["main"], found["share"]) == ("requests", 0.75)
-    assert found["says"] == "75 % of the time rows waited for the limit of requests"
+    assert found["says"] == "75 % of the time rows waited for the request limit"
 
 
 def test_a_run_without_time_has_a_verdict_too() -> None:
