@@ -88,6 +88,14 @@ def test_the_promise_stands_as_it_was_decided() -> None:
     assert not re.search(r"exactly[\s-]once", prose, flags=re.IGNORECASE)
 
 
+def test_the_messages_of_the_troubleshooting_page_exist() -> None:
+    quoted = [row[0].strip('"') for row in table(page("troubleshooting")) if row[0].startswith('"')]
+    assert quoted
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "llmscale").rglob("*.py")]
+    for message in quoted:
+        assert any(message in source for source in sources), message
+
+
 def test_commands_name_only_samples_that_are_there() -> None:
     for path in re.findall(r"(?<!`)samples/[\w./-]*\w", everything()):
         assert (ROOT / path).is_file() or path == "samples/docs"
