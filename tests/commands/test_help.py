@@ -23,6 +23,7 @@ def test_a_page_has_a_title_a_one_line_summary_and_at_most_200_lines(topic: str)
     assert re.fullmatch(r"# [A-Z].+", lines[0])
     assert [lines[1], lines[3]] == ["", ""]
     assert re.fullmatch(r"[A-Z`].+\.", manual.summary(topic))
+    assert len(f"  {topic:<16} {manual.summary(topic)}") <= 80
     assert len(lines) <= MAX_LINES
     assert len([line for line in lines if line.startswith("# ")]) == 1 or "```" in "".join(lines)
 

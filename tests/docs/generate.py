@@ -16,7 +16,7 @@ PAGE = ROOT / "llmscale" / "manual" / "flags.md"
 HEAD = """\
 # Flags
 
-Every flag of every command, its default, and its setting in `llmscale.toml`.
+Every flag of every command, its default and its setting.
 
 A flag without a setting exists only on the command line. `llmscale help config` explains settings
 and environment variables. `--help` after any command shows its flags. `llmscale help mock` has

@@ -8,7 +8,18 @@ from llmscale.cli.exit_codes import EXIT_CODES
 from llmscale.cli.help_format import EVERYDAY
 from llmscale.commands import help as manual
 from tests.cli.help_pages import options_of
-from tests.docs.pages import README, SET_UP, code, commands, flat, lines, section, table, texts
+from tests.docs.pages import (
+    README,
+    SET_UP,
+    code,
+    commands,
+    fences,
+    flat,
+    lines,
+    section,
+    table,
+    texts,
+)
 from tests.servers.chat import ROOT
 
 TEXT = texts()[README]
@@ -80,6 +91,12 @@ def test_the_twelve_flags_are_the_everyday_options_of_run() -> None:
     assert len(rows) == len(everyday) == 12
     for row, flags in zip(rows, everyday, strict=True):
         assert code(row[0])[0].split()[0] in flags
+
+
+def test_the_line_of_output_has_all_fields() -> None:
+    (shown,) = fences(README, "json")
+    fields = [code(row[0])[0] for row in table(section("output", "Fields"))]
+    assert re.findall(r'"(\w+)":', re.sub(r'(?<="usage": )\{.*?\}', "", shown)) == fields
 
 
 def test_the_exit_codes_are_all_there() -> None:
