@@ -1,7 +1,7 @@
 """What a job may cost: dollars are set aside before an attempt goes out, and settled after it.
 
 So the spend never passes the cap, however many calls are in flight. Never guesses: a call whose
-cost nothing bounds does not go out, and one whose end nobody has seen counts as what it may have
+cost nothing bounds does not go out, and one whose outcome is unknown counts as what it may have
 cost. Never retries and never sends.
 """
 
@@ -81,7 +81,7 @@ class _Waiting(NamedTuple):
 
 
 Note = Callable[[float, float], None]
-"""Keeps what is spent, unseen and set aside, together; and what of it is unseen."""
+"""Keeps the sum of what is spent, unconfirmed and reserved; and what of it is unconfirmed."""
 
 
 class CostBudget:
@@ -100,12 +100,12 @@ class CostBudget:
         unconfirmed_usd: float = 0.0,
         note: Note = lambda _committed_usd, _unconfirmed_usd: None,
     ) -> None:
-        """`spent_usd`, `unconfirmed_usd`: of earlier runs. `note` is told of every change."""
+        """`spent_usd`, `unconfirmed_usd`: of earlier runs. `note` gets every change."""
         self.max_usd = max_usd
         self.max_call_usd = bounds.max_call_usd
         self.spent_usd = spent_usd
         self.unconfirmed_usd = (
-            unconfirmed_usd  # for attempts that may have been billed: nobody saw the end
+            unconfirmed_usd  # for attempts that may have been billed: their outcome is unknown
         )
         self.when_reached: Callable[[], None] = lambda: None
         """Called once when the budget is reached; by then nothing is under way."""
@@ -221,7 +221,7 @@ class CostBudget:
     def _used(self) -> str:
         text = f"${self.spent_usd:.4f} of --max-cost {self.max_usd:g} is spent"
         if self.unconfirmed_usd:
-            text += f", ${self.unconfirmed_usd:.4f} is set aside for calls whose end nobody saw"
+            text += f", ${self.unconfirmed_usd:.4f} is unconfirmed (calls whose outcome is unknown)"
         return text
 
 

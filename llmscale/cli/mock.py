@@ -124,12 +124,12 @@ def _mock(given: MockOptions) -> int:
     return 128 + number
 
 
-def _whole(flag: str, value: str, most: int) -> int:
+def _whole(flag: str, value: str, maximum: int) -> int:
     from llmscale.core.errors import ConfigError
     from llmscale.mock.behaviour import whole_number
 
     try:
-        return whole_number(value, 0, most)
+        return whole_number(value, 0, maximum)
     except ValueError as error:
         raise ConfigError(f"{flag}: {error}") from None
 

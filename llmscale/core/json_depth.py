@@ -20,13 +20,13 @@ def is_too_deep(raw: bytes, parsed: Any) -> bool:
     return True
 
 
-def _opens_more_than(most: int, raw: bytes) -> bool:
+def _opens_more_than(limit: int, raw: bytes) -> bool:
     """Tell whether so many brackets may open. A search for each is faster than to count them."""
     for bracket in b"[{":
         at = raw.find(bracket)
         while at >= 0:
-            most -= 1
-            if most < 0:
+            limit -= 1
+            if limit < 0:
                 return True
             at = raw.find(bracket, at + 1)
     return False

@@ -56,7 +56,7 @@ class Provider(Sends, Protocol):
 
 
 class RateLimiter(Protocol):
-    """What an endpoint lets out over time. It is asked and told; it never waits."""
+    """How many calls an endpoint may send over time. It only answers; it never waits."""
 
     @property
     def max_call_tokens(self) -> float | None:

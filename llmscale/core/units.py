@@ -15,7 +15,7 @@ def duration_s(text: str) -> float:
     """Return the seconds of `250ms`, `1m30s`, `12h`, `7d`. Raises `ValueError`."""
     compact = text.strip().lower()
     if not compact or _PART.sub("", compact):
-        raise ValueError(f"{text!r} is no duration; write for example 90s, 12h or 7d")
+        raise ValueError(f"invalid duration {text!r}; write for example 90s, 12h or 7d")
     return sum(float(amount) * _SECONDS[unit] for amount, unit in _PART.findall(compact))
 
 
@@ -26,7 +26,9 @@ def per_minute(value: float | str) -> float:
     try:
         rate = float(amount.replace("_", "")) / (minutes[unit.strip()] if slash else 1.0)
     except (ValueError, KeyError):
-        raise ValueError(f"{value!r} is no rate; write for example 500, 500/min or 10/s") from None
+        raise ValueError(
+            f"invalid rate {value!r}; write for example 500, 500/min or 10/s"
+        ) from None
     if not 0 < rate < float("inf"):
         raise ValueError(f"a rate must be more than 0, not {value}")
     return rate
@@ -36,7 +38,7 @@ def size_bytes(text: str) -> int:
     """Return the bytes of `500MB`, `2GB`, `1GiB`. Raises `ValueError`."""
     match = _SIZE.fullmatch(text.strip().lower())
     if match is None or (match[2] or "b") not in _BYTES:
-        raise ValueError(f"{text!r} is no size; write for example 500MB or 2GB")
+        raise ValueError(f"invalid size {text!r}; write for example 500MB or 2GB")
     count = float(match[1]) * _BYTES[match[2] or "b"]
     if count >= 2**63:
         raise ValueError(f"{text!r} is more than any disk holds")

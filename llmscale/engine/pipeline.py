@@ -48,7 +48,7 @@ class Pipeline:
         self._has_place = asyncio.Event()
         self._clock = asyncio.get_running_loop().time  # a system call, so not for each row
         self.in_flight = 0  # rows
-        self.waits_for: Literal["rows", "room"] | None = None  # before it takes up a row
+        self.waits_for: Literal["rows", "space"] | None = None  # before it takes up a row
         self.has_ended = False  # there is no further row to take up
 
     async def run(self) -> None:
@@ -89,7 +89,7 @@ class Pipeline:
                 self._has_place.clear()
                 await self._has_place.wait()
             elif room <= 0:
-                self.waits_for = "room"
+                self.waits_for = "space"
                 await self._writer.room()
             else:
                 self.waits_for = "rows"

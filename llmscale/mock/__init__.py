@@ -1,5 +1,6 @@
-"""An OpenAI-compatible server on loopback, to rehearse a run: its answers are functions of the
-questions, and it fails, refuses and dawdles as much as it is told to.
+"""An OpenAI-compatible server on loopback, to test a run.
+
+Its answers are functions of the requests, and it fails, refuses and slows down as configured.
 
 It listens on 127.0.0.1 alone, sends nothing anywhere, and never reads, keeps or writes a key.
 """

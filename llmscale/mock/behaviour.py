@@ -1,4 +1,4 @@
-"""What the server is told to be like: the options of the command and of a phase of a scenario.
+"""How the server behaves: the options of the command and of a phase of a scenario.
 
 One table for both, so that neither knows an option that the other does not. A wrong value is a
 `ValueError` that says what the option takes; it is never bent into a right one.
@@ -32,7 +32,7 @@ class Behaviour:
     tpm: int | None = None
     rpm_model: str | None = None  # the only model whose calls count for rpm; None: all do
     tpm_model: str | None = None
-    retry_after_s: float | None = None  # None: as long as there is no room
+    retry_after_s: float | None = None  # None: until the limit allows a request
     capacity: int | None = None
     outage: Outage | None = None
 
@@ -41,7 +41,7 @@ def seconds(value: object) -> float:
     """Read a time."""
     number = _number(value)
     if number is None or not 0 <= number <= MAX_S:
-        raise ValueError(f"{value!r} is no time; write seconds from 0 to {MAX_S:.0f}")
+        raise ValueError(f"invalid time {value!r}; write seconds from 0 to {MAX_S:.0f}")
     return number
 
 
@@ -49,17 +49,17 @@ def share(value: object) -> float:
     """Read a share of the calls."""
     number = _number(value)
     if number is None or not 0 <= number <= 1:
-        raise ValueError(f"{value!r} is no share; write a number from 0 to 1, for example 0.1")
+        raise ValueError(f"invalid share {value!r}; write a number from 0 to 1, for example 0.1")
     return number
 
 
 def rate(value: object) -> int:
-    """Read a rate; what a minute has room for is a whole number."""
+    """Read a rate as a whole number per minute."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"{value!r} is no rate; write for example 500, 500/min or 10/s")
+        raise ValueError(f"invalid rate {value!r}; write for example 500, 500/min or 10/s")
     whole = int(per_minute(value) + 1e-6)  # 7/s are 420 a minute, whatever the division leaves
     if whole < 1:
-        raise ValueError(f"{value!r} is less than 1 a minute")
+        raise ValueError(f"rate {value!r} is below 1 per minute")
     return whole
 
 
@@ -68,11 +68,11 @@ def count(value: object) -> int:
     return whole_number(value, 1, MAX_CALLS)
 
 
-def whole_number(value: object, least: int, most: int) -> int:
+def whole_number(value: object, minimum: int, maximum: int) -> int:
     """Read a whole number."""
     number = _number(value)
-    if number is None or not least <= number <= most or number != int(number):
-        raise ValueError(f"{value!r} is not right; write a whole number from {least} to {most}")
+    if number is None or not minimum <= number <= maximum or number != int(number):
+        raise ValueError(f"invalid number {value!r}; write an integer from {minimum} to {maximum}")
     return int(number)
 
 
@@ -103,7 +103,7 @@ def changed(behaviour: Behaviour, changes: Mapping[str, Any]) -> Behaviour:
     if result.hang_rate + result.error_rate + result.cut_body > 1 + 1e-9:
         raise ValueError(
             f"hang_rate {result.hang_rate:g}, error_rate {result.error_rate:g} and cut_body "
-            f"{result.cut_body:g} are together more than all calls; their sum is at most 1"
+            f"{result.cut_body:g} exceed all calls; their sum is at most 1"
         )
     return result
 

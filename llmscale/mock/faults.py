@@ -46,10 +46,10 @@ class Planner:
         if behaviour.capacity is not None and at_once >= behaviour.capacity:
             return _over_capacity(behaviour)
         if self._quotas is not None:
-            no_room = self._quotas.no_room(behaviour, question.tokens, life_s)
-            if no_room is not None:
+            exceeded = self._quotas.exceeded(behaviour, question.tokens, life_s)
+            if exceeded is not None:
                 lines = self._quota_lines(behaviour, life_s)
-                return _over_quota(no_room, question.model, behaviour.retry_after_s, lines)
+                return _over_quota(exceeded, question.model, behaviour.retry_after_s, lines)
             self._quotas.take(question.model, question.tokens, life_s)
         return self._by_chance(behaviour, self._quota_lines(behaviour, life_s))
 
@@ -72,7 +72,7 @@ class Planner:
             return Plan(status=None, fault="hang", works=True)
         point -= behaviour.hang_rate
         if point < behaviour.error_rate:
-            body = error_body("the server had an error, as it was told to", "server_error")
+            body = error_body("simulated server error", "server_error")
             return Plan(500, body, lines, delay_s, "error", works=True)
         cut = point - behaviour.error_rate < behaviour.cut_body
         return Plan(lines=lines, delay_s=delay_s, fault="cut" if cut else None, works=True)
@@ -89,21 +89,21 @@ def _out(outage: Outage, lines: str) -> Plan:
 
 
 def _over_quota(
-    no_room: LimitExceeded, model: str, retry_after_s: float | None, lines: str
+    exceeded: LimitExceeded, model: str, retry_after_s: float | None, lines: str
 ) -> Plan:
-    wait_s = no_room.wait_s if retry_after_s is None else retry_after_s
-    unit = {"requests": "RPM", "tokens": "TPM"}[no_room.what]
-    told = f"on {no_room.what} per min ({unit}): Limit {no_room.limit}"
-    if math.isinf(no_room.wait_s):
-        message = f"Request too large for {model} {told}, Requested {no_room.asked}."
-        lines += "x-should-retry: false\r\n"  # no time would make room for it
+    wait_s = exceeded.wait_s if retry_after_s is None else retry_after_s
+    unit = {"requests": "RPM", "tokens": "TPM"}[exceeded.what]
+    told = f"on {exceeded.what} per min ({unit}): Limit {exceeded.limit}"
+    if math.isinf(exceeded.wait_s):
+        message = f"Request too large for {model} {told}, Requested {exceeded.asked}."
+        lines += "x-should-retry: false\r\n"  # no wait would help
     else:
         message = (
-            f"Rate limit reached for {model} {told}, Used {no_room.used}, "
-            f"Requested {no_room.asked}. Please try again in {duration(wait_s)}."
+            f"Rate limit reached for {model} {told}, Used {exceeded.used}, "
+            f"Requested {exceeded.asked}. Please try again in {duration(wait_s)}."
         )
         lines += retry_after_lines(wait_s)
-    return Plan(429, error_body(message, no_room.what, code="rate_limit_exceeded"), lines)
+    return Plan(429, error_body(message, exceeded.what, code="rate_limit_exceeded"), lines)
 
 
 def _over_capacity(behaviour: Behaviour) -> Plan:

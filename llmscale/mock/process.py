@@ -28,7 +28,7 @@ def serve(
 ) -> tuple[int, Tally]:
     """Serve until a signal comes; return its number, and what was done.
 
-    `announce` is told the base URL when calls can come. Raises `ConfigError` for a port that can't
+    `announce` gets the base URL when the server listens. Raises `ConfigError` for a port that can't
     be had, and `StorageError` for a ledger that can't be written.
     """
     with ExitStack() as stack:

@@ -23,7 +23,7 @@ class LimitExceeded:
     limit: int
     used: int
     asked: int
-    wait_s: float  # until there is room; infinite: there never is
+    wait_s: float  # until the limit allows it; infinite: it never does
 
 
 class Window:
@@ -44,7 +44,7 @@ class Window:
         self._forget(now_s)
         return len(self._entries), self._tokens
 
-    def requests_no_room(self, limit: int, now_s: float) -> LimitExceeded | None:
+    def exceeded_requests(self, limit: int, now_s: float) -> LimitExceeded | None:
         """Say why one more request may not go through now."""
         used, _ = self.used(now_s)
         if used < limit:
@@ -53,7 +53,7 @@ class Window:
         wait_s = self._entries[used - limit][0] - now_s
         return LimitExceeded("requests", limit, used, 1, wait_s)
 
-    def tokens_no_room(self, limit: int, tokens: int, now_s: float) -> LimitExceeded | None:
+    def exceeded_tokens(self, limit: int, tokens: int, now_s: float) -> LimitExceeded | None:
         """Say why so many tokens may not go through now."""
         _, used = self.used(now_s)
         if used + tokens <= limit:
@@ -79,15 +79,15 @@ class Quotas:
         self._windows: dict[str | None, Window] = {None: Window()}
         self._windows |= {model: Window() for model in models}
 
-    def no_room(self, behaviour: Behaviour, tokens: int, now_s: float) -> LimitExceeded | None:
+    def exceeded(self, behaviour: Behaviour, tokens: int, now_s: float) -> LimitExceeded | None:
         """Say why a call may not go through now, None when it may."""
         found = []
         if behaviour.rpm is not None:
             window = self._windows[behaviour.rpm_model]
-            found.append(window.requests_no_room(behaviour.rpm, now_s))
+            found.append(window.exceeded_requests(behaviour.rpm, now_s))
         if behaviour.tpm is not None:
             window = self._windows[behaviour.tpm_model]
-            found.append(window.tokens_no_room(behaviour.tpm, tokens, now_s))
+            found.append(window.exceeded_tokens(behaviour.tpm, tokens, now_s))
         reasons = (reason for reason in found if reason is not None)
         return max(reasons, key=lambda reason: reason.wait_s, default=None)
 

@@ -42,7 +42,7 @@ def _check_slow_tail(usual: Behaviour, phases: Sequence[Phase], file: str | None
         return
     if any(changes.get("slow_tail") for changes in all_changes):
         origin = "--slow-tail" if usual.slow_tail else f"{file}: slow_tail"
-        raise ConfigError(f"{origin}: ten times no time is no time; give a latency or a jitter too")
+        raise ConfigError(f"{origin} needs a latency or a jitter")
 
 
 def _usual(options: Mapping[str, object]) -> Behaviour:
@@ -98,13 +98,13 @@ def _read(name: str, value: object) -> dict[str, Any]:
         return {name: seconds(value)}
     if name == "model":
         if not isinstance(value, str) or not value:
-            raise ValueError(f"{value!r} is no name; write the model in quotes")
+            raise ValueError(f"invalid model {value!r}; write its name in quotes")
         return {name: value}
     if name == "status":
         return {"outage": whole_number(value, _MIN_STATUS, _MAX_STATUS)}
     if name == "reset":
         if not isinstance(value, bool):
-            raise ValueError(f"{value!r} is not right; write true or false")
+            raise ValueError(f"invalid value {value!r}; write true or false")
         return {"outage": "reset" if value else None}
     known = (*_OWN_KEYS, *_CHANGES)
     close = difflib.get_close_matches(name, known, n=1)

@@ -43,7 +43,7 @@ class MockServer:
         clock: Callable[[], float] = time.monotonic,
         on_failure: Callable[[StorageError], None] | None = None,
     ) -> None:
-        """`on_failure` is told when the ledger can't be written.
+        """`on_failure` is called when the ledger can't be written.
 
         The clock of uvloop counts whole milliseconds, which is too coarse for a ledger.
         """

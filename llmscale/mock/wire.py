@@ -32,7 +32,7 @@ class Head(msgspec.Struct, frozen=True):
     body_bytes: int
     has_key: bool
     closes: bool  # the client wants the connection closed behind the answer
-    waits: bool  # the client sends its body when it is told to
+    waits: bool  # the client sends its body after a 100 Continue
 
 
 def take_head(buffer: bytearray) -> Head | None:
@@ -84,7 +84,7 @@ def _body_bytes(headers: dict[str, str]) -> int:
         raise Unreadable(411, "this server takes no chunked body; send a content-length")
     text = headers.get("content-length", "0")
     if not (text.isascii() and text.isdecimal()):
-        raise Unreadable(400, "content-length is no number")
+        raise Unreadable(400, "invalid content-length")
     length_bytes = int(text[:20])
     if length_bytes > MAX_BODY_BYTES:
         raise Unreadable(413, f"the body is over {MAX_BODY_BYTES // 1024**2} MB")

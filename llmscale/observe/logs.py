@@ -1,7 +1,7 @@
 """What is said on stderr while a run goes on: plain lines or JSON, never a control character.
 
-Text that a model or a server wrote can end up in a message; on its way to a terminal everything
-that could steer one is taken out, or in JSON written as an escape.
+Text that a model or a server wrote can end up in a message; before it reaches a terminal,
+everything that could steer one is taken out, or in JSON written as an escape.
 """
 
 import logging

@@ -34,7 +34,7 @@ class SimSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SimulatedModel:
-    """Answers after a while, or fails, by the throw of seeded dice."""
+    """Answers after a while, or fails, by a seeded random number."""
 
     def __init__(self, settings: SimSettings) -> None:
         self._settings = settings

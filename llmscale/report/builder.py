@@ -24,7 +24,7 @@ class JobFacts(NamedTuple):
     runs: int = 1
     max_repeated_calls: int = 0
     max_cost_usd: float | None = None  # of all runs together; None: no cap
-    unconfirmed_usd: float = 0.0  # beside `spend`: for calls whose end nobody saw, at most
+    unconfirmed_usd: float = 0.0  # beside `spend`: at most, for calls whose outcome is unknown
 
 
 class RunFacts(NamedTuple):

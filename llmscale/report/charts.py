@@ -1,7 +1,7 @@
 """Charts of the report's page, as SVG that stands in it: no script, no style of its own.
 
 Colours are classes (`c0`, `c1`, ...) that the page's style sheet gives for light and dark. All text
-is escaped on its way in. Knows lists of numbers, and nothing of reports.
+is escaped. Knows lists of numbers, and nothing of reports.
 """
 
 import math
@@ -13,7 +13,7 @@ from markupsafe import Markup
 from llmscale.report.figures import span
 
 WIDTH, HEIGHT = 720, 200
-LEAST = 1e-12  # what is less is drawn as nothing
+MIN_DRAWN = 1e-12  # what is less is drawn as nothing
 LEFT, RIGHT, TOP, BOTTOM = 56, 8, 10, 24  # of the plot, from the edges
 _PLOT_WIDTH, _PLOT_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
@@ -124,21 +124,21 @@ def bars(parts: Sequence[Part]) -> Markup:
     return _svg("bars", inside, height=max(26, 26 * len(parts)))
 
 
-def nice_ticks(most: float, count: int = 4, base: int = 10) -> list[float]:
-    """Return round numbers from 0 up to `most` or a little above, about `count` of them.
+def nice_ticks(top: float, count: int = 4, base: int = 10) -> list[float]:
+    """Return round numbers from 0 up to `top` or a little above, about `count` of them.
 
     Source: P. S. Heckbert, "Nice Numbers for Graph Labels", Graphics Gems, 1990. With a `base` of
     60, seconds become whole minutes or hours.
     """
-    if most < LEAST:
+    if top < MIN_DRAWN:
         return [0.0, 1.0]
-    rough = most / count
+    rough = top / count
     unit = 1.0
     if base == 60:
         unit = 60.0 if rough < 1800 else 3600.0
     power = 10.0 ** math.floor(math.log10(rough / unit))
     step = next(s for s in (1, 2, 5, 10) if s * power * unit >= rough * 0.999) * power * unit
-    return [number * step for number in range(math.ceil(most / step - 1e-9) + 1)]
+    return [number * step for number in range(math.ceil(top / step - 1e-9) + 1)]
 
 
 def _grid(ticks: Sequence[float]) -> Markup:
@@ -162,13 +162,13 @@ def _label(x: float, text: str) -> Markup:
     return Markup('<text class="middle" x="{:.1f}" y="{}">{}</text>').format(x, HEIGHT - 6, text)
 
 
-def _path(line: Line, most: float) -> Markup:
+def _path(line: Line, top: float) -> Markup:
     """Draw a line through the middle of each step."""
     if not line.values:
         return Markup("")
     width = _PLOT_WIDTH / len(line.values)
     points = [
-        f"{LEFT + (n + 0.5) * width:.1f},{TOP + _PLOT_HEIGHT * (1 - value / most):.1f}"
+        f"{LEFT + (n + 0.5) * width:.1f},{TOP + _PLOT_HEIGHT * (1 - value / top):.1f}"
         for n, value in enumerate(line.values)
     ]
     first, last = points[0].partition(",")[0], points[-1].partition(",")[0]
@@ -187,7 +187,7 @@ def _path(line: Line, most: float) -> Markup:
 
 
 def _mark(x: float, names: str) -> Markup:
-    """Draw a line in a bin, with its names on the side where there is room."""
+    """Draw a line in a bin, with its names on the side where there is space."""
     side = "end" if x > WIDTH * 0.9 else "start"
     return Markup(
         '<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{floor}"/>'

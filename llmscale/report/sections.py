@@ -54,7 +54,7 @@ def _compared(report: dict[str, Any], baseline: dict[str, Any] | None) -> Iterat
 
 
 def _estimate(report: dict[str, Any]) -> Section:
-    """What was told of the job before it ran, and what it comes to by this run."""
+    """The estimate of the job, and its projection by this run."""
     estimate, rows = report["estimate"], []
     for name, title, text in (("usd", "cost", usd), ("hours", "time", hours)):
         if estimate is not None:
@@ -94,7 +94,7 @@ def _documents(report: dict[str, Any]) -> Section:
 
 
 def _models(report: dict[str, Any]) -> Section:
-    columns = ["model", "answered", "failed", "cached", "shared", "cut", "stood in"]
+    columns = ["model", "answered", "failed", "cached", "shared", "cut", "fallback"]
     columns += ["tokens in", "tokens out", "cost", "p50 s", "p99 s"]
     rows = []
     for model, part in report["models"].items():

@@ -97,9 +97,9 @@ def remarks(report: dict[str, Any]) -> list[str]:
     return found
 
 
-def held_back(verdict: dict[str, Any]) -> list[str]:
+def held_back(bottleneck: dict[str, Any]) -> list[str]:
     """Return what held the run back, and the one thing to change, where a person can change it."""
-    if verdict["main"] in ("start", "end"):
+    if bottleneck["main"] in ("start", "end"):
         return []
-    advice = f" ({verdict['advice']})" if verdict["advice"] else ""
-    return [f"{verdict['says']}{advice}"]
+    advice = f" ({bottleneck['advice']})" if bottleneck["advice"] else ""
+    return [f"{bottleneck['says']}{advice}"]

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from llmscale.config import EndpointConfig
 from llmscale.providers import Task, spec_of
 from llmscale.runtime.models import capacity_of
-from llmscale.runtime.open_files import room_for
+from llmscale.runtime.open_files import connections_for
 
 log = logging.getLogger(__name__)
 
@@ -17,20 +17,20 @@ log = logging.getLogger(__name__)
 def capacities(
     concurrency: int | None, endpoints: Iterable[EndpointConfig], task: Task
 ) -> dict[EndpointConfig, int]:
-    """Return the calls in flight of each endpoint, all of them less where there is no room."""
+    """Return the calls in flight of each endpoint, fewer for all where open files are scarce."""
     found = {endpoint: capacity_of(concurrency, endpoint, task) for endpoint in endpoints}
     remote = [e for e in found if spec_of(e.model).is_remote]
     wanted = sum(found[endpoint] for endpoint in remote)
-    room = room_for(wanted)
-    if room.connections < wanted:
+    available = connections_for(wanted)
+    if available.connections < wanted:
         for endpoint in remote:
-            found[endpoint] = max(1, found[endpoint] * room.connections // wanted)
+            found[endpoint] = max(1, found[endpoint] * available.connections // wanted)
         log.warning(
             "of %d calls at once only %d are made, since this process may open only %d files; "
             "raise that with ulimit -n %d, or lower --concurrency",
             wanted,
             sum(found[endpoint] for endpoint in remote),
-            room.max_files,
-            room.max_files + wanted - room.connections,
+            available.max_files,
+            available.max_files + wanted - available.connections,
         )
     return found

@@ -52,7 +52,7 @@ def budget_of(
 def check_budget(config: Config, models: Models, task: Task = "chat") -> None:
     """Raises `ConfigError` where a cap is set that the run's own model could not be held to.
 
-    That of the rows that name none, and those that stand in for another. A row that names a model
+    That of the rows that name none, and its fallbacks. A row that names a model
     that can't be bounded fails alone.
     """
     if config.cost.max_cost is None:

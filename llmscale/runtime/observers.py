@@ -45,7 +45,7 @@ class Observers:
         self._examples: Examples | None = None
 
     def through(self, sink: OutcomeSink) -> OutcomeSink:
-        """Return where outcomes go, with whoever sees them on their way."""
+        """Return where outcomes go, with the observers in between."""
         if self._config.junit is None:
             return sink
         from llmscale.observe.junit import Examples
@@ -89,7 +89,7 @@ class Observers:
         return [] if self._alerts is None else self._alerts.summary()
 
     def finish(self, report: dict[str, Any], error: JobError | None = None) -> None:
-        """Tell of the end. `report` has all that is known; `error` has ended the run."""
+        """Write what the end of a run calls for. `error` has ended the run."""
         if self._config.junit is not None:
             self._write_junit(Path(self._config.junit), report, error)
         if self._config.metrics is not None:
@@ -98,7 +98,7 @@ class Observers:
             self._delivery.finish()
 
     def finish_unchanged(self, job: Manifest) -> RunResult:
-        """Tell of a job that was finished before; nothing was sent, so no rule is judged."""
+        """Report a job that was finished before; nothing was sent, so no rule is judged."""
         rows = {"total": job.rows, "kept": job.rows, **Rows().summary(), "pending": 0}
         report = {
             "llmscale": __version__,

@@ -11,23 +11,23 @@ SPARE_FILES = 32  # journal, report, cache and its helpers; a second address tri
 _OPEN_BEFORE = 16  # where nobody tells
 
 
-class Room(NamedTuple):
-    """What there is room for."""
+class Connections(NamedTuple):
+    """How many connections this process may have."""
 
     connections: int  # at once, 1 at least
     max_files: int  # that may be open, of which the above is what is left
 
 
-def room_for(connections: int) -> Room:
+def connections_for(connections: int) -> Connections:
     """Return how many of so many connections can be had, after asking for what they need."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken = _open_now() + SPARE_FILES
     wanted = taken + connections
     if soft == resource.RLIM_INFINITY:
-        return Room(connections, wanted)
+        return Connections(connections, wanted)
     if soft < wanted:
         soft = _raised(soft, wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
-    return Room(max(1, min(connections, soft - taken)), soft)
+    return Connections(max(1, min(connections, soft - taken)), soft)
 
 
 def _raised(soft: int, wanted: int, hard: int) -> int:

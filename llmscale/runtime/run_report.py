@@ -1,4 +1,4 @@
-"""What is told of a run at its end: the report in a file and on the terminal, and to observers."""
+"""The end of a run: the report in a file and on the terminal, and to observers."""
 
 import logging
 import sys
@@ -14,7 +14,7 @@ from llmscale.accounting.stats import Stats
 from llmscale.config import Config
 from llmscale.core.atomic_file import replace_file
 from llmscale.core.errors import JobError
-from llmscale.observe.bottleneck import Settings, verdict
+from llmscale.observe.bottleneck import Settings, analyze
 from llmscale.report.builder import JobFacts, RunFacts, build, encode
 from llmscale.report.table import print_table, summary_line
 from llmscale.runtime.file_counts import FileCounts
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class RunReport:
-    """Knows when a run has begun, and tells of it when it is over."""
+    """Knows when a run has begun, and reports it when it is over."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class RunReport:
         exit_code: int,
         failed: JobError | None,
     ) -> RunResult:
-        """Tell of the run in every way that is wanted; its exit code is by the rules too.
+        """Report the run in every configured way; its exit code is by the rules too.
 
         `path`: of the report, None for none. `failed` has ended the run.
         """
@@ -101,7 +101,7 @@ class RunReport:
             cache_mode=self._config.cache.mode,
             store=None if opened.replies is None else opened.replies.summary(),
             endpoints={e.name: e.summary() for e in opened.endpoints.values()},
-            bottleneck=verdict(held_s, wall_s, settings, causes_s),
+            bottleneck=analyze(held_s, wall_s, settings, causes_s),
             documents=self._files.summary(),
             alerts=self._observers.alerts(),
             estimate=None if self.drift is None else asdict(self.drift.summary()),

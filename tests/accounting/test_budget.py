@@ -100,15 +100,15 @@ async def test_nobody_overtakes_a_dear_call_that_waits() -> None:
 
 
 @pytest.mark.looptime
-async def test_a_call_whose_end_nobody_saw_counts_as_all_that_was_set_aside() -> None:
+async def test_a_call_with_an_unknown_outcome_counts_as_its_reservation() -> None:
     purse = budget(10.0)
     await attempt(purse, 4.0, None, 1)
     assert (purse.spent_usd, purse.unconfirmed_usd) == (0.0, 4.0)
     with pytest.raises(CallStopped):
         await attempt(purse, 7.0, None, 1)
     assert (
-        "$0.0000 of --max-cost 10 is spent, $4.0000 is set aside for calls whose end nobody "
-        in (str(purse.reached))
+        "$0.0000 of --max-cost 10 is spent, $4.0000 is unconfirmed (calls whose outcome is unknown)"
+        in str(purse.reached)
     )
 
 

@@ -19,7 +19,7 @@ import orjson
 from llmscale.accounting.stats import Progressed, Stats, Waited
 from llmscale.cli.tables.report import print_report
 from llmscale.core.records import Failure, FailureKind, Outcome, Reply, Request, Row, Usage
-from llmscale.observe.bottleneck import Settings, verdict
+from llmscale.observe.bottleneck import Settings, analyze
 from llmscale.report.builder import JobFacts, RunFacts, build, encode
 from llmscale.report.page import page
 from tests.benchmarks.machine import print_machine
@@ -63,7 +63,7 @@ def built(stats: Stats, rows: int) -> bytes:
         cache_mode="off",
         store=None,
         endpoints={f"at {model}": {"ejections": 0, "limits": {}} for model in MODELS},
-        bottleneck=verdict({"requests": wall_s}, wall_s, Settings(64)),
+        bottleneck=analyze({"requests": wall_s}, wall_s, Settings(64)),
     )
     return encode(build(stats, JobFacts(total=rows, spend=stats.spend()), run))
 

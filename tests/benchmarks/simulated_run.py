@@ -24,7 +24,7 @@ from llmscale.core.records import Failure, Outcome, Quota, Reply, Request, Row, 
 from llmscale.engine.balance.endpoint import Endpoint
 from llmscale.engine.cache.disk_backend import DiskBackend
 from llmscale.engine.feed.input_passes import IsDone
-from llmscale.observe.bottleneck import Settings, verdict
+from llmscale.observe.bottleneck import Settings, analyze
 from llmscale.providers import Task, default_capacity, split_model
 from llmscale.runtime import bottleneck_meter as meter
 from llmscale.runtime.costs import budget_of
@@ -247,7 +247,7 @@ async def _played(job: Simulation) -> Ran:
     wall_s = round(now_s() - began_s, 3)
     assert error is None, error
     settings = Settings(opened.max_calls, opened.capacity)
-    return Ran(wall_s, verdict(stats.held_s(), wall_s, settings, stats.causes_s), stats, servers)
+    return Ran(wall_s, analyze(stats.held_s(), wall_s, settings, stats.causes_s), stats, servers)
 
 
 async def _opened(job: Simulation, models: Models) -> Opened:

@@ -80,7 +80,7 @@ def refused(folder: Path, *args: str) -> Run:
 
 def test_invalid_use_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
     write_job(tmp_path, ["a"], '[limits.user]\nrpm = "fast"\n')
-    assert "'fast' is no rate" in refused(tmp_path, "in.jsonl").stderr
+    assert "invalid rate 'fast'" in refused(tmp_path, "in.jsonl").stderr
     (tmp_path / "llmscale.toml").unlink()
     assert "no input" in refused(tmp_path, "nothing.jsonl").stderr
     assert "no-config" in refused(tmp_path, "in.jsonl", "--config", "no-config").stderr

@@ -18,6 +18,9 @@ from tests.servers.chat import ROOT
 
 PACKAGE = ROOT / "llmscale"
 
+FOREIGN = PACKAGE / "cli" / "suggestions.py"
+"""Words of other tools, which are there to be replaced."""
+
 NAMES = {
     "batch": "lot lots",
     "retry": "anew",
@@ -97,7 +100,8 @@ class Finding(NamedTuple):
 
 def findings() -> list[Finding]:
     """Return all retired words of the package, its manual and the README."""
-    found = [one for path in sorted(PACKAGE.rglob("*.py")) for one in _in_module(path)]
+    modules = (path for path in sorted(PACKAGE.rglob("*.py")) if path != FOREIGN)
+    found = [one for path in modules for one in _in_module(path)]
     for page, text in texts().items():
         path = ROOT / ("README.md" if page == "README" else f"llmscale/manual/{page}.md")
         for number, line in enumerate(text.splitlines(), start=1):
@@ -163,16 +167,18 @@ def _assigned(body: Iterable[ast.stmt]) -> Iterator[tuple[int, str]]:
         yield from ((node.lineno, t.id) for t in targets if isinstance(t, ast.Name))
 
 
+def room_of(finding: Finding) -> str:
+    """Return the package that a finding is in; README.md is its own."""
+    first, *rest = finding.path.relative_to(ROOT).parts
+    return rest[0] if rest else first
+
+
 def main() -> None:
     """Print what is left, and how much of it is in which package."""
     found = findings()
     for one in found:
         print(one)
-    rooms = Counter(
-        one.path.relative_to(ROOT).parts[1 if len(one.path.parts) > 1 else 0]
-        for one in found
-        if one.path.name != "README.md"
-    )
+    rooms = Counter(map(room_of, found))
     print(*(f"{room} {count}" for room, count in rooms.most_common()), sep=", ")
 
 

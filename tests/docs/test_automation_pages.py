@@ -7,7 +7,7 @@ from llmscale.config import Config
 from llmscale.config.rules import METRICS
 from llmscale.observe.alerts import delivery as telling
 from llmscale.observe.alerts import targets
-from llmscale.observe.alerts.metrics import FEWEST_ROWS
+from llmscale.observe.alerts.metrics import MIN_ROWS
 from llmscale.observe.json_summary import summary_line
 from llmscale.observe.junit import examples
 from llmscale.observe.metrics import Facts, families_of, metrics_file
@@ -32,7 +32,7 @@ def test_the_default_alerts_are_those_of_the_flag() -> None:
 
 def test_alerts_have_the_fields_that_the_pages_name() -> None:
     stats, sent = Stats(), list[bytes]()
-    add_rows(stats, failed=FEWEST_ROWS)
+    add_rows(stats, failed=MIN_ROWS)
     watching = alerts(stats, alert_on="errors>5%", told=sent)
     watching.judge_at_end(1.0)
     sentence = page("alerts").partition("The JSON has ")[2].partition(", a sentence")[0]
@@ -43,13 +43,13 @@ def test_alerts_have_the_fields_that_the_pages_name() -> None:
 
 def test_the_bounds_of_alerts_are_those_of_the_code() -> None:
     text = page("alerts")
-    assert f"until {FEWEST_ROWS} rows have an outcome" in text
+    assert f"until {MIN_ROWS} rows have an outcome" in text
     assert f"with a timeout of {targets.WEBHOOK_TIMEOUT_S:g} seconds" in text
     assert f"killed after {targets.COMMAND_TIMEOUT_S:g} seconds" in text
     assert f"at most {telling.LAST_S:g} seconds at the end" in text
     assert f"every {metrics_file.BEAT_S:g} seconds" in page("metrics")
     assert f"(0{metrics_file.READABLE:o})" in page("metrics")
-    assert f"up to {examples.MOST} of its rows" in page("ci")
+    assert f"up to {examples.MAX_EXAMPLES} of its rows" in page("ci")
     assert f"up to {FLUSH_S:g} seconds at the end" in page("metrics")
 
 

@@ -840,6 +840,6 @@ async def test_what_is_ahead_of_the_store_waits_for_room() -> None:
     case = Case(blocks_of(20), width=3, when_safe=SafeAfter(30.0), max_unstored=6)
     running = asyncio.create_task(case.run())
     await asyncio.sleep(10)
-    assert seen(case) == (0, "room", False)
+    assert seen(case) == (0, "space", False)
     await running
     assert seen(case) == (0, None, True)

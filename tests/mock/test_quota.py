@@ -38,7 +38,7 @@ def test_no_60_s_hold_more_than_the_limits_and_no_call_is_refused_without_need(
     window = Window()
     through: list[tuple[float, int]] = []
     for now_s, (_, tokens) in zip(accumulate(gap for gap, _ in calls), calls, strict=True):
-        refused = window.requests_no_room(rpm, now_s) or window.tokens_no_room(tpm, tokens, now_s)
+        refused = window.exceeded_requests(rpm, now_s) or window.exceeded_tokens(tpm, tokens, now_s)
         last = [spent for at_s, spent in through if at_s > now_s - PERIOD_S]
         assert bool(refused) == (len(last) >= rpm or sum(last) + tokens > tpm)
         if not refused:
@@ -58,14 +58,14 @@ def test_a_refusal_asks_for_the_time_until_there_is_room_and_no_longer(
     for gap_s, spent in calls:  # more than the limits allow: a phase may have lowered them
         now_s += gap_s
         window.add(spent, now_s)
-    requests = window.requests_no_room(rpm, now_s)
+    requests = window.exceeded_requests(rpm, now_s)
     if requests:
-        assert window.requests_no_room(rpm, now_s + requests.wait_s - 1 / 128)
-        assert not window.requests_no_room(rpm, now_s + requests.wait_s)
-    of_tokens = window.tokens_no_room(tpm, tokens, now_s)
+        assert window.exceeded_requests(rpm, now_s + requests.wait_s - 1 / 128)
+        assert not window.exceeded_requests(rpm, now_s + requests.wait_s)
+    of_tokens = window.exceeded_tokens(tpm, tokens, now_s)
     if of_tokens and tokens <= tpm:
         later_s = now_s + of_tokens.wait_s
-        assert not window.tokens_no_room(tpm, tokens, later_s)
+        assert not window.exceeded_tokens(tpm, tokens, later_s)
     elif of_tokens:
         assert of_tokens.wait_s == float("inf")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from llmscale.accounting.stats import Bottleneck, Spend, Stats
 from llmscale.core.records import Failure, FailureKind, Outcome, Reply, Request, Row, Usage
-from llmscale.observe.bottleneck import Settings, verdict
+from llmscale.observe.bottleneck import Settings, analyze
 from llmscale.report.builder import JobFacts, RunFacts, build
 
 STORE = {"stored": 1, "dropped": 2, "evicted": 3, "refused": 4, "errors": 5}
@@ -80,7 +80,7 @@ def built(
         cache_mode="on",
         store=store,
         endpoints=dict.fromkeys(stats.calls_by_endpoint(), AT_ENDPOINT),
-        bottleneck=verdict(held_s or {}, wall_s, Settings(64)),
+        bottleneck=analyze(held_s or {}, wall_s, Settings(64)),
     )
     return build(stats, facts_, run)
 

@@ -7,7 +7,7 @@ import pytest
 from llmscale.config import EndpointConfig
 from llmscale.runtime import concurrency as connections
 from llmscale.runtime.concurrency import capacities
-from llmscale.runtime.open_files import Room
+from llmscale.runtime.open_files import Connections
 
 ONE = EndpointConfig(model="openai/a", base_url="http://127.0.0.1:1/v1", capacity=300)
 OTHER = EndpointConfig(model="anthropic/a", capacity=100)
@@ -17,15 +17,15 @@ SIM = EndpointConfig(model="sim/a", capacity=900)
 def room(monkeypatch: pytest.MonkeyPatch, connections_at_once: int) -> list[int]:
     asked: list[int] = []
 
-    def room_for(wanted: int) -> Room:
+    def connections_for(wanted: int) -> Connections:
         asked.append(wanted)
-        return Room(min(wanted, connections_at_once), 128)
+        return Connections(min(wanted, connections_at_once), 128)
 
-    monkeypatch.setattr(connections, "room_for", room_for)
+    monkeypatch.setattr(connections, "connections_for", connections_for)
     return asked
 
 
-def test_with_room_for_all_each_has_what_is_set(
+def test_with_connections_for_all_each_has_what_is_set(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     asked = room(monkeypatch, 400)

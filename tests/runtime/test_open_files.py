@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llmscale.runtime import open_files
-from llmscale.runtime.open_files import SPARE_FILES, room_for
+from llmscale.runtime.open_files import SPARE_FILES, connections_for
 
 OPEN = 10
 
@@ -43,7 +43,7 @@ def limited(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], RateLimits]
 
 def test_where_there_is_room_nothing_is_touched(limited: Callable[[int, int], RateLimits]) -> None:
     limits = limited(1_024, 4_096)
-    assert room_for(500).connections == 500
+    assert connections_for(500).connections == 500
     assert limits.soft == 1_024
 
 
@@ -51,26 +51,26 @@ def test_the_soft_limit_is_raised_by_what_is_needed(
     limited: Callable[[int, int], RateLimits],
 ) -> None:
     limits = limited(256, 4_096)
-    assert room_for(500) == (500, OPEN + SPARE_FILES + 500)
+    assert connections_for(500) == (500, OPEN + SPARE_FILES + 500)
     assert limits.soft == OPEN + SPARE_FILES + 500
 
 
 def test_above_the_hard_limit_there_are_fewer(limited: Callable[[int, int], RateLimits]) -> None:
     limits = limited(64, 128)
-    assert room_for(500) == (128 - OPEN - SPARE_FILES, 128)
+    assert connections_for(500) == (128 - OPEN - SPARE_FILES, 128)
     assert limits.soft == 128
 
 
 def test_no_limit_is_no_bound(limited: Callable[[int, int], RateLimits]) -> None:
     limited(resource.RLIM_INFINITY, resource.RLIM_INFINITY)
-    assert room_for(10_000).connections == 10_000
+    assert connections_for(10_000).connections == 10_000
 
 
 def test_a_soft_limit_below_no_hard_one_is_raised(
     limited: Callable[[int, int], RateLimits],
 ) -> None:
     limits = limited(256, resource.RLIM_INFINITY)
-    assert room_for(1_000).connections == 1_000
+    assert connections_for(1_000).connections == 1_000
     assert limits.hard == resource.RLIM_INFINITY
 
 
@@ -78,7 +78,7 @@ def test_where_there_is_no_room_at_all_one_is_tried(
     limited: Callable[[int, int], RateLimits],
 ) -> None:
     limited(20, 20)
-    assert room_for(500).connections == 1
+    assert connections_for(500).connections == 1
 
 
 @pytest.mark.parametrize("error", [ValueError("not allowed"), OSError("not allowed")])
@@ -90,7 +90,7 @@ def test_a_limit_that_may_not_be_raised_stays(
 
     limited(64, 4_096)
     monkeypatch.setattr(resource, "setrlimit", refuse)
-    assert room_for(500) == (64 - OPEN - SPARE_FILES, 64)
+    assert connections_for(500) == (64 - OPEN - SPARE_FILES, 64)
 
 
 def test_the_open_files_are_counted() -> None:

@@ -4,12 +4,12 @@ from typing import Literal, get_args
 
 Bottleneck = Literal[
     "start",  # until the first row may go: reading, checking, loading weights
-    "requests",  # a limit of requests, set, told or learned
+    "requests",  # a limit of requests: configured, reported or learned
     "tokens",  # a limit of tokens
     "users",  # the limits of users
     "concurrency",  # more rows in flight would be faster
     "provider",  # it takes its time, and more in flight would not be faster
-    "retries",  # an endpoint rests, or a row backs off
+    "retries",  # an endpoint is in a cooldown, or a row backs off
     "budget",  # money that is set aside for calls under way
     "cpu",  # of this process
     "disk",  # reading rows, storing answers, writing

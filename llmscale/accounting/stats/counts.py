@@ -153,8 +153,8 @@ class Batches:
 class Waited(NamedTuple):
     """How long a call waited until it went out."""
 
-    queued_s: float  # for a place among the calls in flight
-    limited_s: float  # for a limit, a rest, a learned pace, or money
+    queued_s: float  # for a slot
+    limited_s: float  # for a limit, a cooldown, an adaptive rate, or a reservation
 
 
 NOT_WAITED = Waited(0.0, 0.0)
@@ -170,7 +170,7 @@ class Calls:
         self.usage = Usage()
         self.cost_usd = 0.0
         self.unpriced = 0  # attempts whose price is unknown: `cost_usd` leaves them out
-        # of attempts that were answered: waiting for a place, for a limit or a rest; the call
+        # of attempts that were answered: waiting for a slot, for a limit or a cooldown; the call
         self.queued = Latency()
         self.limited = Latency()
         self.latency = Latency()

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 FIRST_STEP_S = 0.1
 MAX_STEPS = 240
-_HAIR_S = 1e-6  # what sums of floats are off makes no step
+_EPSILON_S = 1e-6  # what sums of floats are off makes no step
 
 
 class Progressed(NamedTuple):
@@ -76,10 +76,10 @@ class Series:
         began_s = at_s - seconds
         middle = self._at(began_s + seconds / 2)
         middle.ended = middle.ended.plus(ended)
-        while seconds > _HAIR_S:
+        while seconds > _EPSILON_S:
             step = self._at(began_s)
             end_s = (int(began_s / self.step_s + 1e-9) + 1) * self.step_s
-            part_s = min(seconds, max(end_s - began_s, _HAIR_S))
+            part_s = min(seconds, max(end_s - began_s, _EPSILON_S))
             step.seconds += part_s
             step.in_flight_s += in_flight * part_s
             step.waiting_s += waiting * part_s

@@ -1,4 +1,4 @@
-"""Alarms of a run: numbers that cross a bound are said in the log, and to whoever is to be told.
+"""Alerts of a run: numbers that cross a bound are logged, and sent to targets.
 
 Looks at the numbers on its own beat; nothing that is watched knows of it, and no alert that can't
 be delivered holds up a run. No alert holds a text of a row, of an answer or a key.

@@ -11,11 +11,11 @@ from llmscale.observe.alerts.targets import DeliveryFailed, Target
 
 log = logging.getLogger(__name__)
 
-LAST_S = 15.0  # for what is on its way when the run has ended
+LAST_S = 15.0  # for alerts still in delivery at the end of the run
 
 
 class Delivery:
-    """Alarms on their way. A target that takes none is complained of once."""
+    """Alerts in delivery. A target that fails is logged one time."""
 
     def __init__(self, targets: Sequence[Target]) -> None:
         self._targets = targets
@@ -25,7 +25,7 @@ class Delivery:
         self._is_over = False  # nobody waits any more: nothing is said after the end
 
     def tell(self, payload: bytes) -> None:
-        """Send an alert on its way; returns at once."""
+        """Queue an alert; returns at once."""
         if not self._targets:
             return
         if self._thread is None:
@@ -35,7 +35,7 @@ class Delivery:
         self._waiting.put(payload)
 
     def finish(self) -> None:
-        """Wait for the alerts that are on their way, for a bounded time."""
+        """Wait for queued alerts, for a bounded time."""
         if self._thread is None:
             return
         self._waiting.put(None)
@@ -66,7 +66,7 @@ class Delivery:
         except DeliveryFailed as error:
             why = str(error)
         except Exception as error:  # whatever a library brings: it must not end the thread
-            why = f"can't be told ({type(error).__name__})"
+            why = f"failed ({type(error).__name__})"
         else:
             return
         if target.name not in self._complained_of and not self._is_over:

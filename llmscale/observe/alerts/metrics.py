@@ -7,7 +7,7 @@ from typing import NamedTuple
 from llmscale.accounting.stats import QUANTILES, Calls, Latency, Lookups, Rows, Stats
 from llmscale.config import Rule
 
-FEWEST_ROWS = 20  # before which a share or a distribution says little
+MIN_ROWS = 20  # before which a share or a distribution says little
 
 
 class Spent(NamedTuple):
@@ -50,7 +50,7 @@ class RunMetrics:
 
     def are_enough(self, rule: Rule) -> bool:
         """Tell whether there are rows enough to judge a rule while the run goes on."""
-        return not _FIGURES[_name_of(rule)].needs_rows or self.stats.done >= FEWEST_ROWS
+        return not _FIGURES[_name_of(rule)].needs_rows or self.stats.done >= MIN_ROWS
 
     def said(self, rule: Rule, value: float) -> str:
         """Return the number that a rule is about, in words."""

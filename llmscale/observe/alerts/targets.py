@@ -1,4 +1,4 @@
-"""Who is told of an alert: a webhook, or a command of the user's own.
+"""Targets of alerts: a webhook, or a command of the user's own.
 
 Only what was typed on the command line comes here. A webhook gets JSON over TLS that is verified,
 or over plain HTTP where that was typed; redirects are not followed. A command is started without a
@@ -30,7 +30,7 @@ class DeliveryFailed(Exception):
 
 
 class Target(Protocol):
-    """Who is told of an alert."""
+    """Where alerts go."""
 
     @property
     def name(self) -> str:
@@ -107,7 +107,7 @@ class Webhook:
 
 
 class Command:
-    """A program of the user's, started anew for each alert; what it prints is not shown."""
+    """A program of the user's, started for each alert; what it prints is not shown."""
 
     def __init__(self, words: list[str]) -> None:
         self.name = f"the command {words[0]}"

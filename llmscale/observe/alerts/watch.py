@@ -1,7 +1,7 @@
 """Judges the rules of a run once a second and at its end, and says which have tripped.
 
 A rule trips once; only a stall is said again when rows have moved in between. Those that decide the
-exit code are judged anew at the end, by the numbers of then.
+exit code are judged at the end, by the final numbers.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ class _Watched:
 
 
 class Alerts:
-    """The rules of a run and who is told of them."""
+    """The rules of a run, and where their alerts go."""
 
     def __init__(
         self,

@@ -12,12 +12,14 @@ _LIMITS: frozenset[Bottleneck] = frozenset({"requests", "tokens", "retries", "bu
 class Snapshot(NamedTuple):
     """Numbers of calls and of rows in flight, what is waited for, and what was used of a core."""
 
-    held: Mapping[Cause, int]  # calls that wait for a place or for money, by what holds them
+    held: Mapping[Cause, int]  # calls that wait for a slot or a reservation, by cause
     in_flight: int  # calls, where more would be answered at once
     in_full: int  # calls, where no more would be
     backing_off: Mapping[Cause, int]  # calls between two attempts
     rows: int  # in flight
-    waits_for: Literal["rows", "room"] | None  # before a row is taken up: room, until it is stored
+    waits_for: (
+        Literal["rows", "space"] | None
+    )  # before a row starts: space, until others are stored
     rows_wait_for: Cause  # what keeps the next row, where there is one
     has_ended: bool  # the input: there is no further row to take up
     cpu: float  # share of a core that this process had
@@ -32,7 +34,7 @@ def shares(now: Snapshot) -> dict[Cause, float]:
         return _parts(core)
     if held:
         return held
-    if now.waits_for == "room" and not now.has_ended:
+    if now.waits_for == "space" and not now.has_ended:
         return {"storing": 1.0}
     if now.waits_for == "rows" and not now.has_ended:
         return {now.rows_wait_for: 1.0}

@@ -1,4 +1,4 @@
-"""A few rows of each type of failure, kept aside on their way to where outcomes go."""
+"""A few rows of each type of failure, collected before outcomes are written."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 from llmscale.core.protocols import OutcomeSink
 from llmscale.core.records import Outcome
 
-MOST = 5  # of each type
+MAX_EXAMPLES = 5  # of each type
 
 
 class Example(NamedTuple):
@@ -33,7 +33,7 @@ class Examples:
         for outcome in outcomes:
             if outcome.failure is not None:
                 kept = self.kept.setdefault(outcome.failure.kind, [])
-                if len(kept) < MOST:
+                if len(kept) < MAX_EXAMPLES:
                     row = outcome.row
                     kept.append(Example(row.index, row.id, outcome.failure.message))
         self._sink.put(outcomes)

@@ -1,4 +1,4 @@
-"""What of a run's numbers is told to Prometheus, under which names: `llmscale help metrics`.
+"""The Prometheus metrics of a run, and their names: `llmscale help metrics`.
 
 The names and labels are a promise: dashboards and alerts are built on them. Counts begin at 0 with
 each run, as with each start of any process.
@@ -47,7 +47,7 @@ class _Samples:
 
 
 def families_of(run: str, stats: Stats, facts: Facts) -> Iterator[Family]:
-    """Yield everything that is told. `run` tells files of one machine apart."""
+    """Yield all metrics. `run` tells files of one machine apart."""
     yield from _of_calls(run, stats.calls_by_endpoint_and_model())
     yield from _of_models(run, stats.calls_by_model())
     yield from _of_lookups(run, stats)
@@ -58,7 +58,7 @@ def families_of(run: str, stats: Stats, facts: Facts) -> Iterator[Family]:
     yield Family(
         "llmscale_breaker_transitions_total",
         "counter",
-        "How often an endpoint was sent to rest (open), and was found well again (closed).",
+        "How often the circuit of an endpoint opened (open), and closed again (closed).",
         opened.all,
     )
     yield from _of_run(run, stats, facts)

@@ -35,7 +35,7 @@ class MetricsFile:
     ) -> None:
         """`total` rows, None: not known yet; `kept` of them from earlier runs.
 
-        `breakers`: of each endpoint, how often it was sent to rest, and was well again.
+        `breakers`: of each endpoint, how often its circuit opened, and closed again.
         """
         self._path = path
         self._stats = stats

@@ -1,7 +1,7 @@
 """From an HTTP answer that is no success to one `Failure`.
 
 The same table serves every HTTP provider: statuses mean the same everywhere, and what only the
-body tells (a context that is too long, a quota that is used up) is told by a few known words.
+body tells (a context that is too long, a quota that is used up) follows from a few known words.
 """
 
 from collections.abc import Mapping

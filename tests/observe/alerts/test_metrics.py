@@ -7,7 +7,7 @@ from llmscale.config import parse_rules
 from llmscale.config.rules import METRICS
 from llmscale.core.records import Reply, Usage
 from llmscale.observe.alerts import RunMetrics, Spent
-from llmscale.observe.alerts.metrics import FEWEST_ROWS
+from llmscale.observe.alerts.metrics import MIN_ROWS
 from tests.observe.alerts import add_rows
 
 
@@ -99,7 +99,7 @@ def test_every_metric_of_the_grammar_has_its_number() -> None:
 def test_shares_distributions_and_rates_need_some_rows(rule: str, needs_rows: bool) -> None:
     (parsed,) = parse_rules(rule)
     stats = Stats()
-    add_rows(stats, FEWEST_ROWS - 1)
+    add_rows(stats, MIN_ROWS - 1)
     assert numbers(stats).are_enough(parsed) is not needs_rows
     add_rows(stats, 1)
     assert numbers(stats).are_enough(parsed)

@@ -9,7 +9,7 @@ import pytest
 from llmscale.accounting.stats import Stats
 from llmscale.config import Config, parse_rules
 from llmscale.observe.alerts import Alerts, Spent
-from llmscale.observe.alerts.metrics import FEWEST_ROWS
+from llmscale.observe.alerts.metrics import MIN_ROWS
 from llmscale.observe.alerts.watch import BEAT_S
 from tests.observe.alerts import add_rows, alerts, said
 
@@ -65,7 +65,7 @@ async def test_a_share_is_not_judged_before_there_are_rows_enough(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     stats = Stats()
-    add_rows(stats, failed=FEWEST_ROWS - 1)
+    add_rows(stats, failed=MIN_ROWS - 1)
     watching = alerts(stats, alert_on="errors>5%")
     await watch(watching, 10)
     assert caplog.records == []

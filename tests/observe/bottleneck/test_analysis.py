@@ -1,4 +1,4 @@
-"""The verdict: seconds that add up, the largest bound, the flag that helps against its cause."""
+"""Bottleneck analysis: seconds that add up, the largest share, the flag that helps."""
 
 import re
 from itertools import chain
@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from llmscale.accounting.stats import BOTTLENECK_OF, BOTTLENECKS, Bottleneck, Cause
 from llmscale.config import SETTINGS as NAMES
 from llmscale.config import EndpointConfig
-from llmscale.observe.bottleneck import Settings, verdict
-from llmscale.observe.bottleneck.analysis import _TOLD
+from llmscale.observe.bottleneck import Settings, analyze
+from llmscale.observe.bottleneck.analysis import _WORDING
 
 HELD_S = st.dictionaries(st.sampled_from(BOTTLENECKS), st.floats(0, 1e5))
 SETTINGS = Settings(64)
@@ -22,7 +22,7 @@ def test_the_seconds_add_up_to_the_time_of_the_run_and_the_largest_is_named(
     held_s: dict[Bottleneck, float], wall_s: float
 ) -> None:
     held_s.pop("end", None)
-    found = verdict(held_s, wall_s, SETTINGS)
+    found = analyze(held_s, wall_s, SETTINGS)
     seconds = found["seconds"]
     assert list(seconds) == list(BOTTLENECKS)
     assert sum(seconds.values()) == pytest.approx(wall_s, rel=1e-12, abs=1e-9)
@@ -34,21 +34,21 @@ def test_the_seconds_add_up_to_the_time_of_the_run_and_the_largest_is_named(
 
 
 def test_what_nobody_has_counted_went_into_the_end() -> None:
-    found = verdict({"requests": 1.5, "start": 0.25}, 2.0, SETTINGS)
+    found = analyze({"requests": 1.5, "start": 0.25}, 2.0, SETTINGS)
     assert found["seconds"]["end"] == 0.25
     assert (found["main"], found["share"]) == ("requests", 0.75)
     assert found["says"] == "75 % of the time rows waited for the request limit"
 
 
 def test_a_run_without_time_has_a_verdict_too() -> None:
-    found = verdict({}, 0.0, Settings())
+    found = analyze({}, 0.0, Settings())
     assert (found["share"], sum(found["seconds"].values())) == (0.0, 0)
 
 
 def told(cause: Cause, settings: Settings = SETTINGS) -> tuple[str, str | None]:
     """Return what is said of a run that one cause held back, and the advice."""
     held_s = {BOTTLENECK_OF[cause]: 1.0} if cause != "end" else {}
-    found = verdict(held_s, 1.0, settings, {cause: 1.0})
+    found = analyze(held_s, 1.0, settings, {cause: 1.0})
     assert found["main"] == BOTTLENECK_OF[cause]
     return found["says"], found["advice"]
 
@@ -62,12 +62,12 @@ def test_every_cause_is_told_in_words(cause: Cause) -> None:
 
 def test_the_advice_is_against_the_cause_with_the_most_seconds() -> None:
     causes_s: dict[Cause, float] = {"rpm": 2.0, "provider_rpm": 3.0, "tpm": 9.0}
-    advice = verdict({"requests": 5.0}, 5.0, SETTINGS, causes_s)["advice"]
+    advice = analyze({"requests": 5.0}, 5.0, SETTINGS, causes_s)["advice"]
     assert advice == told("provider_rpm")[1] != told("rpm")[1]
 
 
 def test_flags_and_settings_that_an_advice_names_are_there() -> None:
-    texts = [t.advice for t in _TOLD.values() if t.advice]
+    texts = [t.advice for t in _WORDING.values() if t.advice]
     flags = set(chain.from_iterable(re.findall(r"--([a-z-]+)", text) for text in texts))
     settings = set(NAMES)
     names = {"no-adaptive": "adaptive"}

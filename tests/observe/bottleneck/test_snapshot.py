@@ -36,7 +36,7 @@ MOMENTS = st.builds(
     in_full=COUNTS,
     backing_off=st.dictionaries(CAUSES, COUNTS),
     rows=COUNTS,
-    waits_for=st.sampled_from(["rows", "room", None]),
+    waits_for=st.sampled_from(["rows", "space", None]),
     rows_wait_for=st.sampled_from(["users", "reading"]),
     has_ended=st.booleans(),
     cpu=st.floats(0, 4),
@@ -98,7 +98,7 @@ def test_a_model_in_this_process_that_is_full_would_not_answer_more() -> None:
     assert found(in_full=4, in_flight=12) == {"local": 0.25, "width": 0.75}
 
 
-@pytest.mark.parametrize("waits_for", ["rows", "room", None])
+@pytest.mark.parametrize("waits_for", ["rows", "space", None])
 def test_when_the_input_has_ended_more_in_flight_would_be_of_no_use(waits_for: str | None) -> None:
     assert found(in_flight=5, has_ended=True, waits_for=waits_for) == {"last": 1}
 
@@ -109,7 +109,7 @@ def test_a_place_without_a_row_shows_that_rows_are_scarce() -> None:
 
 
 def test_a_place_without_room_shows_that_the_store_is_behind() -> None:
-    assert found(waits_for="room", in_flight=58) == {"storing": 1}
+    assert found(waits_for="space", in_flight=58) == {"storing": 1}
 
 
 def test_rows_without_a_call_are_looked_up_and_after_the_last_the_store_is_waited_for() -> None:

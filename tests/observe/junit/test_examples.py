@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from llmscale.core.records import Failure, FailureKind, Outcome, Reply, Row, Usage
 from llmscale.observe.junit import Examples
-from llmscale.observe.junit.examples import MOST, Example
+from llmscale.observe.junit.examples import MAX_EXAMPLES, Example
 
 
 class Sink:
@@ -49,5 +49,5 @@ def test_the_first_few_of_each_type_are_kept() -> None:
         examples.put([answered(index), failed(index), failed(index, "bad_row")])
     assert set(examples.kept) == {"timeout", "bad_row"}
     assert examples.kept["timeout"] == [
-        Example(index, f"r{index}", f"message {index}") for index in range(MOST)
+        Example(index, f"r{index}", f"message {index}") for index in range(MAX_EXAMPLES)
     ]
