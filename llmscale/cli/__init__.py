@@ -15,6 +15,7 @@ from typer.main import get_command
 from llmscale import __version__
 from llmscale.cli import exit_codes
 from llmscale.cli.help_format import CommandGroup, Row
+from llmscale.core.stdout_errors import is_of_stdout
 
 PROGRAM = "llmscale"
 
@@ -94,7 +95,20 @@ def main() -> None:
 
         register_shells()
     try:
-        sys.exit(app(standalone_mode=False, prog_name=PROGRAM))
+        exit_code = app(standalone_mode=False, prog_name=PROGRAM)
+        if sys.stdout is not None:  # as it is where the descriptor is closed
+            sys.stdout.flush()  # a closed pipe is met here, and not when the process ends
+        sys.exit(exit_code)
+    except (OSError, SystemExit) as error:
+        # typer and rich turn a closed pipe into an exit
+        cause = error.__context__ if isinstance(error, SystemExit) else error
+        if cause is None or not is_of_stdout(cause):
+            raise
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 (what is buffered goes nowhere)
+        if isinstance(cause, BrokenPipeError):
+            sys.exit(exit_codes.EXIT_CLOSED_PIPE)
+        print(f"error: can't write to standard output: {cause.strerror}", file=sys.stderr)  # noqa: T201
+        sys.exit(exit_codes.EXIT_STORAGE)
     except typer.TyperException as error:
         from llmscale.core.printable import printable
 

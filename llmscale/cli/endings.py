@@ -1,16 +1,15 @@
 """How a command ends: one sentence and an exit code, whatever happened."""
 
 import logging
-import os
 import shlex
-import signal
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from llmscale.cli.command import Options
 from llmscale.cli.exit_codes import EXIT_INTERNAL
-from llmscale.core.errors import BudgetReached, ConfigError, Interrupted, JobError, LockedError
+from llmscale.core.errors import BudgetReached, ConfigError, JobError, LockedError
+from llmscale.core.stdout_errors import is_of_stdout
 
 if TYPE_CHECKING:
     from llmscale.runtime.run_result import RunResult
@@ -65,16 +64,7 @@ def _ended(command: Callable[[], int], *, resumes: bool = False) -> tuple[int, s
     `resumes`: its command line can be given again.
     """
     try:
-        exit_code = command()
-        sys.stdout.flush()  # or a closed pipe would only be met when the process ends
-        return exit_code, None
-    except (BrokenPipeError, SystemExit) as error:
-        cause = error.__context__ if isinstance(error, SystemExit) else error
-        if not isinstance(cause, BrokenPipeError):  # which rich turns into an exit
-            raise
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 (what is buffered goes nowhere)
-        closed = Interrupted(signal.SIGPIPE)
-        return closed.exit_code, str(closed)
+        return command(), None
     except JobError as error:
         log.error("%s", error)
         if resumes and not isinstance(error, _SAY_HOW_TO_GO_ON):
@@ -86,6 +76,8 @@ def _ended(command: Callable[[], int], *, resumes: bool = False) -> tuple[int, s
         log.error("%s", sentence)
         return 130, sentence
     except Exception as error:
+        if is_of_stdout(error):
+            raise  # `main` ends every command that can't print
         name = type(error).__name__
         sentence = (
             f"llmscale itself failed ({name}); please report it, with the output of --verbose"

@@ -1,6 +1,8 @@
 """The exit codes in one table, which --help, the manual and the error tree agree with."""
 
+EXIT_STORAGE = 5
 EXIT_INTERNAL = 70  # sysexits.h, EX_SOFTWARE
+EXIT_CLOSED_PIPE = 141  # 128 + SIGPIPE
 
 EXIT_CODES = {
     0: "all rows answered",
@@ -8,11 +10,11 @@ EXIT_CODES = {
     2: "usage or settings",
     3: "refused by the provider",
     4: "budget reached",
-    5: "storage",
+    EXIT_STORAGE: "storage",
     6: "locked by another run",
     EXIT_INTERNAL: "a bug in llmscale",
     130: "Ctrl-C",
-    141: "stdout closed by its reader",
+    EXIT_CLOSED_PIPE: "stdout closed by its reader",
     143: "SIGTERM",
 }
 """What each exit code means."""

@@ -116,24 +116,57 @@ def test_a_provider_that_never_answers_fails_its_row_and_not_the_job(tmp_path: P
     assert {row["error"]["type"] for row in read_rows(tmp_path / "out.jsonl")} == {"timeout"}
 
 
-@pytest.mark.parametrize("args", [("help",), ("cache", "stats"), ("limits", "in.jsonl")], ids=str)
+PRINTS = pytest.mark.parametrize(
+    "args",
+    [
+        ("--version",),
+        ("help",),
+        ("run", "--help"),
+        ("completion", "bash"),
+        ("cache", "stats"),
+        ("cache", "export", "-"),
+        ("limits", "in.jsonl"),
+    ],
+    ids=" ".join,
+)
+
+
+def printing_to(output: int, *args: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command with something to print, and a descriptor for it."""
+    cache = {"XDG_CACHE_HOME": str(folder / "cache"), "LLMSCALE_CACHE_MODE": "on"}
+    write_rows(folder / "in.jsonl", prompts(1))
+    llmscale("run", "in.jsonl", "--model", "sim/a", cwd=folder, **cache)
+    return subprocess.run(
+        command(*args),
+        cwd=folder,
+        env=environment(**cache),
+        stdout=output,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+@PRINTS
 def test_a_command_whose_reader_has_gone_ends_with_141_and_no_complaint(
     args: tuple[str, ...], tmp_path: Path
 ) -> None:
-    write_rows(tmp_path / "in.jsonl", prompts(1))
     reader, writer = os.pipe()
     os.close(reader)
     try:
-        ended = subprocess.run(
-            command(*args),
-            cwd=tmp_path,
-            env=environment(XDG_CACHE_HOME=str(tmp_path)),
-            stdout=writer,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=30,
-            check=False,
-        )
+        ended = printing_to(writer, *args, folder=tmp_path)
     finally:
         os.close(writer)
     assert (ended.returncode, ended.stderr) == (141, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device")
+@PRINTS
+def test_a_full_disk_under_standard_output_is_one_sentence_and_exit_code_5(
+    args: tuple[str, ...], tmp_path: Path
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = printing_to(full.fileno(), *args, folder=tmp_path)
+    said = "error: can't write to standard output: No space left on device\n"
+    assert (ended.returncode, ended.stderr) == (5, said)

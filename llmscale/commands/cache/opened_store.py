@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from llmscale.config import CacheConfig
 from llmscale.core.errors import JobError, StorageError
+from llmscale.core.stdout_errors import is_of_stdout
 from llmscale.engine.cache.store import Store, reason_of
 from llmscale.runtime.cache import folder_of, open_store
 
@@ -23,6 +24,8 @@ def with_store(cache: CacheConfig, work: Callable[[Store], T]) -> T:
     except JobError:
         raise
     except Exception as error:  # a damaged file can raise anything
+        if is_of_stdout(error):
+            raise
         log.debug("traceback", exc_info=True)
         raise StorageError(
             f"can't use the cache in {folder_of(cache)}: {reason_of(error)}"
