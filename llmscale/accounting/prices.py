@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from llmscale.core.model_name import split_model_name
 from llmscale.core.records import Usage
 
-_FREE_PROVIDERS = frozenset({"local", "sim"})
 _MILLION = 1_000_000
 _STEP_TOKENS = 256  # bounds are rounded up to it, so that few of them have to be calculated
 
@@ -47,11 +47,17 @@ class OwnPrice(NamedTuple):
 
 
 class Prices:
-    """Prices at one address, by model. `is_listed`: it is the provider's own."""
+    """Prices at one address, by model.
 
-    def __init__(self, *, is_listed: bool, own: Sequence[OwnPrice] = ()) -> None:
+    `is_listed`: the address is the provider's own. `is_free`: the models run in this process.
+    """
+
+    def __init__(
+        self, *, is_listed: bool, is_free: bool = False, own: Sequence[OwnPrice] = ()
+    ) -> None:
         """`own`: the first that fits a model goes before the list, at whatever address."""
         self._is_listed = is_listed
+        self._is_free = is_free
         self._own = own
         self._pricings: dict[str, _Pricing] = {}
 
@@ -83,10 +89,9 @@ class Prices:
         for own in self._own:
             if fnmatch.fnmatchcase(model, own.model):
                 return own.cost_usd
-        provider, _, name = model.partition("/")
-        if provider in _FREE_PROVIDERS:
+        if self._is_free:
             return _free
-        return _list_price(provider, name) if self._is_listed else _unknown
+        return _list_price(*split_model_name(model)) if self._is_listed else _unknown
 
 
 def _free(_: Usage) -> float | None:

@@ -17,6 +17,7 @@ from llmscale.cli.options import (
     Retries,
 )
 from llmscale.core.choices import VectorFormat
+from llmscale.providers import prefixes
 
 if TYPE_CHECKING:
     from llmscale.runtime.run_result import RunResult
@@ -117,7 +118,7 @@ class EmbeddingModel(Endpoint):
             "-m",
             "--model",
             metavar="PROVIDER/NAME",
-            help="Model to use: openai/..., local/wordllama, sim/...",
+            help=f"Model to use: {prefixes('embedding')}.",
             show_default="local/wordllama",
         ),
     ] = None

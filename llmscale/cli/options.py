@@ -10,6 +10,7 @@ import typer
 
 from llmscale.cli.command import Options
 from llmscale.core.choices import CacheMode, LogFormat, StrategyName
+from llmscale.providers import prefixes
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
 ConfigFile = Annotated[
@@ -32,7 +33,7 @@ ModelName = Annotated[
         "-m",
         "--model",
         metavar="PROVIDER/NAME",
-        help="Model to use: openai/..., anthropic/..., local/..., sim/...",
+        help=f"Model to use: {prefixes()}.",
         show_default="local/smollm2",
     ),
 ]

@@ -13,6 +13,7 @@ import orjson
 from msgspec.structs import asdict
 
 from llmscale.core.choices import OutputFormat
+from llmscale.core.model_name import name_at_provider
 from llmscale.core.records import Failure, Outcome, Reply, Row
 
 """Of answers, and of vectors: as numbers or as the base64 of little-endian float32."""
@@ -99,7 +100,7 @@ def to_batch(line: dict[str, Any]) -> dict[str, Any]:
     body = {
         "id": f"chatcmpl-{line['index']}",
         "object": "chat.completion",
-        "model": (line["model"] or "").partition("/")[2],
+        "model": name_at_provider(line["model"] or ""),
         "choices": [{"index": 0, "message": message, "finish_reason": line["finish_reason"]}],
         "usage": {
             "prompt_tokens": usage.get("input_tokens", 0),

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from llmscale import __version__
 from llmscale.core.errors import CallFailed, ConfigError
+from llmscale.core.model_name import name_at_provider, provider_of
 from llmscale.core.protocols import Provider
 from llmscale.core.records import Quota, Reply, Request, Usage
 
@@ -64,7 +65,7 @@ class Tracing:
 
         `base_url` None: it is in this process.
         """
-        where: Attributes = {"gen_ai.provider.name": model.partition("/")[0]}
+        where: Attributes = {"gen_ai.provider.name": provider_of(model)}
         if base_url is not None:
             parts = urlsplit(base_url)
             where["server.address"] = parts.hostname or ""
@@ -142,7 +143,7 @@ class Traced:
 
     def _span(self, request: Request) -> "Span":
         operation = "chat" if request.text is None else "embeddings"
-        name = request.model.partition("/")[2]
+        name = name_at_provider(request.model)
         known = {field: getattr(request, field) for field in _OF_REQUEST}
         attributes: Attributes = {
             "gen_ai.operation.name": operation,

@@ -8,6 +8,7 @@ from llmscale.providers.registry import (
     base_url_of,
     default_capacity,
     open_provider,
+    prefixes,
     spec_of,
     split_model,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "base_url_of",
     "default_capacity",
     "open_provider",
+    "prefixes",
     "spec_of",
     "split_model",
 ]

@@ -10,6 +10,7 @@ import orjson
 
 from llmscale.config import EndpointConfig
 from llmscale.core.errors import CallFailed
+from llmscale.core.model_name import name_at_provider
 from llmscale.core.records import Failure, FinishReason, Reply, Request, Usage
 from llmscale.providers.http.failures import bad_response
 from llmscale.providers.http.keys import key_for
@@ -59,7 +60,7 @@ def body_of(request: Request) -> dict[str, Any]:
         reason = f"{type(error).__name__}: {error}"
         message = f"messages or tools do not translate to Anthropic's API ({reason})"
         raise CallFailed(_inexpressible(message)) from None
-    body["model"] = request.model.partition("/")[2]
+    body["model"] = name_at_provider(request.model)
     body["max_tokens"] = request.max_tokens or SPEC.default_max_tokens
     return body | (request.extra or {})
 

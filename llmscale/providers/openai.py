@@ -10,6 +10,7 @@ from yarl import URL
 
 from llmscale.config import EndpointConfig
 from llmscale.core.errors import CallFailed
+from llmscale.core.model_name import name_at_provider
 from llmscale.core.records import SAMPLING_FIELDS, Failure, FinishReason, Reply, Request, Usage
 from llmscale.providers.http.failures import bad_response
 from llmscale.providers.http.keys import key_for
@@ -44,7 +45,7 @@ class OpenAIChat(HttpProvider):
 
     def _body(self, request: Request) -> dict[str, Any]:
         body: dict[str, Any] = {
-            "model": request.model.partition("/")[2],
+            "model": name_at_provider(request.model),
             "messages": request.messages,
         }
         if request.max_tokens is not None:

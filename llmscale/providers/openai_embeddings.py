@@ -11,6 +11,7 @@ import numpy as np
 
 from llmscale.config import EndpointConfig
 from llmscale.core.errors import CallFailed
+from llmscale.core.model_name import name_at_provider
 from llmscale.core.records import Reply, Request, Usage
 from llmscale.core.vectors import LITTLE_FLOAT32, fault_of, of_whole_numbers
 from llmscale.providers.http.failures import bad_response
@@ -66,7 +67,7 @@ def open_endpoint(
 def _body(requests: Sequence[Request]) -> dict[str, Any]:
     first = requests[0]
     body: dict[str, Any] = {
-        "model": first.model.partition("/")[2],
+        "model": name_at_provider(first.model),
         "input": [request.text for request in requests],
         "encoding_format": "base64",  # a third of the bytes, and exact; numbers are read as well
     }

@@ -7,14 +7,26 @@ stack or weights that it does not need.
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from llmscale.config import EndpointConfig
 from llmscale.core.errors import ConfigError
+from llmscale.core.model_name import split_model_name
 from llmscale.core.protocols import Provider
 
 Task = Literal["chat", "embedding"]
+
+
+class LimitHeaders(NamedTuple):
+    """How a provider names its limits, and what is left of them, in the headers of an answer."""
+
+    pattern: str  # with {unit} and {field}: limit, remaining, reset
+    units: tuple[str, ...]
+
+    def name(self, unit: str, field: str) -> str:
+        """Return the name of a header, in lower case."""
+        return self.pattern.format(unit=unit, field=field)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +45,7 @@ class ProviderSpec:
     takes_any_model: bool = True  # one address serves models by name
     sets_capacity: bool = False  # the module knows how many calls in flight are of use
     default_max_tokens: int | None = None  # sent where a request sets none; None: sends none
+    limit_headers: LimitHeaders | None = None  # None: its answers name no limits
 
     @property
     def is_remote(self) -> bool:
@@ -52,6 +65,7 @@ SPECS = (
         embedding="openai_embeddings",
         base_url="https://api.openai.com/v1",
         key_variable="OPENAI_API_KEY",
+        limit_headers=LimitHeaders("x-ratelimit-{field}-{unit}", ("requests", "tokens")),
     ),
     ProviderSpec(
         "anthropic",
@@ -59,6 +73,10 @@ SPECS = (
         base_url="https://api.anthropic.com/v1",
         key_variable="ANTHROPIC_API_KEY",
         default_max_tokens=4096,  # the API requires a maximum in every request
+        limit_headers=LimitHeaders(
+            "anthropic-ratelimit-{unit}-{field}",
+            ("requests", "tokens", "input-tokens", "output-tokens"),
+        ),
     ),
     ProviderSpec(
         "local",
@@ -71,14 +89,23 @@ SPECS = (
 )
 
 PROVIDERS = {spec.name: spec for spec in SPECS}
+LIMIT_HEADERS = tuple(spec.limit_headers for spec in SPECS if spec.limit_headers is not None)
+"""Of all providers, since a gateway passes on those of the one behind it."""
+
+
+def prefixes(task: Task | None = None) -> str:
+    """Return how model names begin, for help and messages: "openai/..., sim/..."."""
+    names = [
+        spec.name for spec in PROVIDERS.values() if task is None or getattr(spec, task) is not None
+    ]
+    return ", ".join(f"{name}/..." for name in names)
 
 
 def split_model(model: str) -> tuple[str, str]:
     """Return ("provider", "name"). Raises `ConfigError` for a provider that is not known."""
-    provider, _, name = model.partition("/")
+    provider, name = split_model_name(model)
     if provider not in PROVIDERS or not name:
-        known = ", ".join(f"{p}/..." for p in PROVIDERS)
-        raise ConfigError(f"model {model!r} names no known provider; use one of {known}")
+        raise ConfigError(f"model {model!r} names no known provider; use one of {prefixes()}")
     return provider, name
 
 
@@ -122,7 +149,6 @@ def _module(model: str, task: Task) -> Any:
     spec = spec_of(model)
     name: str | None = getattr(spec, task)
     if name is None:
-        there = ", ".join(f"{other.name}/..." for other in SPECS if getattr(other, task))
         what = "embeddings" if task == "embedding" else "chats"
-        raise ConfigError(f"{spec.name}/... has no {what}; use one of {there}")
+        raise ConfigError(f"{spec.name}/... has no {what}; use one of {prefixes(task)}")
     return import_module(f"llmscale.providers.{name}")

@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from llmscale.config import EndpointConfig
 from llmscale.core.errors import CallFailed, ConfigError
+from llmscale.core.model_name import name_at_provider
 from llmscale.core.records import Failure, Reply, Request, Usage
 
 Rate = Annotated[float, Meta(ge=0, le=1)]
@@ -81,7 +82,7 @@ class SimulatedModel:
         return Reply(
             text=simulated_answer(request),
             finish_reason="stop" if tokens == asked else "length",
-            model=request.model.partition("/")[2],
+            model=name_at_provider(request.model),
             usage=Usage(input_tokens=max(1, len(question) // 4), output_tokens=tokens),
             cost_usd=0.0,
         )

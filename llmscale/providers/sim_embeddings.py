@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from llmscale.config import EndpointConfig
+from llmscale.core.model_name import name_at_provider
 from llmscale.core.records import Reply, Request, Usage
 from llmscale.core.vectors import LITTLE_FLOAT32
 from llmscale.providers.sim import SimulatedModel, read_settings
@@ -37,7 +38,7 @@ def _reply(request: Request) -> Reply:
     return Reply(
         text=None,
         finish_reason="stop",
-        model=request.model.partition("/")[2],
+        model=name_at_provider(request.model),
         usage=Usage(input_tokens=1 + len(text) // 4),
         vector=(numbers / np.linalg.norm(numbers)).astype(LITTLE_FLOAT32).tobytes(),
     )

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 def prices_at(cost: CostConfig, endpoint: EndpointConfig) -> Prices:
     """Return the prices at an endpoint: those of the configuration before the list's."""
     own = [OwnPrice(p.model, p.input, p.output, p.cached_input, p.cache_write) for p in cost.price]
-    return Prices(is_listed=endpoint.base_url is None, own=own)
+    return Prices(
+        is_listed=endpoint.base_url is None,
+        is_free=not spec_of(endpoint.model).is_remote,
+        own=own,
+    )
 
 
 def budget_of(

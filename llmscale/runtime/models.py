@@ -2,6 +2,7 @@
 
 from llmscale.config import EndpointConfig, ModelsConfig
 from llmscale.core.errors import ConfigError
+from llmscale.core.model_name import split_model_name
 from llmscale.providers import PROVIDERS, Task, default_capacity, spec_of, split_model
 
 DEFAULT_CONCURRENCY = 64
@@ -51,7 +52,7 @@ class Models:
 
         Raises `LookupError` with a sentence where no endpoint answers for it.
         """
-        provider, _, name = model.partition("/")
+        provider, name = split_model_name(model)
         if provider not in PROVIDERS or not name:
             model = f"{self._own_provider}/{model}"
         if not self.endpoints_of(model):

@@ -305,7 +305,7 @@ def test_the_most_of_a_lot_is_the_sum_of_its_rows() -> None:
 
 
 def test_a_model_in_this_process_needs_no_bound() -> None:
-    free = Prices(is_listed=False)
+    free = Prices(is_listed=False, is_free=True)
     assert bounds(free).max_call_usd([asking("hello", "sim/a")]) == 0.0
 
 

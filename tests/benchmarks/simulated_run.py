@@ -254,7 +254,7 @@ async def _opened(job: Simulation, models: Models) -> Opened:
     """Open what the settings name, with the simulated servers behind it."""
     if split_model(job.config.models.default_model)[0] == "local":  # without the weights
         endpoint = EndpointConfig(model=job.config.models.default_model)
-        slots, free = default_capacity(endpoint.model) or 1, Prices(is_listed=False)
+        slots, free = default_capacity(endpoint.model) or 1, Prices(is_listed=False, is_free=True)
         local = Endpoint("local", job.server(), slots, free, full_at=slots)
         return Opened(models, {endpoint: local}, None, {}, slots, slots, 1)
     opened = open_all(job.config, models, _workload(job))

@@ -110,7 +110,7 @@ class Bench:
         capacities: Sequence[int],
         limits: RateLimits | None = None,
     ) -> None:
-        free = Prices(is_listed=False)
+        free = Prices(is_listed=False, is_free=True)
         pairs = zip(providers, capacities, strict=True)
         endpoints = [
             Endpoint(f"e{i}", p, c, free, limits, window=AdaptiveWindow(c))

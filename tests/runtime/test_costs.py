@@ -7,7 +7,7 @@ import pytest
 from llmscale.config import Config, EndpointConfig, PriceConfig
 from llmscale.core.errors import BudgetReached, ConfigError, StorageError
 from llmscale.core.records import Request, Usage
-from llmscale.providers import PROVIDERS, Task
+from llmscale.providers import PROVIDERS, ProviderSpec, Task
 from llmscale.runtime.costs import budget_of, check_budget, prices_at, with_rows_left
 from llmscale.runtime.models import Models
 from tests.settings import config_of
@@ -19,6 +19,13 @@ ELSEWHERE = {"base_url": "http://127.0.0.1:9/v1"}
 def checked(task: Task = "chat", **settings: Any) -> None:
     config = config_of(max_cost=5.0, **settings)
     check_budget(config, Models(config.models), task)
+
+
+@pytest.mark.parametrize("spec", PROVIDERS.values(), ids=PROVIDERS)
+def test_a_model_is_free_where_its_provider_runs_in_this_process(spec: ProviderSpec) -> None:
+    prices = prices_at(config_of().cost, EndpointConfig(model=f"{spec.name}/nobody-lists-it"))
+    expected = None if spec.is_remote else 0.0
+    assert prices.cost_usd(f"{spec.name}/nobody-lists-it", Usage(1_000)) == expected
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from llmscale.providers.registry import LIMIT_HEADERS
+
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _MAX_DURATION_CHARACTERS = 64  # the pattern takes the square of the length on what is none
+_BUDGETS = [(names, unit) for names in LIMIT_HEADERS for unit in names.units]
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 
@@ -59,19 +62,10 @@ def _seconds_or_date(value: str | None, now: datetime) -> float | None:
 def _longest_reset(headers: Mapping[str, str], now: datetime) -> float | None:
     """Of the budgets that are used up, the last to be full again."""
     waits = []
-    for prefix, budget in (
-        ("x-ratelimit", "requests"),
-        ("x-ratelimit", "tokens"),
-        ("anthropic-ratelimit", "requests"),
-        ("anthropic-ratelimit", "tokens"),
-        ("anthropic-ratelimit", "input-tokens"),
-        ("anthropic-ratelimit", "output-tokens"),
-    ):
-        order = "{0}-{2}-{1}" if prefix == "x-ratelimit" else "{0}-{1}-{2}"
-        if number(headers.get(order.format(prefix, budget, "remaining"))) != 0:
+    for names, unit in _BUDGETS:
+        if number(headers.get(names.name(unit, "remaining"))) != 0:
             continue
-        reset = headers.get(order.format(prefix, budget, "reset"), "")
-        wait = _positive(reset_s(reset, now))
+        wait = _positive(reset_s(headers.get(names.name(unit, "reset"), ""), now))
         if wait is not None:
             waits.append(wait)
     return max(waits, default=None)

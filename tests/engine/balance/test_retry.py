@@ -80,7 +80,7 @@ class Bench:
         rng: random.Random | None = None,
         limiter: RateLimiter | None = None,
     ) -> None:
-        free = Prices(is_listed=False)
+        free = Prices(is_listed=False, is_free=True)
         named = zip("abc", providers, strict=False)
         self.endpoints = [Endpoint(name, one, capacity, free, limiter) for name, one in named]
         self.pool = pool_of(self.endpoints)

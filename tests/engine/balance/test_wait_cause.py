@@ -55,7 +55,7 @@ def test_the_seconds_of_a_limit_go_on_until_something_else_holds_the_first_call(
 
 
 def endpoint(capacity: int = 1, limits: RateLimits | None = None, **settings: Any) -> Endpoint:
-    free = Prices(is_listed=False)
+    free = Prices(is_listed=False, is_free=True)
     return Endpoint("a", Unasked(), capacity, free, limits, **settings)
 
 
@@ -261,7 +261,7 @@ class Bench:
         limits: RateLimits | None = None,
         budget: Budget | None = None,
     ) -> None:
-        free = Prices(is_listed=False)
+        free = Prices(is_listed=False, is_free=True)
         self.pool = pool_of(Endpoint("a", Fails(*failures), capacity, free, limits))
         self.stats = Stats()
         policy = RetryPolicy(backoff_s=8.0, max_backoff_s=8.0)
