@@ -7,13 +7,15 @@ stack or weights that it does not need.
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from llmscale.config import EndpointConfig
 from llmscale.core.errors import ConfigError
 from llmscale.core.model_name import split_model_name
-from llmscale.core.protocols import Provider
+
+if TYPE_CHECKING:  # so that help can name the providers at no cost
+    from llmscale.config import EndpointConfig
+    from llmscale.core.protocols import Provider
 
 Task = Literal["chat", "embedding"]
 
@@ -116,11 +118,11 @@ def spec_of(model: str) -> ProviderSpec:
 
 
 def open_provider(
-    endpoint: EndpointConfig,
+    endpoint: "EndpointConfig",
     capacity: int,
     allow_hosts: frozenset[str] = frozenset(),
     task: Task = "chat",
-) -> Provider:
+) -> "Provider":
     """Return the provider of an endpoint, ready to send.
 
     Raises `ConfigError` when something that it needs is missing: a key, an extra, weights.
@@ -131,7 +133,7 @@ def open_provider(
     return opened
 
 
-def base_url_of(endpoint: EndpointConfig) -> str | None:
+def base_url_of(endpoint: "EndpointConfig") -> str | None:
     """Return the address of an endpoint; None: it runs in this process."""
     own = spec_of(endpoint.model).base_url
     return own and (endpoint.base_url or own)
