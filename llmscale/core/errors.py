@@ -15,9 +15,10 @@ Every message is one sentence for a person: what, where, what to do. No message 
 """
 
 import signal
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from llmscale.core.records import Failure
+if TYPE_CHECKING:  # help imports errors, and no records
+    from llmscale.core.records import Failure
 
 
 class LlmscaleError(Exception):
@@ -27,7 +28,7 @@ class LlmscaleError(Exception):
 class CallFailed(LlmscaleError):
     """A call failed; `failure` says how, `attempts` how often it was tried."""
 
-    def __init__(self, failure: Failure, attempts: int = 1) -> None:
+    def __init__(self, failure: "Failure", attempts: int = 1) -> None:
         super().__init__(failure.message)
         self.failure = failure
         self.attempts = attempts
