@@ -229,6 +229,13 @@ class Retries(Options):
             metavar="S", help="Start no retry of a row after this many seconds.", show_default="600"
         ),
     ] = None
+    max_failures: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|P%",
+            help="Stop the run after N failed rows, or a share of more than P%.",
+        ),
+    ] = None
 
 
 class CacheLocation(Options):
@@ -284,7 +291,7 @@ class Alerts(Options):
         str | None,
         typer.Option(
             metavar="RULES",
-            help="Exit with code 1 if a rule has tripped: 'errors>1%, p95>30s, cost>5'.",
+            help="Exit with 1 if a rule trips; 'errors>1%' accepts fewer failed rows.",
         ),
     ] = None
     alert_on: Annotated[

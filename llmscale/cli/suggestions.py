@@ -28,7 +28,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "--dimensions": ("--dims", "--dim", "--embedding-size"),
     "--dry-run": ("--dry", "--dryrun", "--check", "--preview", "--validate"),
     "--export FILE": ("--database", "--db", "-d", "--npy", "--parquet", "--sqlite"),
-    "--fail-on": ("--max-failures", "--max-errors", "--fail-fast", "--error-threshold"),
+    "--fail-on": ("--fail-under", "--threshold", "--error-rate"),
     "--include": ("--files", "--glob", "--pattern"),
     "--exclude": ("--ignore", "--skip"),
     "--json-schema": (
@@ -45,6 +45,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
         *("--budget", "--max-budget", "--max-spend", "--max-usd", "--cost-limit", "--spend-limit"),
         *("--budget-usd", "--cost"),
     ),
+    "--max-failures": ("--max-errors", "--fail-fast", "--error-threshold", "--exitfirst"),
     "--max-tokens": (
         *("--max-completion-tokens", "--max-output-tokens", "--max-new-tokens", "--num-predict"),
     ),

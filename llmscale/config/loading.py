@@ -15,6 +15,7 @@ import msgspec
 import orjson
 
 from llmscale.config.addresses import check_address, host_of
+from llmscale.config.failure_bound import FailureBound
 from llmscale.config.rules import parse_rules
 from llmscale.config.settings import (
     FILE_ONLY,
@@ -28,6 +29,7 @@ from llmscale.config.settings import (
     ModelsConfig,
     ObserveConfig,
     Place,
+    RetryConfig,
     UserLimit,
     nested,
     with_settings,
@@ -75,6 +77,7 @@ def load(
     _check_addresses(config.models, settings)
     _check_units(config, settings)
     _check_limits(config, settings)
+    _check_max_failures(config.retry, settings)
     _check_fallback(config.models, settings)
     _check_rules(config.observe, settings)
     _check_overlap(config.embed)
@@ -202,6 +205,14 @@ def _check_limits(config: Config, settings: Mapping[str, _Setting]) -> None:
                 f"{origin}: {what}: max_tokens {max_tokens} is more than the limit of "
                 f"{limit_tpm:g} tokens a minute; no call could ever be sent"
             )
+
+
+def _check_max_failures(retry: RetryConfig, settings: Mapping[str, _Setting]) -> None:
+    if retry.max_failures is not None:
+        try:
+            FailureBound.parse(retry.max_failures)
+        except ValueError as error:
+            raise ConfigError(f"{settings['max_failures'].origin}: {error}") from None
 
 
 def _check_fallback(models: ModelsConfig, settings: Mapping[str, _Setting]) -> None:

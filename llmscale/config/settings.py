@@ -181,11 +181,12 @@ class BalanceConfig(_Table, frozen=True, kw_only=True):
 
 
 class RetryConfig(_Table, frozen=True, kw_only=True):
-    """How long one attempt may take, and when another one begins."""
+    """How long one attempt may take, when another one begins, and how many rows may fail."""
 
     timeout: Seconds = 120.0  # one attempt, seconds
     max_attempts: Annotated[int, Meta(ge=1, le=100)] = 5
     retry_time: Seconds = 600.0  # all attempts of a row, seconds
+    max_failures: int | str | None = None  # rows, or "5%"; ends a run; None: any number
 
 
 class LimitsConfig(_Table, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@
     └── JobError
         ├── ConfigError         2   a flag, a setting or an input that can't be used
         ├── ProviderRefused     3   auth or quota: no other row would fare better
+        ├── TooManyFailures     3   as many rows failed as --max-failures allows
         ├── BudgetReached       4   what is left of --max-cost does not cover the next call
         ├── StorageError        5   the disk does not take what we write
         ├── LockedError         6   another process runs this job
@@ -59,6 +60,12 @@ class ConfigError(JobError):
 
 class ProviderRefused(JobError):
     """The provider refuses the job: a bad key, no permission, no quota."""
+
+    exit_code = 3
+
+
+class TooManyFailures(JobError):
+    """As many rows failed as `--max-failures` allows; the others stay pending."""
 
     exit_code = 3
 

@@ -7,6 +7,7 @@ everything that could steer one is taken out, or in JSON written as an escape.
 import logging
 import sys
 import time
+from datetime import datetime
 from typing import TextIO
 
 import orjson
@@ -16,16 +17,25 @@ from llmscale.core.printable import printable
 
 
 class TextFormatter(logging.Formatter):
-    """`12:34:56 warning: ...`"""
+    """`12:34:56 warning: ...`; in a log, which is read later, with the date and the zone."""
+
+    def __init__(self, *, dated: bool) -> None:
+        super().__init__()
+        self._dated = dated
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line, and for a fault of ours its traceback below it."""
-        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        clock = self._clock(record.created)
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
         lines = [f"{clock} {level}{printable(record.getMessage())}"]
         if record.exc_info:
             lines += [printable(t) for t in self.formatException(record.exc_info).splitlines()]
         return "\n".join(lines)
+
+    def _clock(self, seconds: float) -> str:
+        if self._dated:
+            return datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="seconds")
+        return time.strftime("%H:%M:%S", time.localtime(seconds))
 
 
 class JsonFormatter(logging.Formatter):
@@ -60,7 +70,8 @@ class StderrHandler(logging.StreamHandler[TextIO]):
 def set_up(*, quiet: bool = False, verbose: bool = False, log_format: LogFormat = "text") -> None:
     """Send the log of this package to stderr, with the event loop's complaints, and of no other."""
     handler = StderrHandler()
-    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    dated = sys.stderr is None or not sys.stderr.isatty()
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter(dated=dated))
     log = logging.getLogger("llmscale")
     log.handlers[:] = [handler]
     log.propagate = False

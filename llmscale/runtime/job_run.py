@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from llmscale.accounting.stats import Stats
 from llmscale.config import Config
+from llmscale.config.failure_bound import FailureBound
 from llmscale.core.errors import JobError
 from llmscale.core.protocols import OutcomeSink
 from llmscale.job.job import Job
@@ -19,6 +20,7 @@ from llmscale.rows.precheck import Precheck, is_batch_line, precheck
 from llmscale.rows.row_parser import RowParser
 from llmscale.rows.sources import STDIN, Source
 from llmscale.runtime.costs import budget_of, with_rows_left
+from llmscale.runtime.failure_watch import FailureWatch
 from llmscale.runtime.file_counts import FileCounts
 from llmscale.runtime.input_rows import LineReader
 from llmscale.runtime.job_inputs import identity_of
@@ -139,7 +141,8 @@ class JobRun:
         failed: JobError | None,
     ) -> RunResult:
         stats = self._stats
-        exit_code = failed.exit_code if failed else int(target.failed_rows(stats) > 0)
+        fails = target.failed_rows(stats) > 0 and not self._observers.judge_failures
+        exit_code = failed.exit_code if failed else int(fails)
         facts = target.facts(
             stats.done if known.rows is None else known.rows,
             stats.spend(),
@@ -179,11 +182,11 @@ class JobRun:
         limit = self._config.files.limit if known.rows is None else known.rows
         parser, files = self._input.parser, self._input.files
         rows = self._reader.rows(parser, known.rows, limit, target.is_done)
-        sink = files.counting(self._observers.through(sink))
+        failures = FailureWatch(files.counting(self._observers.through(sink)), self._max_failures())
         watchers = self._watchers(session, target, known, budget)
         self._report.note_start()
-        context = RunContext(self._stats, budget, target.sync, watchers)
-        answer_stoppably(session, rows, sink, context)
+        context = RunContext(self._stats, budget, target.sync, watchers, failures)
+        answer_stoppably(session, rows, failures, context)
         ignored = sorted(parser.ignored_fields)
         if ignored:
             log.warning(
@@ -191,6 +194,10 @@ class JobRun:
                 'have under "metadata"',
                 ", ".join(ignored),
             )
+
+    def _max_failures(self) -> FailureBound | None:
+        text = self._config.retry.max_failures
+        return None if text is None else FailureBound.parse(text)
 
     def _watchers(
         self,

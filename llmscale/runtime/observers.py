@@ -38,6 +38,7 @@ class Observers:
         """`output` None: standard output. Raises `ConfigError` for a target that can't be used."""
         self._config = config
         self._job = "-" if output is None else str(output)
+        self._kept = 0
         self._targets = [_target(text) for text in config.alert]
         self._alerts: Alerts | None = None
         self._delivery: Delivery | None = None
@@ -62,6 +63,7 @@ class Observers:
         budget: "CostBudget | None",
     ) -> list[Watch]:
         """Return what is to run beside the rows, until it is cancelled."""
+        self._kept = kept
         self._alerts = self._alerts_on(stats, budget)
         if self._config.metrics is None:
             return [self._alerts.watch]
@@ -76,6 +78,11 @@ class Observers:
             lambda: {name: (h.ejections, h.recoveries) for name, h in health.items()},
         )
         return [self._alerts.watch, self._metrics.watch]
+
+    @property
+    def judge_failures(self) -> bool:
+        """Whether a rule of `--fail-on` decides how many failed rows are too many."""
+        return any(rule.metric == "errors" for rule in parse_rules(self._config.fail_on or ""))
 
     def judge(self, exit_code: int, stats: Stats, wall_s: float) -> int:
         """Return the exit code by the rules at the end of the run; a worse one stays."""
@@ -128,6 +135,7 @@ class Observers:
             alert_on=parse_rules(self._config.alert_on),
             job=self._job,
             tell=self._delivery.tell,
+            kept=self._kept,
         )
 
     def _write_junit(self, path: Path, report: dict[str, Any], error: JobError | None) -> None:
@@ -137,11 +145,18 @@ class Observers:
             rules=[] if self._alerts is None else self._alerts.verdicts(),
             examples={} if self._examples is None else self._examples.kept,
             error=None if error is None else str(error),
+            may_fail=self._accepts_failures(),
         )
         try:
             replace_file(path, junit_xml(report, cases))
         except JobError as failed:  # the answers matter more
             log.error("%s", failed)
+
+    def _accepts_failures(self) -> bool:
+        """Tell whether a rule about failed rows decides, and holds."""
+        verdicts = [] if self._alerts is None else self._alerts.verdicts()
+        fails = any(fails for rule, fails, _ in verdicts if rule.startswith("errors"))
+        return self.judge_failures and not fails
 
     def _write_metrics(self, path: Path, report: dict[str, Any]) -> None:
         from llmscale.observe.metrics import MetricsFile

@@ -14,12 +14,14 @@ from llmscale.accounting.stats import Stats
 from llmscale.config import Config
 from llmscale.core.atomic_file import replace_file
 from llmscale.core.errors import JobError
+from llmscale.job.job_paths import JobPaths
 from llmscale.observe.bottleneck import Settings, analyze
 from llmscale.report.builder import JobFacts, RunFacts, build, encode
 from llmscale.report.table import print_table, summary_line
 from llmscale.runtime.file_counts import FileCounts
 from llmscale.runtime.observers import Observers
 from llmscale.runtime.run_result import RunResult
+from llmscale.runtime.targets import STDOUT
 
 if TYPE_CHECKING:
     from llmscale.accounting.forecast.drift import DriftWatch
@@ -78,7 +80,7 @@ class RunReport:
                 log.error("%s", error)
         self._observers.finish(report, failed)
         if not self._config.logging.quiet:
-            self._show(report, path)
+            self._show(report, path, output if failed is None else _partial(output))
         return RunResult(exit_code, report, failed)
 
     def _note_use(self, output: str, opened: "Opened") -> None:
@@ -108,9 +110,15 @@ class RunReport:
         )
         return build(self._stats, facts, run)
 
-    def _show(self, report: dict[str, Any], path: str | None) -> None:
+    def _show(self, report: dict[str, Any], path: str | None, output: str) -> None:
+        """`output`: the file that is there."""
         if not sys.stderr.isatty() or self._config.logging.log_format != "text":
-            log.info("%s -> %s", summary_line(report), report["output"])
+            log.info("%s -> %s", summary_line(report), output)
             return
         print_table(report)
-        log.info("%s in %s, report in %s", self._produces, report["output"], path or "no file")
+        log.info("%s in %s, report in %s", self._produces, output, path or "no file")
+
+
+def _partial(output: str) -> str:
+    """Return where the rows are of a run that has not come to its end."""
+    return output if output == STDOUT else str(JobPaths(Path(output)).partial)

@@ -31,6 +31,7 @@ from llmscale.runtime.workload import Workload
 
 if TYPE_CHECKING:
     from llmscale.accounting.budget import CostBudget
+    from llmscale.runtime.failure_watch import FailureWatch
 
 SYNC_EVERY_S = 2.0
 
@@ -46,6 +47,7 @@ class RunContext:
     budget: "CostBudget | None" = None  # None: no cap
     sync: Callable[[], None] | None = None  # called every `SYNC_EVERY_S` seconds, in a thread
     watchers: Sequence[Watcher] = ()
+    failures: "FailureWatch | None" = None  # None: any number of rows may fail
 
 
 class Session:
@@ -79,16 +81,18 @@ class Session:
         Inputs are answered one after another, never two at a time. After `stop` it returns early,
         and rows without an outcome stay pending.
 
-        Raises the `JobError` that ended the job; `BudgetReached` once the calls that were in flight
-        then have ended. The numbers until then are in `context.stats`.
+        Raises the `JobError` that ended the job; `BudgetReached` and `TooManyFailures` once the
+        calls that were in flight then have ended. The numbers until then are in `context.stats`.
         """
         if self._run is not None:
             raise RuntimeError("a session answers one input at a time")
         context = context or RunContext()
-        budget = context.budget
+        budget, failures = context.budget, context.failures
         self._run = run = self._started(rows, sink, context)
         if budget is not None:
             budget.when_reached = run.stop
+        if failures is not None:
+            failures.when_reached = run.stop
         if self._stopped:
             run.stop()
         try:
@@ -97,6 +101,8 @@ class Session:
             self._run = None
         if budget is not None and budget.reached is not None and not self._stopped:
             raise budget.reached
+        if failures is not None and failures.reached is not None and not self._stopped:
+            raise failures.reached
         return context.stats
 
     def stop(self) -> None:

@@ -48,7 +48,7 @@ def test_bash_completes_commands_options_and_values(tmp_path: Path) -> None:
     assert lines[1].startswith("llmscale : run embed search ")
     assert lines[2:] == [
         "llmscale ru: run",
-        "llmscale run --max-: --max-tokens --max-cost --max-attempts",
+        "llmscale run --max-: --max-tokens --max-cost --max-attempts --max-failures",
         "llmscale run x --cache re: read refresh",
         "llmscale cache e: explain export",
     ]

@@ -38,6 +38,7 @@ MAY_CHANGE_BETWEEN_RUNS = frozenset(
         "timeout",
         "max_attempts",
         "retry_time",
+        "max_failures",
         "rpm",
         "tpm",
         "strategy",

@@ -136,7 +136,8 @@ def test_the_command_runs(command: Command, followed: dict[Command, Run]) -> Non
 
 def shape(shown: str) -> list[str]:
     """Return the words of what a terminal showed, without what differs from run to run."""
-    bottleneck = r"\d+ % of the (time|wall) .*?(?=\d\d:\d\d:\d\d )"  # another one, or none
+    clock = r"\d{4}-\d\d-\d\dT|\d\d:\d\d:\d\d "
+    bottleneck = rf"\d+ % of the (time|wall) .*?(?={clock})"  # another one, or none
     shown = re.sub(bottleneck, "", shown, flags=re.DOTALL)
     shown = re.sub(r"\d+ answers cut at max_tokens.*\n|, \d+ cut at max_tokens", "", shown)
     shown = re.sub(r"\[\d[^,]*<[^,]*,", "[TIME,", shown)

@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -124,7 +125,18 @@ def test_quiet_says_errors_only_and_verbose_says_all(
     say_everything()
     clocks, texts = zip(*(line.split(" ", 1) for line in said(capsys)), strict=True)
     assert list(texts) == lines
-    assert all(time.strptime(clock, "%H:%M:%S") for clock in clocks)
+    assert all(datetime.fromisoformat(clock).tzinfo is not None for clock in clocks)
+
+
+def test_a_terminal_gets_the_time_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stderr", terminal)
+    set_up()
+    log.info("the news")
+    clock, _, text = terminal.getvalue().partition(" ")
+    assert time.strptime(clock, "%H:%M:%S")
+    assert text == "the news\n"
 
 
 def test_a_line_of_text_is_one_line_whatever_is_in_it(capsys: pytest.CaptureFixture[str]) -> None:
@@ -220,5 +232,5 @@ def test_a_line_is_written_above_a_progress_bar(monkeypatch: pytest.MonkeyPatch)
     shown = stream.getvalue()
     before = shown[: shown.index("warning: in between")]
     assert "0/10" in before
-    assert before.rstrip("0123456789: ").endswith("\r"), "the bar was taken away first"
+    assert before.rstrip("0123456789T:+- ").endswith("\r"), "the bar was taken away first"
     assert "0/10" in shown[len(before) :], "and drawn again below"

@@ -43,6 +43,15 @@ def test_a_rule_that_has_tripped_makes_1_of_0_and_nothing_of_what_is_worse(
     assert [alert["rule"] for alert in watching.alerts()] == [FAILS]
 
 
+@pytest.mark.parametrize(
+    ("rule", "decides"), [("errors>5%", True), ("p95>1s", False), (None, False)]
+)
+def test_only_a_rule_about_errors_judges_failed_rows(
+    rule: str | None, decides: bool, tmp_path: Path
+) -> None:
+    assert observers(tmp_path, fail_on=rule).judge_failures is decides
+
+
 def test_without_rules_the_exit_code_is_as_it_was(tmp_path: Path) -> None:
     watching = observers(tmp_path, alert_on="")
     assert watching.judge(0, failing(), 1.0) == 0

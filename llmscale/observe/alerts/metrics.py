@@ -21,13 +21,22 @@ class RunMetrics:
     """The numbers at one moment."""
 
     def __init__(
-        self, stats: Stats, elapsed_s: float, stalled_s: float, spent: Spent | None
+        self,
+        stats: Stats,
+        elapsed_s: float,
+        stalled_s: float,
+        spent: Spent | None,
+        kept: int = 0,
     ) -> None:
-        """`stalled_s`: without a row that has completed; `spent` None: there is no budget."""
+        """`stalled_s`: without a row that has completed; `spent` None: there is no budget.
+
+        `kept`: rows that earlier runs have answered, and that count too.
+        """
         self.stats = stats
         self.elapsed_s = elapsed_s
         self.stalled_s = stalled_s
         self.spent = spent
+        self.done = stats.done + kept  # rows with an outcome
 
     @cached_property
     def rows(self) -> Rows:
@@ -106,9 +115,9 @@ _FIGURES: Mapping[str, _Figure] = {
         lambda now: now.rows.failed, lambda _, count: f"{count:.0f} rows have failed", False
     ),
     "errors%": _Figure(
-        lambda now: _ratio(now.rows.failed, now.stats.done),
+        lambda now: _ratio(now.rows.failed, now.done),
         lambda now, share: (
-            f"{percent(share)} of the rows have failed, {now.rows.failed} of {now.stats.done}"
+            f"{percent(share)} of the rows have failed, {now.rows.failed} of {now.done}"
         ),
     ),
     "retries": _Figure(

@@ -65,10 +65,12 @@ class Alerts:
         alert_on: Iterable[Rule] = (),
         job: str = "",
         tell: Callable[[bytes], None] = lambda _: None,
+        kept: int = 0,
     ) -> None:
         """`fail_on` decide the exit code, all of them warn. `spent`: None without a budget.
 
-        `tell` is given each alert as JSON, and must not wait.
+        `tell` is given each alert as JSON, and must not wait. `kept`: rows that earlier runs have
+        answered; at the end, shares of rows are those of the job.
         """
         self._stats = stats
         decisive = dict.fromkeys(fail_on)
@@ -78,6 +80,7 @@ class Alerts:
         self._job = printable(job)
         self._tell = tell
         self._spent = spent
+        self._kept = kept
         self._longest_stall_s = 0.0
 
     async def watch(self) -> None:
@@ -111,7 +114,8 @@ class Alerts:
     def _judge(self, at_s: float, stalled_s: float, *, at_end: bool = False) -> None:
         """Judge every rule, and say which have tripped."""
         self._longest_stall_s = max(self._longest_stall_s, stalled_s)
-        now = RunMetrics(self._stats, at_s, stalled_s, self._spent())
+        kept = self._kept if at_end else 0
+        now = RunMetrics(self._stats, at_s, stalled_s, self._spent(), kept)
         for watched in self._watched:
             value = now.of(watched.rule)
             said = "" if value is None else now.said(watched.rule, value)
