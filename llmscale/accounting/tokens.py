@@ -1,60 +1,110 @@
-"""How many tokens a call will take, estimated before it is sent and offline.
+"""How many tokens a call will take: the one estimate, made offline and before the call is sent.
 
-A ratio of characters to a token for each model, corrected by what the provider reports. Good to
-some ten percent; never a bill.
+Four bytes of UTF-8 are a token until answers say otherwise; then a ratio for each model, corrected
+by what its provider reports. Good to some ten percent for prose, in any script; never a bill, and
+never a bound (that is `token_bounds`).
 """
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import orjson
 
 from llmscale.core.records import Reply, Request
 
-CHARACTERS_PER_TOKEN = 4.0  # English text with the tokenizers of today
+BYTES_PER_TOKEN = 4.0  # English: a word of 4 letters; Chinese: 4 characters are 3 tokens
+MESSAGE_BYTES = 16  # four tokens around a message: its role, and the marks of a chat template
 OUTPUT_TOKENS = 256.0  # of an answer without a bound, before any is seen
 _LEARNING_RATE = 0.1
+_PLAIN_MESSAGE = {"role", "content"}
 
 
 class TokenEstimate:
     """Learns how long the texts and the answers of one model are."""
 
     def __init__(self) -> None:
-        self._characters_per_token = CHARACTERS_PER_TOKEN
+        self._bytes_per_token = BYTES_PER_TOKEN
         self._output_tokens = OUTPUT_TOKENS
 
     def of(self, requests: Sequence[Request]) -> int:
         """Return the tokens of a call, input and output."""
         return sum(self._of(request) for request in requests)
 
-    def of_text(self, text: str) -> int:
-        """Return the tokens of a text that is to be embedded."""
-        return 1 + int(len(text) / self._characters_per_token)
+    def of_bytes(self, size_bytes: int) -> int:
+        """Return the tokens of so many bytes of input, at least 1."""
+        return max(1, math.ceil(size_bytes / self._bytes_per_token))
 
     def learn(self, requests: Sequence[Request], replies: Sequence[Reply]) -> None:
-        """Correct the ratios by what a call has taken."""
-        for request, reply in zip(requests, replies, strict=True):
-            self.learn_ratio(characters(request), reply.usage.input_tokens)
-            self._output_tokens += _LEARNING_RATE * (
-                reply.usage.output_tokens - self._output_tokens
-            )
+        """Correct the ratios by what a call has taken; 0 input tokens say nothing.
 
-    def learn_ratio(self, characters: int, tokens: int) -> None:
-        """Correct the characters of a token by what texts have taken; 0 tokens say nothing."""
+        By the whole call: what one text of a batch has taken is no more than a guess.
+        """
+        tokens = sum(reply.usage.input_tokens for reply in replies)
         if tokens:
-            seen = characters / tokens
-            self._characters_per_token += _LEARNING_RATE * (seen - self._characters_per_token)
+            seen = sum(map(input_bytes, requests)) / tokens
+            self._bytes_per_token += _LEARNING_RATE * (seen - self._bytes_per_token)
+        for reply in replies:
+            learned = reply.usage.output_tokens - self._output_tokens
+            self._output_tokens += _LEARNING_RATE * learned
 
     def _of(self, request: Request) -> int:
-        output_tokens = self._output_tokens if request.text is None else 0.0
+        input_tokens = self.of_bytes(input_bytes(request))
+        if request.text is not None:
+            return input_tokens
+        output_tokens = self._output_tokens
         if request.max_tokens is not None:
             output_tokens = min(output_tokens, request.max_tokens)
-        return 1 + int(characters(request) / self._characters_per_token + output_tokens)
+        return input_tokens + int(output_tokens)
 
 
-def characters(request: Request) -> int:
-    """Return the length of what is sent, as JSON."""
+class TokenEstimates:
+    """The estimates of a session, one for each model.
+
+    Whoever needs one reads it here; only the balancer, which sees every call once, teaches it.
+    """
+
+    def __init__(self) -> None:
+        self._of_model: dict[str, TokenEstimate] = {}
+
+    def __getitem__(self, model: str) -> TokenEstimate:
+        """Return the estimate of a model."""
+        estimate = self._of_model.get(model)
+        if estimate is None:
+            estimate = self._of_model[model] = TokenEstimate()
+        return estimate
+
+    def in_use(self, model: str) -> TokenEstimate | None:
+        """Return the estimate of a model, None where nobody has read it."""
+        return self._of_model.get(model)
+
+
+def estimated_tokens(text: str) -> int:
+    """Return the tokens of a text for which no model is known, rounded up."""
+    return math.ceil(text_bytes(text) / BYTES_PER_TOKEN)
+
+
+def estimated_input_tokens(request: Request) -> int:
+    """Return the tokens of the input of a request whose model is not known, at least 1."""
+    return max(1, math.ceil(input_bytes(request) / BYTES_PER_TOKEN))
+
+
+def input_bytes(request: Request) -> int:
+    """Return the size of what a model reads, in bytes of UTF-8."""
     if request.text is not None:
-        return len(request.text)
-    return len(orjson.dumps(request.messages)) + (
-        len(orjson.dumps(request.tools)) if request.tools else 0
-    )
+        return text_bytes(request.text)
+    tools_bytes = len(orjson.dumps(request.tools)) if request.tools else 0
+    return tools_bytes + sum(map(_message_bytes, request.messages))
+
+
+def text_bytes(text: str) -> int:
+    """Return the length of a text in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
+
+
+def _message_bytes(message: Any) -> int:
+    if isinstance(message, dict) and message.keys() == _PLAIN_MESSAGE:
+        content = message["content"]
+        if isinstance(content, str):
+            return MESSAGE_BYTES + text_bytes(content)
+    return len(orjson.dumps(message))  # parts, pictures, calls of tools

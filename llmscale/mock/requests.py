@@ -11,6 +11,8 @@ from typing import Any, Literal
 import msgspec
 import orjson
 
+from llmscale.accounting.tokens import estimated_tokens
+
 Kind = Literal["chat", "embeddings"]
 
 MAX_TEXTS = 2048
@@ -48,12 +50,7 @@ def key_of(model: str, field: str, asked: object) -> str:
     return hashlib.sha256(canonical).hexdigest()[:16]
 
 
-def text_tokens(text: str) -> int:
-    """Return the tokens of a text."""
-    return -(-len(text.encode()) // 4)
-
-
-FULL_ANSWER_TOKENS = text_tokens("A:" + "0" * 16)
+FULL_ANSWER_TOKENS = estimated_tokens("A:" + "0" * 16)
 
 
 def read_request(kind: Kind, raw: bytes) -> MockRequest:
@@ -88,10 +85,10 @@ def _message_tokens(message: object) -> int:
         raise InvalidRequest("every message must be an object with a role", "messages")
     content = message.get("content")
     if isinstance(content, str):
-        return text_tokens(content)
+        return estimated_tokens(content)
     parts = content if isinstance(content, list) else []
     texts = (part.get("text") for part in parts if isinstance(part, dict))
-    return sum(text_tokens(text) for text in texts if isinstance(text, str))
+    return sum(estimated_tokens(text) for text in texts if isinstance(text, str))
 
 
 def _answer_tokens(body: Mapping[str, Any]) -> int:
@@ -128,7 +125,7 @@ def texts_of(body: Mapping[str, Any]) -> list[Any]:
 
 def _item_tokens(item: object) -> int:
     if isinstance(item, str) and item:
-        return text_tokens(item)
+        return estimated_tokens(item)
     if isinstance(item, list) and item and all(type(token) is int for token in item):
         return len(item)
     raise InvalidRequest(

@@ -14,6 +14,7 @@ import msgspec
 import orjson
 from msgspec import Meta
 
+from llmscale.accounting.tokens import estimated_input_tokens
 from llmscale.config import EndpointConfig
 from llmscale.core.errors import CallFailed, ConfigError
 from llmscale.core.model_name import name_at_provider
@@ -78,12 +79,11 @@ class SimulatedModel:
     def _reply(self, request: Request) -> Reply:
         asked = self._settings.tokens
         tokens = min(asked, request.max_tokens or asked)
-        question = orjson.dumps(request.messages)
         return Reply(
             text=simulated_answer(request),
             finish_reason="stop" if tokens == asked else "length",
             model=name_at_provider(request.model),
-            usage=Usage(input_tokens=max(1, len(question) // 4), output_tokens=tokens),
+            usage=Usage(input_tokens=estimated_input_tokens(request), output_tokens=tokens),
             cost_usd=0.0,
         )
 

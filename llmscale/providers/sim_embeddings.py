@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from llmscale.accounting.tokens import estimated_input_tokens
 from llmscale.config import EndpointConfig
 from llmscale.core.model_name import name_at_provider
 from llmscale.core.records import Reply, Request, Usage
@@ -39,6 +40,6 @@ def _reply(request: Request) -> Reply:
         text=None,
         finish_reason="stop",
         model=name_at_provider(request.model),
-        usage=Usage(input_tokens=1 + len(text) // 4),
+        usage=Usage(input_tokens=estimated_input_tokens(request)),
         vector=(numbers / np.linalg.norm(numbers)).astype(LITTLE_FLOAT32).tobytes(),
     )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmscale.accounting.stats import Stats
+from llmscale.accounting.tokens import TokenEstimates
 from llmscale.config import BalanceConfig, Config, EndpointConfig
 from llmscale.core.protocols import Answers, Budget
 from llmscale.core.units import per_minute
@@ -144,12 +145,20 @@ def open_all(config: Config, models: Models, workload: Workload) -> Opened:
 
 
 def layers_on(
-    opened: Opened, config: Config, workload: Workload, stats: Stats, budget: Budget | None = None
+    opened: Opened,
+    config: Config,
+    workload: Workload,
+    stats: Stats,
+    budget: Budget | None = None,
+    estimates: TokenEstimates | None = None,
 ) -> LayerStack:
-    """Build the layers of one run, which count into `stats`. Needs a running event loop."""
+    """Build the layers of one run, which count into `stats`. Needs a running event loop.
+
+    `estimates`: those of earlier runs of the session.
+    """
     pools, retry = Pools(config.balance, opened), config.retry
     policy = RetryPolicy(retry.timeout, retry.max_attempts, retry.retry_time)
-    balancer = Balancer(pools, policy, stats, budget=budget)
+    balancer = Balancer(pools, policy, stats, budget=budget, estimates=estimates)
     answers, input_ended = workload.bridge(balancer, stats)
     if opened.replies is not None:
         answers = CacheLayer(answers, opened.replies, stats, config.cache.mode)

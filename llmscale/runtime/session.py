@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from llmscale.accounting.stats import Stats
+from llmscale.accounting.tokens import TokenEstimates
 from llmscale.config import Config
 from llmscale.core.errors import first_error
 from llmscale.core.protocols import OutcomeSink
@@ -60,7 +61,10 @@ class Session:
         self._workload = workload
         limits = config.limits
         has_limits = limits.user is not None or bool(limits.users)
-        self._user_limits = UserLimits(limits_of_users(limits)) if has_limits else None
+        self._estimates = TokenEstimates()
+        self._user_limits = (
+            UserLimits(limits_of_users(limits), self._estimates) if has_limits else None
+        )
         self._run: _Run | None = None  # the `answer` in progress
         self._stopped = False
 
@@ -130,7 +134,9 @@ class Session:
 
     def _started(self, rows: InputRows, sink: OutcomeSink, context: RunContext) -> "_Run":
         opened, stats = self.opened, context.stats
-        stack = layers_on(opened, self._config, self._workload, stats, context.budget)
+        stack = layers_on(
+            opened, self._config, self._workload, stats, context.budget, self._estimates
+        )
         feed = self._feed(rows)
         when_safe = None if opened.replies is None else opened.replies.when_safe
         writer = OutcomeWriter(sink, stats, when_safe)

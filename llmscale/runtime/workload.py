@@ -177,7 +177,7 @@ class EmbeddingWorkload:
         caps = BatchCaps(
             embed.batch_size, embed.batch_tokens, size_bytes(embed.batch_bytes), embed.batch_wait
         )
-        batcher = Batcher(balancer, caps, TextWeights(), stats)
+        batcher = Batcher(balancer, caps, TextWeights(balancer.estimates), stats)
         return Bridge(batcher, batcher.end)
 
     def above_cache(self, answers: Answers) -> Answers:

@@ -1,11 +1,21 @@
 """How many tokens a call will take: near the truth at once, and nearer with every answer."""
 
+import math
 from typing import Any
 
 import pytest
 
-from llmscale.accounting.tokens import CHARACTERS_PER_TOKEN, OUTPUT_TOKENS, TokenEstimate
+from llmscale.accounting.tokens import (
+    BYTES_PER_TOKEN,
+    MESSAGE_BYTES,
+    OUTPUT_TOKENS,
+    TokenEstimate,
+    TokenEstimates,
+    estimated_input_tokens,
+    estimated_tokens,
+)
 from llmscale.core.records import Reply, Request, Usage
+from llmscale.engine.layers.text_weights import TextWeights
 
 
 def request(text: str, **fields: Any) -> Request:
@@ -24,10 +34,42 @@ def taught(*pairs: tuple[Request, Reply]) -> TokenEstimate:
     return estimate
 
 
-def test_before_any_answer_it_is_four_characters_a_token_and_a_usual_output() -> None:
-    text = "word " * 1_000
-    expected = len(text) / CHARACTERS_PER_TOKEN + OUTPUT_TOKENS
-    assert TokenEstimate().of([request(text)]) == pytest.approx(expected, abs=20)
+TEXTS = {
+    "English": "The quick brown fox jumps over the lazy dog. " * 20,
+    "Chinese": "敏捷的棕色狐狸跳过了懒狗。" * 20,
+    "Russian": "Съешь же ещё этих мягких французских булок. " * 20,
+    "emoji": "🦊🐶" * 50,
+    "half a pair": "\ud83e" * 9,
+}
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_the_same_text_has_the_same_estimate_wherever_it_is_asked_for(text: str) -> None:
+    tokens = estimated_tokens(text)
+    assert tokens == math.ceil(len(text.encode(errors="surrogatepass")) / BYTES_PER_TOKEN)
+    embedded, prompted = Request(model="m", text=text), request(text, max_tokens=1)
+    assert TokenEstimate().of([embedded]) == tokens
+    assert TokenEstimate().of([prompted]) - 1 == tokens + MESSAGE_BYTES / BYTES_PER_TOKEN
+    assert TextWeights(TokenEstimates()).of(embedded)[0] == tokens
+    assert estimated_input_tokens(embedded) == tokens
+
+
+@pytest.mark.parametrize(("text", "tokens"), [("", 0), ("a", 1), ("abcd", 1), ("abcde", 2)])
+def test_a_text_takes_whole_tokens_rounded_up(text: str, tokens: int) -> None:
+    assert estimated_tokens(text) == tokens
+
+
+def test_a_thousand_chinese_characters_are_750_tokens_in_a_chat_and_in_a_batch() -> None:
+    """The o200k tokenizer makes 0.6 to 0.9 tokens of such a character."""
+    chinese = "字" * 1_000
+    assert TokenEstimate().of([Request(model="m", text=chinese)]) == 750
+    assert TokenEstimate().of([request(chinese, max_tokens=1)]) == 750 + 4 + 1
+
+
+def test_an_answer_without_a_bound_is_thought_to_be_of_usual_length() -> None:
+    asked = request("word " * 1_000)
+    bounded = request("word " * 1_000, max_tokens=1)
+    assert TokenEstimate().of([asked]) - TokenEstimate().of([bounded]) == OUTPUT_TOKENS - 1
 
 
 def test_a_bound_of_the_answer_bounds_the_estimate_and_does_not_raise_it() -> None:
@@ -78,8 +120,17 @@ def test_a_provider_that_reports_no_input_tokens_does_not_change_the_ratio() -> 
     )
 
 
-def test_each_request_of_a_call_is_learned_from_its_own_answer() -> None:
-    long, short = request("word " * 400), request("hi")
-    together = TokenEstimate()
-    together.learn([long, short], [reply(500, 10), reply(8, 500)])
-    assert together.of([long]) == taught((long, reply(500, 10)), (short, reply(8, 500))).of([long])
+def test_a_call_of_many_teaches_by_its_sum() -> None:
+    """What one text of a batch has taken is a guess of whoever divided the sum."""
+    texts = [Request(model="m", text="語" * length) for length in (10, 50, 100)]
+    fair, unfair = TokenEstimate(), TokenEstimate()
+    fair.learn(texts, [reply(10, 0), reply(50, 0), reply(100, 0)])
+    unfair.learn(texts, [reply(158, 0), reply(1, 0), reply(1, 0)])
+    assert fair.of(texts) == unfair.of(texts) > TokenEstimate().of(texts)
+
+
+def test_a_session_has_one_estimate_a_model_and_knows_which_are_read() -> None:
+    estimates = TokenEstimates()
+    assert estimates.in_use("a") is None
+    assert estimates["a"] is estimates["a"] is estimates.in_use("a")
+    assert estimates["b"] is not estimates["a"]

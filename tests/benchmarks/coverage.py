@@ -11,7 +11,7 @@ import numpy as np
 
 from llmscale.accounting.forecast.saved_estimate import Observation, Sample
 from llmscale.accounting.forecast.strata import draw_stratified
-from llmscale.accounting.tokens import characters
+from llmscale.accounting.tokens import input_bytes
 from llmscale.commands.estimate.forecast_from_sample import ForecasterFromSample
 from llmscale.commands.estimate.row_columns import RowColumns, select_rows
 from llmscale.commands.estimate.token_rates import TokenRates
@@ -68,7 +68,7 @@ def _known(name: str) -> Known:
     rows = job.rows(ROWS)
     messages = [[{"role": "user", "content": row["prompt"]}] for row in rows]
     numbers = {f"openai/{m.name}": number for number, m in enumerate(job.models)}
-    sizes = [characters(Request(model="", messages=m)) for m in messages]
+    sizes = [input_bytes(Request(model="", messages=m)) for m in messages]
     known = columns(  # repeated rows are paid too: their answers are not cached
         ROWS,
         models=np.array([numbers[row["model"]] for row in rows], np.uint32),

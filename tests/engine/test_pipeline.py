@@ -662,9 +662,6 @@ class ByLength:
     def of(self, request: Request) -> tuple[int, int]:
         return 1, 1
 
-    def learn(self, requests: Sequence[Request], replies: Sequence[Reply]) -> None:
-        """Nothing: it is known."""
-
 
 class Sent:
     """A `Sends` that takes a minute, but for the first call."""

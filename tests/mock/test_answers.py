@@ -7,8 +7,9 @@ import numpy as np
 import orjson
 import pytest
 
+from llmscale.accounting.tokens import estimated_tokens
 from llmscale.mock.answers import answer_to, vector_of
-from llmscale.mock.requests import MAX_TEXTS, InvalidRequest, read_request, text_tokens
+from llmscale.mock.requests import MAX_TEXTS, InvalidRequest, read_request
 from tests.mock.client import EMBEDDINGS, HELLO, serving
 from tests.servers.chat import expected_answer
 
@@ -34,7 +35,7 @@ def test_usage_is_a_token_for_every_four_bytes_rounded_up() -> None:
     ]
     usage = answered("chat", {"model": "a", "messages": messages})["usage"]
     assert usage == {"prompt_tokens": 3 + 1, "completion_tokens": 5, "total_tokens": 9}
-    assert text_tokens("A:" + "0" * 16) == 5
+    assert estimated_tokens("A:" + "0" * 16) == 5
 
 
 @pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])

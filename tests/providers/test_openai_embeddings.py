@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from llmscale.accounting.stats import Stats
+from llmscale.accounting.tokens import TokenEstimates
 from llmscale.core.errors import CallFailed
 from llmscale.core.records import Request, Usage
 from llmscale.engine.layers.batcher import Batcher
@@ -191,7 +192,7 @@ async def test_one_bad_text_in_fifty_is_found_in_thirteen_calls_and_the_others_a
     server: EmbeddingServer, provider: OpenAIEmbeddings
 ) -> None:
     server.refused = {TEXTS[17]: "invalid_input"}
-    bridge = Batcher(provider, BatchCaps(wait_s=0.05), TextWeights(), Stats())
+    bridge = Batcher(provider, BatchCaps(wait_s=0.05), TextWeights(TokenEstimates()), Stats())
 
     async def ask(text: str) -> bytes | None:
         try:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from llmscale.accounting.stats import Stats
+from llmscale.accounting.tokens import TokenEstimates
 from llmscale.core.records import Reply, Request, Usage
 from llmscale.engine.layers.batcher import Batcher
 from llmscale.engine.layers.batches import BatchCaps
@@ -63,7 +64,7 @@ def in_time(trials: int = 50) -> Figure:
 
 async def _trickled(rng: random.Random) -> list[float]:
     sends = Recorded()
-    bridge = Batcher(sends, BatchCaps(wait_s=WAIT_S), TextWeights(), Stats())
+    bridge = Batcher(sends, BatchCaps(wait_s=WAIT_S), TextWeights(TokenEstimates()), Stats())
     came_at_s: dict[str, float] = {}
 
     async def ask(text: str) -> None:
@@ -92,7 +93,7 @@ def fill(rows: int = 5_000, tokens: int = 8_000) -> Figure:
 
 async def _filled(texts: Sequence[str], caps: BatchCaps, stats: Stats) -> int:
     """Return how many texts have come to another vector than their own."""
-    bridge = Batcher(Recorded(latency_s=0.1), caps, TextWeights(), stats)
+    bridge = Batcher(Recorded(latency_s=0.1), caps, TextWeights(TokenEstimates()), stats)
     waiting = iter(texts)
 
     async def work() -> int:

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 
 from llmscale.accounting.forecast.interval import UNKNOWN, Interval
-from llmscale.accounting.tokens import CHARACTERS_PER_TOKEN, OUTPUT_TOKENS
+from llmscale.accounting.tokens import BYTES_PER_TOKEN, OUTPUT_TOKENS
 from llmscale.commands.estimate.input_counts import InputCounts
 from llmscale.commands.estimate.row_columns import RowColumns, Selection
 from llmscale.commands.limit_bounds import Need
@@ -43,7 +43,7 @@ def counted_needs(
     """Return the estimated need of each model or user before any row was sent."""
     numbers = (columns.models if by == "models" else columns.users)[selection.asked]
     groups = len(counts.models if by == "models" else counts.users)
-    tokens_of_row = columns.sizes[selection.asked] / CHARACTERS_PER_TOKEN
+    tokens_of_row = columns.sizes[selection.asked] / BYTES_PER_TOKEN
     tokens_of_row += np.minimum(columns.max_output[selection.asked], OUTPUT_TOKENS)
     rows = np.bincount(numbers, minlength=groups) * selection.scale
     tokens = np.bincount(numbers, weights=tokens_of_row, minlength=groups) * selection.scale

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from llmscale.accounting.forecast.interval import NOTHING, UNKNOWN, Interval, sum_intervals
-from llmscale.accounting.tokens import CHARACTERS_PER_TOKEN
+from llmscale.accounting.tokens import BYTES_PER_TOKEN
 from llmscale.commands.estimate.forecast import Forecast, counted_needs
 from llmscale.commands.estimate.input_counts import InputCounts
 from llmscale.commands.estimate.row_columns import UNBOUNDED, Counts, RowColumns, Selection
 from llmscale.commands.estimate.token_rates import TokenRates
 
-MAX_CHARACTERS_PER_TOKEN = 8.0  # twice the usual
+MAX_CHARACTERS_PER_TOKEN = 8.0  # a bound: few texts of any script have more
 
 
 class _Amounts(NamedTuple):
@@ -58,7 +58,7 @@ class ForecasterFromCounts:
         if not most.rows:
             return _Amounts(NOTHING, NOTHING, NOTHING, NOTHING)
         tokens = Interval(
-            least.total(columns.sizes) / CHARACTERS_PER_TOKEN,
+            least.total(columns.sizes) / BYTES_PER_TOKEN,
             least.total(columns.text_sizes) / MAX_CHARACTERS_PER_TOKEN,
             _bound(columns.max_input, most),
         )

@@ -19,7 +19,7 @@ from llmscale.accounting.token_bounds import (
     max_input_tokens,
     max_output_tokens,
 )
-from llmscale.accounting.tokens import characters
+from llmscale.accounting.tokens import input_bytes
 from llmscale.commands.estimate.cached_answers import Lookup, cached_answers
 from llmscale.commands.estimate.row_columns import UNBOUNDED, RowColumns
 from llmscale.config import Config
@@ -124,7 +124,7 @@ class InputCounts:
             model = _number(self._number_of_model, self.models, request.model)
             if row.user is not None:
                 user = _number(self._number_of_user, self.users, row.user)
-            values = (characters(request), _text_size(request), *self._bounds(request))
+            values = (input_bytes(request), _text_size(request), *self._bounds(request))
         self._models_of_rows.append(model)
         self._users_of_rows.append(user)
         for column, value in zip(self._columns, values, strict=True):

@@ -25,15 +25,15 @@ class Call(NamedTuple):
     pool: Pool
     max_call_usd: float  # that an attempt can cost; 0 where nobody asks
     tokens: int = 0  # 0 where no endpoint counts them
-    estimate: TokenEstimate | None = None
+    estimate: TokenEstimate | None = None  # None: nobody reads it
 
     def settle(self, endpoint: Endpoint, replies: Sequence[Reply]) -> None:
         """Correct what was taken by what was used."""
-        if self.estimate is None or endpoint.limiter is None:
-            return
-        self.estimate.learn(self.requests, replies)
-        used = sum(r.usage.input_tokens + r.usage.output_tokens for r in replies)
-        endpoint.limiter.correct(self.tokens, used or self.tokens)
+        if self.estimate is not None:
+            self.estimate.learn(self.requests, replies)
+        if self.tokens and endpoint.limiter is not None:
+            used = sum(r.usage.input_tokens + r.usage.output_tokens for r in replies)
+            endpoint.limiter.correct(self.tokens, used or self.tokens)
 
 
 class Place(NamedTuple):

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from llmscale.accounting.stats import Cause, Stats, Waited
-from llmscale.accounting.tokens import TokenEstimate
+from llmscale.accounting.tokens import TokenEstimates
 from llmscale.core.errors import CallFailed, CallStopped, ProviderRefused
 from llmscale.core.protocols import Budget, Reservation
 from llmscale.core.records import Failure, Reply, Request
@@ -57,8 +57,9 @@ class Balancer:
         stats: Stats,
         rng: random.Random | None = None,
         budget: Budget | None = None,
+        estimates: TokenEstimates | None = None,
     ) -> None:
-        """`budget` None: it may cost what it costs."""
+        """`budget` None: it may cost what it costs. `estimates`: those that others read too."""
         self._pool_of = pool_of
         self._policy = policy
         self._stats = stats
@@ -67,7 +68,7 @@ class Balancer:
         self._stopping = asyncio.Event()
         self.backing_off: Counter[Cause] = Counter()  # calls between two attempts
         self.waiting_for_money = 0
-        self._estimates: dict[str, TokenEstimate] = {}
+        self.estimates = TokenEstimates() if estimates is None else estimates
 
     def stop(self) -> None:
         """Try nothing again; calls in flight may finish."""
@@ -110,8 +111,9 @@ class Balancer:
         pool = self._pool_of(model)
         max_call_usd = 0.0 if self._budget is None else self._budget.max_call_usd(requests)
         if not pool.counts_tokens:
-            return Call(requests, model, pool, max_call_usd)
-        estimate = self._estimates.setdefault(model, TokenEstimate())
+            estimate = self.estimates.in_use(model)
+            return Call(requests, model, pool, max_call_usd, estimate=estimate)
+        estimate = self.estimates[model]
         tokens = estimate.of(requests)
         if pool.is_too_large(tokens):
             raise pool.too_large(tokens)

@@ -12,7 +12,7 @@ from typing import Protocol
 from llmscale.accounting.stats import Stats
 from llmscale.core.errors import CallFailed, CallStopped, JobError
 from llmscale.core.protocols import Sends, Settle
-from llmscale.core.records import Failure, FailureKind, Reply, Request
+from llmscale.core.records import Failure, FailureKind, Request
 from llmscale.engine.layers.batches import Asking, Batch, BatchCaps, Item, OpenBatches
 
 LAST_WAIT_S = 0.02  # once the input has ended, for rows that are on their way here
@@ -27,10 +27,6 @@ class Weighs(Protocol):
 
     def of(self, request: Request) -> tuple[int, int]:
         """Return tokens and bytes."""
-        ...
-
-    def learn(self, requests: Sequence[Request], replies: Sequence[Reply]) -> None:
-        """Take note of what a call has taken."""
         ...
 
 
@@ -115,7 +111,6 @@ class Batcher:
             if len(replies) != len(items):
                 _settle(items, CallFailed(_miscounted(len(items), len(replies))))
                 return
-            self._weights.learn(requests, replies)
             for item, reply in zip(items, replies, strict=True):
                 item.settle(reply)
 

@@ -15,9 +15,9 @@ from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
 
-from llmscale.accounting.tokens import TokenEstimate
+from llmscale.accounting.tokens import TokenEstimates
 from llmscale.core.protocols import RateLimiter
-from llmscale.core.records import Failure, Outcome, Reply, Request, Row
+from llmscale.core.records import Failure, Outcome, Request, Row
 
 _LOOKS = 2  # idle users looked at for each row that ends; more than can become idle
 
@@ -59,15 +59,19 @@ class _Idle(NamedTuple):
 class UserLimits:
     """The limits of all users. Asked and told, in the event loop."""
 
-    def __init__(self, limiter_of: Callable[[str, bytes], UserRateLimiter | None]) -> None:
+    def __init__(
+        self,
+        limiter_of: Callable[[str, bytes], UserRateLimiter | None],
+        estimates: TokenEstimates | None = None,
+    ) -> None:
         """`limiter_of` makes the allowance of a user, full or as an earlier `state` has it; None:
-        that user has no limit.
+        that user has no limit. `estimates`: those that calls teach.
         """
         self._limiter_of = limiter_of
         self._users: dict[str, _User] = {}
         self._idle: OrderedDict[str, _Idle] = OrderedDict()
         self._taken: dict[int, int] = {}  # tokens, by the index of the row
-        self._estimates: dict[str, TokenEstimate] = {}  # by model
+        self._estimates = TokenEstimates() if estimates is None else estimates
 
     def __len__(self) -> int:
         """Return how many users are known at the moment."""
@@ -109,7 +113,7 @@ class UserLimits:
         user.in_flight -= 1
         if _reached_provider(outcome):
             user.has_spent = True
-            user.limiter.correct(tokens, self._used(outcome, row.request) or tokens)
+            user.limiter.correct(tokens, _reported(outcome) or tokens)
         else:
             user.limiter.give_back(tokens)
         self._rest(row.user, user)
@@ -118,21 +122,7 @@ class UserLimits:
     def _tokens(self, limiter: UserRateLimiter, request: Request) -> int:
         if limiter.max_call_tokens is None:
             return 0
-        return self._estimate(request.model).of((request,))
-
-    def _used(self, outcome: Outcome, request: Request) -> int:
-        """Return the tokens that were reported, 0 for none, and learn from them."""
-        reply = outcome.reply or (outcome.failure.reply if outcome.failure else None)
-        used = _reported(reply) if reply is not None else 0
-        if reply is not None and used:
-            self._estimate(request.model).learn((request,), (reply,))
-        return used
-
-    def _estimate(self, model: str) -> TokenEstimate:
-        estimate = self._estimates.get(model)
-        if estimate is None:
-            estimate = self._estimates[model] = TokenEstimate()
-        return estimate
+        return self._estimates[request.model].of((request,))
 
     def _known(self, name: str) -> _User | None:
         user = self._users.get(name)
@@ -173,8 +163,10 @@ def _reached_provider(outcome: Outcome) -> bool:
     return outcome.attempts > 0
 
 
-def _reported(reply: Reply) -> int:
-    return reply.usage.input_tokens + reply.usage.output_tokens
+def _reported(outcome: Outcome) -> int:
+    """Return the tokens that were reported, 0 for none."""
+    reply = outcome.reply or (outcome.failure.reply if outcome.failure else None)
+    return 0 if reply is None else reply.usage.input_tokens + reply.usage.output_tokens
 
 
 def _is_too_large(tokens: int, limiter: UserRateLimiter) -> bool:

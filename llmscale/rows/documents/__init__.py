@@ -12,7 +12,6 @@ from llmscale.rows.documents.chunker import (
     Chunk,
     Chunker,
     CountTokens,
-    estimated_tokens,
 )
 from llmscale.rows.documents.complete_files import CompleteFiles
 from llmscale.rows.documents.document import MAX_FILE_BYTES, Document, read_document
@@ -37,6 +36,5 @@ __all__ = [
     "TextKind",
     "Walk",
     "blocks_of_chunks",
-    "estimated_tokens",
     "read_document",
 ]

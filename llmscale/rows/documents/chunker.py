@@ -10,14 +10,13 @@ generated file would hang a job. On ordinary code the chunks are nearly the same
 """
 
 import hashlib
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 import msgspec
 
-from llmscale.accounting.tokens import CHARACTERS_PER_TOKEN
+from llmscale.accounting.tokens import BYTES_PER_TOKEN, estimated_tokens
 from llmscale.core.errors import ConfigError
 from llmscale.rows.documents.document import Document
 from llmscale.rows.documents.file_kinds import TextKind
@@ -53,11 +52,6 @@ class _Splitter(Protocol):
     def chunk_indices(self, text: str, /) -> list[tuple[int, str]]: ...
 
 
-def estimated_tokens(text: str) -> int:
-    """Estimate the tokens of a text, rounded up."""
-    return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
-
-
 class Chunker:
     """Splits documents. `chunk_tokens=None`: one chunk for the whole file.
 
@@ -90,7 +84,7 @@ class Chunker:
         if self._chunk_tokens is None:
             yield 0, len(text)
             return
-        window = int(self._chunk_tokens * CHARACTERS_PER_TOKEN * _WINDOW_CHUNKS)
+        window = int(self._chunk_tokens * BYTES_PER_TOKEN * _WINDOW_CHUNKS)
         splitter = self._splitter(document.kind, self._chunk_tokens)
         start = 0
         for space in _LONG_SPACE.finditer(text):

@@ -7,6 +7,7 @@ import numpy as np
 import orjson
 import pytest
 
+from llmscale.accounting.tokens import MESSAGE_BYTES, input_bytes
 from llmscale.commands.estimate.input_counts import InputCounts, count_input
 from llmscale.commands.estimate.row_columns import UNBOUNDED, RowColumns, select_rows
 from llmscale.core.records import Request
@@ -97,12 +98,12 @@ def test_models_and_users_are_numbered_in_input_order(tmp_path: Path) -> None:
     assert [counts.users[number] for number in columns.users] == [None, "u", None, "u", "7"]
 
 
-def test_sizes_are_characters_of_the_json_and_of_its_texts(tmp_path: Path) -> None:
+def test_sizes_are_bytes_of_the_input_and_characters_of_its_texts(tmp_path: Path) -> None:
     parts = [{"type": "text", "text": "12345"}, {"type": "image_url", "image_url": "x"}]
-    rows = [row("123"), {"messages": [{"role": "user", "content": parts}]}]
+    rows = [row("12é"), {"messages": [{"role": "user", "content": parts}]}]
     columns = columns_of(tmp_path, rows)
     assert columns.text_sizes.tolist() == [3, 5]
-    assert columns.sizes[0] == len(orjson.dumps([{"role": "user", "content": "123"}]))
+    assert columns.sizes[0] == input_bytes(request_of("12é")) == MESSAGE_BYTES + 4
 
 
 def test_bounds_are_the_bytes_of_the_request_and_max_tokens(tmp_path: Path) -> None:

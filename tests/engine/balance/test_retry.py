@@ -12,6 +12,7 @@ import pytest
 
 from llmscale.accounting.prices import Prices
 from llmscale.accounting.stats import Calls, Stats
+from llmscale.accounting.tokens import TokenEstimates
 from llmscale.core.errors import CallFailed, CallStopped, ProviderRefused
 from llmscale.core.protocols import RateLimiter
 from llmscale.core.records import Failure, FailureKind, Limit, Quota, Reply, Request, Usage
@@ -830,3 +831,13 @@ async def test_a_row_takes_the_endpoint_that_has_quota_left_at_once() -> None:
     assert now_s() == 0
     await bench.send()
     assert now_s() == pytest.approx(1, abs=1e-4)
+
+
+async def test_an_estimate_that_somebody_reads_is_taught_by_every_call() -> None:
+    estimates, bench = TokenEstimates(), Bench(Scripted())
+    balancer = Balancer(lambda _: bench.pool, QUICK, Stats(), estimates=estimates)
+    await balancer.send((REQUEST,))
+    assert estimates.in_use(REQUEST.model) is None, "nobody reads it"
+    before = estimates[REQUEST.model].of((REQUEST,))
+    await balancer.send((REQUEST,))
+    assert estimates[REQUEST.model].of((REQUEST,)) < before

@@ -86,7 +86,7 @@ async def test_a_row_above_its_users_minute_fails_with_both_figures_and_holds_up
     failures = {row.index: row.failure for _, row in workers.taken if row.failure}
     assert failures.keys() == {0}
     assert failures[0].kind == "invalid_request"
-    assert failures[0].message == "needs about 1018 tokens, and its user's limit is 500 a minute"
+    assert failures[0].message == "needs about 1014 tokens, and its user's limit is 500 a minute"
 
 
 @given(

@@ -1,7 +1,6 @@
-"""How large a text is: by its characters at first, then by what calls have taken."""
+"""How large a text is in a batch: tokens by the estimate of its model, bytes as they are sent."""
 
-import pytest
-
+from llmscale.accounting.tokens import TokenEstimates
 from llmscale.core.records import Reply, Request, Usage
 from llmscale.engine.layers.text_weights import TextWeights
 
@@ -10,27 +9,17 @@ def request(text: str) -> Request:
     return Request(model="sim/v", text=text)
 
 
-def reply(tokens: int) -> Reply:
-    return Reply(text=None, finish_reason="stop", model="v", usage=Usage(tokens), vector=b"\0" * 4)
+def test_a_text_weighs_its_estimated_tokens_and_its_bytes_of_utf_8() -> None:
+    weights = TextWeights(TokenEstimates())
+    assert weights.of(request("x" * 400)) == (100, 400)
+    assert weights.of(request("é€")) == (2, 5)
 
 
-def test_at_first_a_token_has_four_characters() -> None:
-    assert TextWeights().of(request("x" * 400)) == (101, 400)
-
-
-def test_bytes_are_those_of_utf_8() -> None:
-    assert TextWeights().of(request("é€"))[1] == 5
-
-
-def test_a_script_of_a_token_a_character_is_learned_from_what_calls_report() -> None:
-    weights = TextWeights()
-    texts = [request("語" * length) for length in (10, 50, 100)]
-    for _ in range(60):
-        weights.learn(texts, [reply(10), reply(50), reply(100)])
-    assert weights.of(request("語" * 1_000))[0] == pytest.approx(1_000, rel=0.05)
-
-
-def test_a_server_that_reports_no_tokens_teaches_nothing() -> None:
-    weights = TextWeights()
-    weights.learn([request("x" * 400)], [reply(0)])
-    assert weights.of(request("x" * 400)) == (101, 400)
+def test_what_calls_have_taken_changes_the_weight_of_texts_of_that_model() -> None:
+    estimates, texts = TokenEstimates(), [request("x" * 300)]
+    weights = TextWeights(estimates)
+    reply = Reply(text=None, finish_reason="stop", model="v", usage=Usage(300))
+    for _ in range(100):
+        estimates["sim/v"].learn(texts, [reply])
+    assert weights.of(request("x" * 400)) == (400, 400)
+    assert weights.of(Request(model="sim/other", text="x" * 400)) == (100, 400)

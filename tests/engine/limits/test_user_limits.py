@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmscale.config import UserLimit
+from llmscale.accounting.tokens import TokenEstimates
+from llmscale.config import LimitsConfig, UserLimit
 from llmscale.core.records import Failure, Outcome, Reply, Row, Usage
 from llmscale.engine.limits import RateLimits
 from llmscale.engine.limits.user_limits import UserLimits
+from llmscale.runtime.limit_terms import limits_of_users
 from tests.engine.feed import answered, cached, failed, limits_of, row_of
 from tests.virtual_time import virtually
 
@@ -31,7 +33,7 @@ async def test_each_user_has_the_default_or_an_override_in_its_place() -> None:
     limits = limits_of(UserLimit(rpm=60, tpm=100), big=UserLimit(rpm=6_000), free=UserLimit())
     for user in ("a", "big", "free"):
         taken(limits, row_of(user))
-    assert limits.wait_s(row_of("a")) == pytest.approx(22, rel=0.1), "a fifth of the tokens"
+    assert limits.wait_s(row_of("a")) == pytest.approx(19, rel=0.01), "a fifth of the tokens"
     assert limits.wait_s(row_of("big", text="x" * 4_000)) == 0
     for _ in range(1_000):
         taken(limits, row_of("free"))
@@ -107,19 +109,19 @@ async def test_an_answer_that_was_paid_for_and_can_not_be_used_counts_with_its_t
 
 
 @pytest.mark.looptime
-async def test_estimates_learn_from_calls_and_not_from_the_cache() -> None:
-    async def fits_after(end: Outcome) -> bool:
-        limits = limits_of(UserLimit(tpm=500))
-        for _ in range(60):
-            limits.take(row_of("other"))
-            limits.settle(end)
-        row = row_of("a", max_tokens=1_000)
-        return limits.take(row).failure is None
-
-    row = row_of("other")
-    assert await fits_after(answered(row, Usage(15, 3)))
-    assert await fits_after(answered(row, Usage(15, 900))) is False
-    assert await fits_after(cached(row))
+@pytest.mark.parametrize(("output_tokens", "fits"), [(3, True), (900, False)])
+async def test_rows_are_judged_by_the_estimates_that_calls_have_taught(
+    output_tokens: int, fits: bool
+) -> None:
+    estimates, row = TokenEstimates(), row_of("a", max_tokens=1_000)
+    limiter_of = limits_of_users(LimitsConfig(user=UserLimit(tpm=500)))
+    limits = UserLimits(limiter_of, estimates)
+    reply = answered(row, Usage(15, output_tokens)).reply
+    assert row.request is not None
+    assert reply is not None
+    for _ in range(60):
+        estimates[row.request.model].learn([row.request], [reply])
+    assert (limits.take(row).failure is None) is fits
 
 
 @pytest.mark.looptime
@@ -128,7 +130,7 @@ async def test_a_row_above_its_users_minute_takes_nothing_and_says_why() -> None
     refused = taken(limits, row_of("a", text="x" * 4_000))
     assert refused.failure is not None
     assert (refused.failure.kind, refused.failure.retryable) == ("invalid_request", False)
-    assert "1018 tokens" in refused.failure.message
+    assert "1014 tokens" in refused.failure.message
     assert "500 a minute" in refused.failure.message
     limits.settle(failed(refused, 0))
     assert len(limits) == 0
