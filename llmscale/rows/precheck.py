@@ -53,7 +53,7 @@ def precheck(sources: Sequence[Source], limit: int | None = None) -> Precheck:
             f"two different rows have the id {row_id_of(second.raw)!r}: {first.source} line "
             f"{first.number} and {second.source} line {second.number}; give each row its own id"
         )
-    found = [digests.get(path) or digest(path) for path, _ in sources]
+    found = [digests.get(source.path) or digest(source) for source in sources]
     return Precheck(rows, is_batch, found)
 
 

@@ -15,12 +15,13 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 import msgspec
 
 from llmscale.core.errors import ConfigError, StorageError
 from llmscale.rows.file_names import check_unicode
+from llmscale.rows.nameless_file import open_again
 
 STDIN = "-"
 BLOCK_BYTES = 256 * 1024
@@ -33,6 +34,12 @@ class Source(NamedTuple):
 
     path: str  # "-": standard input
     name: str  # for messages
+    descriptor: int | None = None  # of a file without a name; None: the path is opened
+
+    @classmethod
+    def of_descriptor(cls, descriptor: int, name: str) -> Self:
+        """Return a file that is open and has no name."""
+        return cls(f"descriptor {descriptor}", name, descriptor)
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
@@ -72,13 +79,13 @@ def _exists(name: str) -> bool:
         return False
 
 
-def digest(path: str) -> str:
+def digest(source: Source) -> str:
     """Return the SHA-256 of a file, in hex. Raises `StorageError`."""
     try:
-        with Path(path).open("rb") as file:
+        with _opened(source) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise StorageError(f"can't read {path}: {error.strerror}") from None
+        raise StorageError(f"can't read {source.name}: {error.strerror}") from None
 
 
 def blocks_of_lines(
@@ -92,30 +99,31 @@ def blocks_of_lines(
     `digests` receives the SHA-256 of each file read to its end, in hex, by its path.
     Raises `StorageError` when a file can't be read.
     """
-    for path, name in sources:
+    for source in sources:
         try:
-            if digests is None:
-                with closing(_open(path)) as stream:
-                    read = stream.read1 if path != STDIN else _patient_read(stream, stopped)
-                    yield from _split(name, read)
+            if source.path == STDIN:
+                with open(sys.stdin.fileno(), "rb", closefd=False) as stream:
+                    yield from _split(source.name, _patient_read(stream, stopped))
+            elif digests is None:
+                with _opened(source) as file:
+                    yield from _split(source.name, _unpacked(source.path, file).read1)
             else:
-                with closing(_HashedFile(path)) as file:
-                    yield from _split(name, _unpacked(path, file).read1)
-                    digests[path] = file.hexdigest()
+                with closing(_HashedFile(source)) as hashed:
+                    yield from _split(source.name, _unpacked(source.path, hashed).read1)
+                    digests[source.path] = hashed.hexdigest()
         except (OSError, EOFError, zlib.error) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise StorageError(f"can't read {name}: {reason}") from None
+            raise StorageError(f"can't read {source.name}: {reason}") from None
 
 
 class _Stream(Protocol):
     def read1(self, size: int, /) -> bytes: ...
-    def close(self) -> None: ...
 
 
-def _open(path: str) -> _Stream:
-    if path == STDIN:
-        return open(sys.stdin.fileno(), "rb", closefd=False)
-    return gzip.open(path, "rb") if _is_packed(path) else Path(path).open("rb")
+def _opened(source: Source) -> io.BufferedReader:
+    if source.descriptor is not None:
+        return open_again(source.descriptor)
+    return Path(source.path).open("rb")
 
 
 def _is_packed(path: str) -> bool:
@@ -125,8 +133,8 @@ def _is_packed(path: str) -> bool:
 class _HashedFile:
     """A file whose SHA-256 is taken while it is read."""
 
-    def __init__(self, path: str) -> None:
-        self._file = Path(path).open("rb")  # noqa: SIM115 (closed with the stream)
+    def __init__(self, source: Source) -> None:
+        self._file = _opened(source)
         self._sha256 = hashlib.sha256()
 
     def read(self, size: int = -1, /) -> bytes:
@@ -153,7 +161,7 @@ class _HashedFile:
         return block
 
 
-def _unpacked(path: str, file: _HashedFile) -> _Stream:
+def _unpacked(path: str, file: "_HashedFile | io.BufferedReader") -> _Stream:
     if not _is_packed(path):
         return file
     return gzip.GzipFile(fileobj=file, mode="rb")

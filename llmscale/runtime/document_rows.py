@@ -68,7 +68,7 @@ def rows_as_files(
         except OSError as error:
             raise storage_error(beside / "a copy of the input", error) from None
         name = ", ".join("stdin" if name == STDIN else name for name in inputs)
-        yield [Source(f"/dev/fd/{spool.fileno()}", name)], found
+        yield [Source.of_descriptor(spool.fileno(), name)], found
 
 
 def _holds_rows(name: str) -> bool:

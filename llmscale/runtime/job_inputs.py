@@ -53,9 +53,10 @@ def identity_of(
     if "stop" in names:
         settings["stop"] = list(config.sampling.stop)
     if "json_schema" in names and config.sampling.json_schema is not None:
-        settings["json_schema"] = digest(config.sampling.json_schema)
+        json_schema = config.sampling.json_schema
+        settings["json_schema"] = digest(Source(json_schema, json_schema))
     given = {name: value for name, value in settings.items() if value not in (None, [], {})}
-    digests = [digest(s.path) for s in sources] if checked is None else checked.digests
+    digests = [digest(source) for source in sources] if checked is None else checked.digests
     inputs = [InputFile(s.name, sha256) for s, sha256 in zip(sources, digests, strict=True)]
     return Identity(inputs, given, config.files.limit)
 
@@ -77,4 +78,4 @@ def rereadable(sources: list[Source], paths: JobPaths) -> Iterator[list[Source]]
             copy.flush()
         except OSError as error:
             raise storage_error(folder / "a copy of standard input", error) from None
-        yield [Source(f"/dev/fd/{copy.fileno()}", sources[0].name)]
+        yield [Source.of_descriptor(copy.fileno(), sources[0].name)]

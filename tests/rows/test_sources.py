@@ -114,9 +114,9 @@ def test_a_terminal_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_digest_is_of_the_bytes_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"x\r\n")
-    assert digest(str(path)) == hashlib.sha256(b"x\r\n").hexdigest()
-    with pytest.raises(StorageError, match=r"can't read .*none: No such file"):
-        digest(str(tmp_path / "none"))
+    assert digest(Source(str(path), "a")) == hashlib.sha256(b"x\r\n").hexdigest()
+    with pytest.raises(StorageError, match=r"can't read gone: No such file"):
+        digest(Source(str(tmp_path / "none"), "gone"))
 
 
 @pytest.mark.parametrize(
