@@ -31,6 +31,9 @@ COMMANDS = {
         "limits": "Show the limits of endpoints and users.",
         "mock": "Serve an OpenAI-compatible API with faults and limits.",
     },
+    "During a run": {
+        "status": "Show how far a job is, from another terminal.",
+    },
     "After a run": {
         "report": "Show the results, cost and bottleneck of a finished run.",
         "verify": "Check that every input row is in the output exactly once.",

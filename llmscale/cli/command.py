@@ -14,7 +14,7 @@ from llmscale.cli.help_format import EVERYDAY, Command
 
 COMMAND_ONLY = frozenset(
     {"config", "dry_run", "row_or_file", "query", "vectors", "k", "query_model", "sample", "scale"}
-    | {"hours", "as_json", "model_pattern", "older_than", "yes", "file"}
+    | {"hours", "as_json", "model_pattern", "older_than", "yes", "file", "watch"}
 )
 """Options that say what a command does; all others are settings of the same name."""
 

@@ -16,6 +16,7 @@ TOPICS: Mapping[str, tuple[str, ...]] = {
     "Jobs": ("resume", "cost", "cache", "limits", "retries", "balancing", "routing"),
     "Embeddings": ("embed", "search"),
     "Before a run": ("estimate", "plan", "mock"),
+    "During a run": ("status",),
     "After a run": ("report", "bottleneck", "troubleshooting"),
     "Automation": ("exit-codes", "alerts", "metrics", "ci", "completion"),
     "Guarantees": ("reliability", "security"),

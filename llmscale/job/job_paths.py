@@ -47,6 +47,11 @@ class JobPaths(NamedTuple):
         return self._beside(".lock")
 
     @property
+    def status(self) -> Path:
+        """How far a run is, while it goes on or after it has stopped."""
+        return self._beside(".status.json")
+
+    @property
     def estimate(self) -> Path:
         """What was estimated of the job before it ran."""
         return self._beside(".estimate.json")
@@ -151,7 +156,7 @@ def _check_output(job: JobPaths, taken: dict[Path, str]) -> None:
         ) from None
     if output.resolve() in taken:
         raise ConfigError(f"{output} is both input and output; name another output with -o")
-    for path in (output, job.partial, job.manifest, job.lock):
+    for path in (output, job.partial, job.manifest, job.lock, job.status):
         taken[path.resolve()] = "the output"
 
 

@@ -83,7 +83,7 @@ def run_job(
             log.info("%s is finished and unchanged (%d rows); nothing to do", paths.output, rows)
             return observers.finish_unchanged(job.manifest)
         job_run = JobRun(config, workload, replace(source, checked=checked), observers)
-        return job_run.run(FileTarget(job, files.report))
+        return job_run.run(FileTarget(job, files.report, config.cost.max_cost))
 
 
 class JobRun:
@@ -129,7 +129,7 @@ class JobRun:
             if known.rows is not None:
                 left = known.rows - target.resumed_rows - self._stats.done
                 failed = with_rows_left(error, left)
-            target.pause(self._stats.spend())
+            target.pause(self._stats.spend(), failed.exit_code)
         return self._ended(session, target, known, budget, failed)
 
     def _ended(
@@ -225,7 +225,8 @@ class JobRun:
                 self._stats, known.rows, target.resumed_rows, endpoints, budget
             ),
         ]
-        return watchers if target.drift is None else [*watchers, target.drift.watch]
+        beside = (target.drift, target.status)
+        return watchers + [one.watch for one in beside if one is not None]
 
 
 def _close(session: "Session") -> None:

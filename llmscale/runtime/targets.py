@@ -10,6 +10,8 @@ from llmscale.core.protocols import OutcomeSink
 from llmscale.job.job import Job
 from llmscale.job.spending import Spending
 from llmscale.job.stdout import StdoutSink
+from llmscale.observe.status_file import JobFigures, StatusFile
+from llmscale.observe.status_file import remove as remove_status
 from llmscale.report.builder import JobFacts
 from llmscale.runtime.estimate_drift import drift_watch
 
@@ -45,6 +47,9 @@ class Target(Protocol):
     drift: "DriftWatch | None"
     """Compares the run with what was estimated; None: nothing was."""
 
+    status: StatusFile | None
+    """Shows other processes how far the run is; None: nothing is beside the output."""
+
     def begin(self, rows: int | None, output_format: OutputFormat, stats: Stats) -> OutcomeSink:
         """Return where outcomes go. `rows` None: not known."""
         ...
@@ -53,8 +58,8 @@ class Target(Protocol):
         """Put the output in its place. `spend`: of this run. Raises `StorageError`."""
         ...
 
-    def pause(self, spend: Spend) -> None:
-        """Leave the rest to another run."""
+    def pause(self, spend: Spend, exit_code: int) -> None:
+        """Leave the rest to another run; this one ends with that exit code."""
         ...
 
     def failed_rows(self, stats: Stats) -> int:
@@ -69,8 +74,8 @@ class Target(Protocol):
 class FileTarget:
     """The output of a job, with its journal beside it."""
 
-    def __init__(self, job: Job, report: str | None) -> None:
-        """`report` None: beside the output."""
+    def __init__(self, job: Job, report: str | None, max_cost_usd: float | None = None) -> None:
+        """`report` None: beside the output. `max_cost_usd` None: no cap."""
         self._job = job
         self.output = str(job.files.output)
         self.report: str | None = report or str(job.files.report)
@@ -79,6 +84,8 @@ class FileTarget:
         self.sync: Callable[[], None] | None = None
         self.spending: Spending | None = None
         self.drift: DriftWatch | None = None
+        self.status: StatusFile | None = None
+        self._max_cost_usd = max_cost_usd
 
     def begin(self, rows: int | None, output_format: OutputFormat, stats: Stats) -> OutcomeSink:
         """Open the journal, with what earlier runs left in it."""
@@ -100,15 +107,29 @@ class FileTarget:
                 journal.damaged_lines,
             )
         self.drift = drift_watch(job.files, job.manifest, stats)
+        self.status = self._status_file(stats)
         return job
 
     def finish(self, spend: Spend) -> None:
         """Put the output in its place, all rows in input order."""
         self._job.finish(spend)
+        remove_status(self._job.files.status)  # the manifest has the counts
 
-    def pause(self, spend: Spend) -> None:
-        """Keep what this run has cost beyond its rows."""
+    def pause(self, spend: Spend, exit_code: int) -> None:
+        """Keep what this run has cost beyond its rows, and how far it has come."""
         self._job.pause(spend)
+        if self.status is not None:
+            self.status.write_end(exit_code)
+
+    def _status_file(self, stats: Stats) -> StatusFile:
+        job = self._job
+        figures = JobFigures(
+            job.journal.rows,
+            job.journal.answered,
+            self._max_cost_usd,
+            lambda: job.spend(stats.spend()),
+        )
+        return StatusFile(job.files.status, stats, figures)
 
     def failed_rows(self, stats: Stats) -> int:  # noqa: ARG002
         """Return those of the whole job."""
@@ -136,6 +157,7 @@ class StdoutTarget:
     sync: Callable[[], None] | None = None
     spending: Spending | None = None
     drift: "DriftWatch | None" = None
+    status: StatusFile | None = None
 
     def __init__(self, report: str | None) -> None:
         """`report` None: there is no report."""
@@ -153,7 +175,7 @@ class StdoutTarget:
     def finish(self, spend: Spend) -> None:
         """Do nothing."""
 
-    def pause(self, spend: Spend) -> None:
+    def pause(self, spend: Spend, exit_code: int) -> None:
         """Do nothing."""
 
     def failed_rows(self, stats: Stats) -> int:

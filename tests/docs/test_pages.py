@@ -18,6 +18,7 @@ from llmscale.accounting.tokens import BYTES_PER_TOKEN
 from llmscale.commands import help as manual
 from llmscale.commands.estimate.forecast_from_counts import MAX_CHARACTERS_PER_TOKEN
 from llmscale.commands.plan.advice import STAGES
+from llmscale.commands.status import JobStatus, State
 from llmscale.config import (
     DEFAULT_EMBEDDING_MODEL,
     FLAG_ONLY,
@@ -294,6 +295,12 @@ def test_the_exports_are_those_of_the_code_and_their_extras_exist() -> None:
     assert {extra for row in rows for extra in code(row[2])} <= extras
     for listed in re.findall(r'"\.\[([\w,]+)\]"', everything()):
         assert set(listed.split(",")) <= extras
+
+
+def test_the_states_and_fields_of_a_status_are_those_of_the_tables() -> None:
+    states, fields = table(page("status")), table(page("status"), 1)
+    assert [code(row[0])[0] for row in states] == list(get_args(State))
+    assert {n for row in fields for n in code(row[0])} == set(JobStatus.__struct_fields__)
 
 
 # ---- before and after a run --------------------------------------------------------------------
