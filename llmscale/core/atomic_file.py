@@ -12,6 +12,7 @@ from io import BufferedWriter
 from pathlib import Path
 from typing import IO
 
+from llmscale.core.disk_sync import sync_descriptor
 from llmscale.core.errors import StorageError
 
 PRIVATE = 0o600
@@ -68,14 +69,14 @@ def publish(temporary: Path, path: Path) -> None:
 def sync_file(file: IO[bytes]) -> None:
     """Make what is written survive a power loss. Raises `OSError`."""
     file.flush()
-    os.fsync(file.fileno())
+    sync_descriptor(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder survive a power loss."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        sync_descriptor(descriptor)
     finally:
         os.close(descriptor)
 

@@ -16,6 +16,7 @@ import orjson
 from llmscale.accounting.stats import Spend
 from llmscale.core.atomic_file import open_private, storage_error
 from llmscale.core.choices import OutputFormat
+from llmscale.core.disk_sync import sync_descriptor
 from llmscale.core.errors import StorageError
 from llmscale.core.output_line import encode, is_answered, is_own_line
 from llmscale.job.input_order import Places, in_order
@@ -133,7 +134,7 @@ class Journal:
     def sync(self) -> None:
         """Flush to the disk, to survive a power loss too. Blocks; call it in a thread."""
         try:
-            os.fsync(self._descriptor)
+            sync_descriptor(self._descriptor)
         except OSError as error:
             raise storage_error(self._files.partial, error) from None
 

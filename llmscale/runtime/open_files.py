@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 SPARE_FILES = 32  # journal, report, cache and its helpers; a second address tried, names looked up
 _OPEN_BEFORE = 16  # where nobody tells
+_MACOS_MAX = 10_240  # OPEN_MAX of sys/syslimits.h: refuses more, whatever the hard limit says
 
 
 class Connections(NamedTuple):
@@ -32,13 +33,15 @@ def connections_for(connections: int) -> Connections:
 
 def _raised(soft: int, wanted: int, hard: int) -> int:
     """Return the soft limit after raising it, or as it was where that is not to be had."""
-    if wanted <= soft:
-        return soft
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    except (ValueError, OSError):  # macOS has a further bound below its hard limit
-        return soft
-    return wanted
+    for limit in (wanted, min(wanted, _MACOS_MAX)):
+        if limit <= soft:
+            break
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        except (ValueError, OSError):
+            continue
+        return limit
+    return soft
 
 
 def _open_now() -> int:

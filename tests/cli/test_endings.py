@@ -24,6 +24,7 @@ from tests.cli.tool import (
     wait_until,
     write_rows,
 )
+from tests.platforms import FULL_DEVICE, needs_full_device
 from tests.servers.chat import chat_process
 
 SLOW = ("run", "in.jsonl", "-o", "out.jsonl", "--model", "sim/latency=0.1", "--concurrency", 4)
@@ -77,9 +78,10 @@ def test_a_refused_key_stops_the_job_and_is_not_hammered(tmp_path: Path) -> None
     assert not (tmp_path / "out.jsonl").exists()
 
 
+@needs_full_device
 def test_a_full_disk_is_exit_code_5(tmp_path: Path) -> None:
     write_rows(tmp_path / "in.jsonl", prompts(3))
-    with Path("/dev/full").open("wb") as full:
+    with Path(FULL_DEVICE).open("wb") as full:
         job = ("run", "in.jsonl", "-o", "-", "--model", "sim/x")
         process = start(*job, cwd=tmp_path, stdout=full.fileno())
         _, said = process.communicate(timeout=20)
@@ -161,12 +163,12 @@ def test_a_command_whose_reader_has_gone_ends_with_141_and_no_complaint(
     assert (ended.returncode, ended.stderr) == (141, "")
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device")
+@needs_full_device
 @PRINTS
 def test_a_full_disk_under_standard_output_is_one_sentence_and_exit_code_5(
     args: tuple[str, ...], tmp_path: Path
 ) -> None:
-    with Path("/dev/full").open("w") as full:
+    with Path(FULL_DEVICE).open("w") as full:
         ended = printing_to(full.fileno(), *args, folder=tmp_path)
     said = "error: can't write to standard output: No space left on device\n"
     assert (ended.returncode, ended.stderr) == (5, said)

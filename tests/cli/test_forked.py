@@ -20,6 +20,7 @@ from tests.cli.tool import (
     wait_until,
     write_rows,
 )
+from tests.platforms import needs_proc
 
 ENDINGS = [("--version",), ("run", "--help"), ("run", "nothing.jsonl"), ("run", "--nonsense"), ()]
 
@@ -61,6 +62,7 @@ def test_a_signal_reaches_it_and_is_its_end(tmp_path: Path) -> None:
     assert process.poll() == -signal.SIGKILL
 
 
+@needs_proc
 def test_its_process_id_is_that_of_the_tool(tmp_path: Path) -> None:
     process = waiting(tmp_path)
     folder = Path(f"/proc/{process.pid}/cwd").resolve()

@@ -11,6 +11,7 @@ import pytest
 
 from tests.cli.mock_server import mock
 from tests.cli.tool import Run, llmscale, prompts, read_rows, report_of, start, write_rows
+from tests.platforms import FULL_DEVICE, needs_full_device
 from tests.servers.chat import expected_answer
 
 CANARY = "sk-canary-0123456789abcdef"
@@ -65,16 +66,19 @@ def test_a_wrong_option_is_one_sentence_and_exit_code_2(
     assert ended.stdout == ""
 
 
-def test_a_ledger_that_can_not_be_written_is_exit_code_5(tmp_path: Path) -> None:
-    for file in ("nowhere/ledger", "/dev/full"):
-        ended = llmscale("mock", "--ledger", file, cwd=tmp_path)
-        assert ended.returncode == 5
-        assert f"can't write the ledger {file}: No " in ended.stderr
-        assert len(ended.stderr.splitlines()) == 1
+@pytest.mark.parametrize(
+    "file", ["nowhere/ledger", pytest.param(FULL_DEVICE, marks=needs_full_device)]
+)
+def test_a_ledger_that_can_not_be_written_is_exit_code_5(tmp_path: Path, file: str) -> None:
+    ended = llmscale("mock", "--ledger", file, cwd=tmp_path)
+    assert ended.returncode == 5
+    assert f"can't write the ledger {file}: No " in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
 
 
+@needs_full_device
 def test_stdout_that_can_not_be_written_is_exit_code_5(tmp_path: Path) -> None:
-    with Path("/dev/full").open("wb") as full:
+    with Path(FULL_DEVICE).open("wb") as full:
         process = start("mock", cwd=tmp_path, stdout=full.fileno())
         _, said = process.communicate(timeout=20)
     assert process.wait() == 5

@@ -14,6 +14,8 @@ from llmscale.core.errors import (
     Interrupted,
     JobError,
     LlmscaleError,
+    ProviderRefused,
+    TooManyFailures,
 )
 from llmscale.core.records import Failure
 
@@ -69,9 +71,11 @@ def test_a_job_error_defines_its_own_exit_code(kind: type[JobError]) -> None:
     assert "exit_code" in vars(kind)
 
 
-def test_no_two_job_errors_share_an_exit_code() -> None:
-    codes = [kind.exit_code for kind in JOB_ERRORS if kind is not Interrupted]
+def test_no_two_job_errors_share_an_exit_code_but_those_of_a_provider_that_is_of_no_use() -> None:
+    shared = {Interrupted, TooManyFailures}
+    codes = [kind.exit_code for kind in JOB_ERRORS if kind not in shared]
     assert len(set(codes)) == len(codes)
+    assert TooManyFailures.exit_code == ProviderRefused.exit_code
     assert not set(codes) & {0, 1}
 
 

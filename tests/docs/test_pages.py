@@ -102,6 +102,12 @@ def test_commands_name_only_samples_that_are_there() -> None:
         assert (ROOT / path).is_file() or path == "samples/docs"
 
 
+def test_the_tests_that_are_named_are_there() -> None:
+    named = re.findall(r"`(tests/[\w./]+\.py)", everything())
+    assert named
+    assert [path for path in named if not (ROOT / path).is_file()] == []
+
+
 @pytest.mark.parametrize(
     "text", [text for topic in texts() for text in fences(topic, "toml")], ids=str.splitlines
 )

@@ -12,6 +12,7 @@ from llmscale.mock.scenario_file import scenario_of
 from llmscale.mock.server import MockServer
 from tests.cli.tool import read_rows
 from tests.mock.client import HELLO, request, serving
+from tests.platforms import FULL_DEVICE, needs_full_device
 from tests.servers.chat import expected_answer
 
 KEY = expected_answer("m", HELLO["messages"]).removeprefix("A:")  # type: ignore[arg-type]
@@ -138,9 +139,10 @@ def test_lines_are_appended_and_for_their_owner_alone(tmp_path: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
 
 
+@needs_full_device
 async def test_a_full_disk_is_told_and_calls_are_still_answered() -> None:
     told: list[StorageError] = []
-    ledger = Ledger("/dev/full")
+    ledger = Ledger(FULL_DEVICE)
     scenario = scenario_of({}, None)
     async with MockServer(scenario, ledger=ledger, on_failure=told.append):
         assert "No space left" in str(told[0])

@@ -26,6 +26,7 @@ from llmscale.providers.static_vectors import (
     UnusableText,
     check_dimensions,
 )
+from tests.platforms import needs_proc
 
 np = pytest.importorskip("numpy", reason="numpy is in the extra local")
 
@@ -264,7 +265,7 @@ print(status["VmHWM"].removesuffix("kB"))  # ru_maxrss would begin at the peak o
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the peak is told by /proc")
+@needs_proc
 def test_memory_is_bounded_however_many_long_texts_come(vectors: StaticVectors) -> None:
     """Padded as wordllama does it, this batch needs 6.8 GB."""
     peak_kib = int(run_python(TEN_MEGABYTES).stdout)
@@ -297,7 +298,6 @@ assert os.waitpid(child, 0)[1] == 0
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
 def test_a_forked_process_neither_hangs_nor_warns() -> None:
     ended = run_python(FORK)
     assert (ended.stdout.split(), ended.stderr) == ([b"2"], b"")

@@ -1,7 +1,7 @@
 """Connections within the open files of a process: the soft limit is raised, the hard one kept."""
 
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -91,6 +91,32 @@ def test_a_limit_that_may_not_be_raised_stays(
     limited(64, 4_096)
     monkeypatch.setattr(resource, "setrlimit", refuse)
     assert connections_for(500) == (64 - OPEN - SPARE_FILES, 64)
+
+
+def test_a_bound_below_the_hard_limit_is_used_up_to_that_bound(
+    limited: Callable[[int, int], RateLimits], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As macOS has one."""
+    limits = limited(256, resource.RLIM_INFINITY)
+
+    def bounded(which: int, wanted: tuple[int, int]) -> None:
+        if wanted[0] > 10_240:
+            raise ValueError("not allowed")
+        limits.set(which, wanted)
+
+    monkeypatch.setattr(resource, "setrlimit", bounded)
+    assert connections_for(500) == (500, OPEN + SPARE_FILES + 500)
+    assert connections_for(20_000) == (10_240 - OPEN - SPARE_FILES, 10_240)
+
+
+def test_where_open_files_can_not_be_counted_a_few_are_assumed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing(_: Path) -> Iterator[Path]:
+        raise FileNotFoundError("there is no /dev/fd")
+
+    monkeypatch.setattr(Path, "iterdir", missing)
+    assert open_files._open_now() == open_files._OPEN_BEFORE
 
 
 def test_the_open_files_are_counted() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from llmscale.observe.alerts import target_of, targets
 from llmscale.observe.alerts.targets import DeliveryFailed, Target
+from tests.platforms import needs_proc
 from tests.servers.chat import ChatServer, Step
 
 PAYLOAD = b'{"text": "alert"}'
@@ -127,6 +128,7 @@ async def test_a_command_may_leave_its_input_unread() -> None:
     await target_of("exec:true").tell(b"x" * 1_000_000)
 
 
+@needs_proc
 async def test_a_command_that_hangs_is_killed_with_all_that_it_has_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +140,7 @@ async def test_a_command_that_hangs_is_killed_with_all_that_it_has_started(
     await wait_until_gone(child)
 
 
+@needs_proc
 async def test_a_command_that_is_cancelled_is_killed(tmp_path: Path) -> None:
     script = f"echo $$ > {tmp_path}/pid; exec sleep 100"
     telling = asyncio.create_task(target_of(f"exec:sh -c '{script}'").tell(PAYLOAD))
