@@ -1,6 +1,7 @@
 """What all tests share: how Hypothesis searches, and an event loop that is closed at the end."""
 
 import asyncio
+import os
 from collections.abc import Generator, Iterator
 
 import pytest
@@ -14,6 +15,10 @@ __all__ = ["shows"]
 # timings are never judged: machines are shared and noisy
 settings.register_profile("llmscale", deadline=None)
 settings.load_profile("llmscale")
+
+
+for variable in ("OPENAI_BASE_URL", "ANTHROPIC_BASE_URL"):
+    os.environ.pop(variable, None)  # of whoever runs the tests
 
 
 LONGEST = {"test_commands.py", "test_samples.py", "test_faults.py"}

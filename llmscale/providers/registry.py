@@ -44,6 +44,7 @@ class ProviderSpec:
     embedding: str | None = None  # the module that embeds; None: no embeddings
     base_url: str | None = None  # None: runs in this process
     key_variable: str = ""  # of the environment
+    base_url_variable: str = ""  # the same; replaces `base_url`
     takes_any_model: bool = True  # one address serves models by name
     sets_capacity: bool = False  # the module knows how many calls in flight are of use
     default_max_tokens: int | None = None  # sent where a request sets none; None: sends none
@@ -67,6 +68,7 @@ SPECS = (
         embedding="openai_embeddings",
         base_url="https://api.openai.com/v1",
         key_variable="OPENAI_API_KEY",
+        base_url_variable="OPENAI_BASE_URL",
         limit_headers=LimitHeaders("x-ratelimit-{field}-{unit}", ("requests", "tokens")),
     ),
     ProviderSpec(
@@ -74,6 +76,7 @@ SPECS = (
         chat="anthropic",
         base_url="https://api.anthropic.com/v1",
         key_variable="ANTHROPIC_API_KEY",
+        base_url_variable="ANTHROPIC_BASE_URL",
         default_max_tokens=4096,  # the API requires a maximum in every request
         limit_headers=LimitHeaders(
             "anthropic-ratelimit-{unit}-{field}",

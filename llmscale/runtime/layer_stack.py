@@ -4,6 +4,7 @@
 cache, tracing. `layers_on` builds the layers of one run on top. Neither sends anything.
 """
 
+import logging
 import random
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
@@ -36,6 +37,9 @@ from llmscale.runtime.workload import Workload
 
 if TYPE_CHECKING:
     from llmscale.observe.otel import Tracing
+
+
+log = logging.getLogger(__name__)
 
 
 class LayerStack(NamedTuple):
@@ -129,6 +133,7 @@ def open_all(config: Config, models: Models, workload: Workload) -> Opened:
     opener = _Opener(config, models, workload, tracing)
     wanted = capacities(config.models.concurrency, workload.endpoints(models), workload.task)
     endpoints = {endpoint: opener.open(endpoint, slots) for endpoint, slots in wanted.items()}
+    _log_addresses(models, endpoints)
     fallbacks = workload.fallbacks(models)
     replies = open_replies(config.cache)
     max_calls = config.models.concurrency or sum(e.capacity for e in endpoints.values())
@@ -167,6 +172,14 @@ def layers_on(
     return LayerStack(workload.above_cache(answers), balancer, pools, input_ended)
 
 
+def _log_addresses(models: Models, opened: Iterable[EndpointConfig]) -> None:
+    """Name the addresses that come from the environment, where they are easily forgotten."""
+    used = {endpoint.base_url for endpoint in opened}
+    for variable, address in models.by_variable.items():
+        if address in used:
+            log.info("calls go to %s (%s)", address, variable)
+
+
 def _open_tracing() -> "Tracing":
     from llmscale.observe.otel import Tracing
 
@@ -183,8 +196,7 @@ class _Opener(NamedTuple):
 
     def open(self, endpoint: EndpointConfig, slots: int) -> Endpoint:
         config, task = self.config, self.workload.task
-        allow_hosts = frozenset(config.models.allow_host)
-        provider = open_provider(endpoint, slots, allow_hosts, task)
+        provider = open_provider(endpoint, slots, self.models.allow_hosts, task)
         if self.tracing is not None:
             address = base_url_of(endpoint)
             provider = self.tracing.around(provider, endpoint.model, address, config.retry.timeout)

@@ -1,6 +1,12 @@
 """Which endpoints answer for which model, and with how many calls at once, by the settings."""
 
+import os
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
 from llmscale.config import EndpointConfig, ModelsConfig
+from llmscale.config.addresses import check_address, host_of
 from llmscale.core.errors import ConfigError
 from llmscale.core.model_name import split_model_name
 from llmscale.providers import PROVIDERS, Task, default_capacity, spec_of, split_model
@@ -22,13 +28,33 @@ def capacity_of(concurrency: int | None, endpoint: EndpointConfig, task: Task = 
 class Models:
     """Names of models as rows write them, and the endpoints behind them."""
 
-    def __init__(self, config: ModelsConfig) -> None:
-        """Raises `ConfigError` for an endpoint of no known provider."""
-        self.endpoints = config.endpoints()
+    def __init__(self, config: ModelsConfig, environ: Mapping[str, str] = os.environ) -> None:
+        """An address in the environment, such as OPENAI_BASE_URL, replaces the provider's own.
+
+        Raises `ConfigError` for an endpoint of no known provider, and for such an address that
+        can't be used.
+        """
+        self.by_variable: dict[str, str] = {}
+        """Addresses that the environment names, by variable; a key may go there."""
+        self.endpoints = tuple(self._addressed(e, environ) for e in config.endpoints())
+        self.allow_hosts = frozenset((*config.allow_host, *map(host_of, self.by_variable.values())))
+        """Hosts that a key may go to beside the provider's own."""
         self._own_provider, _ = split_model(config.default_model)
-        for endpoint in self.endpoints:
-            split_model(endpoint.model)
         self._fallback = config.fallback
+
+    def _addressed(self, endpoint: EndpointConfig, environ: Mapping[str, str]) -> EndpointConfig:
+        spec = spec_of(endpoint.model)
+        address = environ.get(spec.base_url_variable, "").strip().rstrip("/")
+        if not address or endpoint.base_url is not None or address == spec.base_url:
+            return endpoint
+        try:
+            check_address(address, None)
+            if not address.startswith(("http://", "https://")):
+                raise ValueError(f"{address!r} is no address; write http(s)://HOST[:PORT]/v1")
+        except ValueError as error:
+            raise ConfigError(f"{spec.base_url_variable}: {error}") from None
+        self.by_variable[spec.base_url_variable] = address
+        return replace(endpoint, base_url=address)
 
     def fallbacks(self) -> dict[str, list[str]]:
         """Return for each model that answers here those that answer when it can't.

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 OUTER = dict(os.environ)
 """The environment of whoever runs the tests; they change that of this process, as the tool does."""
 
-READ_LATE = re.compile(r"LLMSCALE_\w+|\w+_API_KEY|COLUMNS|HOME|TERM|XDG_CACHE_HOME")
+READ_LATE = re.compile(r"LLMSCALE_\w+|\w+_API_KEY|\w+_BASE_URL|COLUMNS|HOME|TERM|XDG_CACHE_HOME")
 """Variables that nothing reads before a command has its flags."""
 
 

@@ -38,7 +38,7 @@ def environment(**more: str) -> dict[str, str]:
     kept = {
         name: value
         for name, value in OUTER.items()
-        if not name.startswith("LLMSCALE_") and not name.endswith("_API_KEY")
+        if not name.startswith("LLMSCALE_") and not name.endswith(("_API_KEY", "_BASE_URL"))
     }
     return kept | {"LLMSCALE_CACHE_MODE": "off"} | more
 

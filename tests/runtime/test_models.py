@@ -85,3 +85,35 @@ def test_a_fallback_of_a_model_that_is_not_of_this_run_is_passed_over() -> None:
 def test_an_endpoint_of_no_known_provider_is_refused() -> None:
     with pytest.raises(ConfigError, match="nobody"):
         models(A, endpoint("nobody/a"))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (endpoint("openai/a"), "http://gateway/v1"),
+        (endpoint("openai/a", "http://own/v1"), "http://own/v1"),
+        (endpoint("anthropic/a"), None),
+        (endpoint("sim/a"), None),
+    ],
+)
+def test_an_address_in_the_environment_replaces_that_of_its_provider_alone(
+    given: EndpointConfig, expected: str | None
+) -> None:
+    config = config_of(endpoint=(given,), model=given.model).models
+    found = Models(config, {"OPENAI_BASE_URL": " http://gateway/v1/ "})
+    assert [one.base_url for one in found.endpoints] == [expected]
+    is_used = expected == "http://gateway/v1"
+    assert found.allow_hosts == ({"gateway"} if is_used else set())
+
+
+@pytest.mark.parametrize("address", ["", "https://api.openai.com/v1/"])
+def test_no_address_and_the_own_one_change_nothing(address: str) -> None:
+    found = Models(config_of(model="openai/a").models, {"OPENAI_BASE_URL": address})
+    assert [one.base_url for one in found.endpoints] == [None]
+    assert not found.by_variable
+
+
+def test_an_address_in_the_environment_must_hold_no_secret() -> None:
+    with pytest.raises(ConfigError, match=r"^OPENAI_BASE_URL: base_url must") as error:
+        Models(config_of(model="openai/a").models, {"OPENAI_BASE_URL": "http://me:s3cret@host/v1"})
+    assert "s3cret" not in str(error.value)
