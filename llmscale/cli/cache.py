@@ -14,7 +14,7 @@ from llmscale.cli.options import (
     CacheTtl,
     ConfigFile,
     ModelName,
-    Sampling,
+    SamplingOptions,
     Template,
 )
 
@@ -33,20 +33,20 @@ ModelPattern = Annotated[
 ]
 
 
-class Location(Options):
+class LocationOptions(Options):
     """Where the cache is."""
 
     config: ConfigFile = None
     cache_dir: CacheDir = None
 
 
-class StatsOptions(Location):
+class StatsOptions(LocationOptions):
     """What `llmscale cache stats` takes."""
 
     as_json: AsJson = False
 
 
-class ExplainOptions(Sampling, Location):
+class ExplainOptions(SamplingOptions, LocationOptions):
     """What `llmscale cache explain` takes: the options of `run` that change an answer."""
 
     row_or_file: Annotated[
@@ -57,14 +57,14 @@ class ExplainOptions(Sampling, Location):
     cache_ttl: CacheTtl = None
 
 
-class PruneOptions(Location):
+class PruneOptions(LocationOptions):
     """What `llmscale cache prune` takes."""
 
     cache_ttl: CacheTtl = None
     cache_max_size: CacheMaxSize = None
 
 
-class ClearOptions(Location):
+class ClearOptions(LocationOptions):
     """What `llmscale cache clear` takes."""
 
     model_pattern: ModelPattern = "*"
@@ -74,7 +74,7 @@ class ClearOptions(Location):
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask for confirmation.")] = False
 
 
-class ExportOptions(Location):
+class ExportOptions(LocationOptions):
     """What `llmscale cache export` takes."""
 
     file: Annotated[
@@ -83,7 +83,7 @@ class ExportOptions(Location):
     model_pattern: ModelPattern = "*"
 
 
-class ImportOptions(Location):
+class ImportOptions(LocationOptions):
     """What `llmscale cache import` takes."""
 
     file: Annotated[str, typer.Argument(metavar="FILE", help="A file that export wrote.")]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmscale.cli.command import parameters
-from llmscale.cli.options import Job
+from llmscale.cli.options import JobOptions
 
 _FLAGS = {"cache_mode": "--cache", "adaptive": "--no-adaptive"}
 _NOT_REPEATED = frozenset({"quiet", "verbose", "log_format"})
@@ -35,4 +35,4 @@ def command_line(command: str, given: Mapping[str, Any], **other: Any) -> str:
 def _takes(command: str, name: str) -> bool:
     if command == "cache export":
         return name in {"config", "cache_dir"}
-    return command == "run" or name == "adaptive" or name in parameters(Job)
+    return command == "run" or name == "adaptive" or name in parameters(JobOptions)

@@ -6,15 +6,15 @@ import typer
 
 from llmscale.cli.command import Options, command
 from llmscale.cli.options import (
-    Alerts,
-    Cache,
-    Cost,
-    Endpoint,
-    Limits,
-    Logging,
-    Param,
-    Results,
-    Retries,
+    AlertOptions,
+    CacheOptions,
+    CostOptions,
+    EndpointOptions,
+    LoggingOptions,
+    ParamOptions,
+    RateLimitOptions,
+    ResultOptions,
+    RetryOptions,
 )
 from llmscale.core.choices import VectorFormat
 from llmscale.providers import prefixes
@@ -31,7 +31,7 @@ Examples:
 """
 
 
-class Documents(Options):
+class DocumentOptions(Options):
     """What to read, and how it becomes texts."""
 
     GROUP = "Input"
@@ -77,7 +77,7 @@ class Documents(Options):
     )
 
 
-class Vectors(Options):
+class VectorOptions(Options):
     """Where vectors go."""
 
     GROUP = "Output"
@@ -107,7 +107,7 @@ class Vectors(Options):
     ] = None
 
 
-class EmbeddingModel(Endpoint):
+class EmbeddingModelOptions(EndpointOptions):
     """Which model embeds, and what its vectors are like."""
 
     GROUP = "Model"
@@ -140,7 +140,7 @@ class EmbeddingModel(Endpoint):
     ] = False
 
 
-class Batching(Limits):
+class BatchingOptions(RateLimitOptions):
     """How texts become calls."""
 
     GROUP = "Batching"
@@ -184,17 +184,17 @@ class Batching(Limits):
 
 
 class EmbedOptions(
-    Results,
-    Alerts,
-    Logging,
-    Cost,
-    Cache,
-    Param,
-    Retries,
-    Batching,
-    EmbeddingModel,
-    Vectors,
-    Documents,
+    ResultOptions,
+    AlertOptions,
+    LoggingOptions,
+    CostOptions,
+    CacheOptions,
+    ParamOptions,
+    RetryOptions,
+    BatchingOptions,
+    EmbeddingModelOptions,
+    VectorOptions,
+    DocumentOptions,
 ):
     """What `llmscale embed` takes."""
 

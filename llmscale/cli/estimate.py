@@ -5,12 +5,12 @@ from typing import Annotated, Any
 import typer
 
 from llmscale.cli.command import command
-from llmscale.cli.options import AsJson, Job
+from llmscale.cli.options import AsJson, JobOptions
 
 Scale = Annotated[float, typer.Option(metavar="N", help="Also project N times the rows.")]
 
 
-class EstimateOptions(Job):
+class EstimateOptions(JobOptions):
     """What `llmscale estimate` takes."""
 
     sample: Annotated[

@@ -10,7 +10,7 @@ PORTS = 65_535
 SEEDS = 2**63 - 1
 
 
-class Server(Options):
+class ServerOptions(Options):
     """Where the server listens, and what it records."""
 
     port: Annotated[
@@ -27,7 +27,7 @@ class Server(Options):
     ] = None
 
 
-class Latency(Options):
+class LatencyOptions(Options):
     """How long answers take."""
 
     GROUP = "Latency"
@@ -45,7 +45,7 @@ class Latency(Options):
     ] = None
 
 
-class Faults(Options):
+class FaultOptions(Options):
     """Which calls fail."""
 
     GROUP = "Faults"
@@ -62,7 +62,7 @@ class Faults(Options):
     ] = None
 
 
-class Quota(Options):
+class QuotaOptions(Options):
     """Which calls get a 429."""
 
     GROUP = "Limits"
@@ -87,11 +87,11 @@ class Quota(Options):
     ] = None
 
 
-class Behavior(Quota, Faults, Latency):
+class BehaviorOptions(QuotaOptions, FaultOptions, LatencyOptions):
     """How the server answers; the words go to the scenario as they are."""
 
 
-class MockOptions(Behavior, Server):
+class MockOptions(BehaviorOptions, ServerOptions):
     """What `llmscale mock` takes."""
 
 
@@ -111,7 +111,7 @@ def _mock(given: MockOptions) -> int:
     from llmscale.mock.process import serve
     from llmscale.mock.scenario_file import scenario_of
 
-    behavior = {name: getattr(given, name) for name in parameters(Behavior)}
+    behavior = {name: getattr(given, name) for name in parameters(BehaviorOptions)}
     behavior = {name: value for name, value in behavior.items() if value is not None}
     number, tally = serve(
         scenario_of(behavior, given.scenario),

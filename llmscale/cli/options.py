@@ -63,7 +63,7 @@ CacheMaxSize = Annotated[
 ]
 
 
-class Rows(Options):
+class RowOptions(Options):
     """The rows to read."""
 
     GROUP = "Input"
@@ -76,7 +76,7 @@ class Rows(Options):
     ] = None
 
 
-class Answers(Options):
+class AnswerOptions(Options):
     """Where answers go."""
 
     GROUP = "Output"
@@ -93,7 +93,7 @@ class Answers(Options):
     ] = None
 
 
-class Results(Options):
+class ResultOptions(Options):
     """Where the report goes, and whether a job starts over."""
 
     GROUP = "Output"
@@ -104,7 +104,7 @@ class Results(Options):
     report: ReportFile = None
 
 
-class Endpoint(Options):
+class EndpointOptions(Options):
     """Where calls go."""
 
     GROUP = "Model"
@@ -124,7 +124,7 @@ class Endpoint(Options):
     ] = None
 
 
-class Model(Endpoint):
+class ModelOptions(EndpointOptions):
     """Which model answers."""
 
     GROUP = "Model"
@@ -132,7 +132,7 @@ class Model(Endpoint):
     model: ModelName = None
 
 
-class Param(Options):
+class ParamOptions(Options):
     """Fields of requests that have no option of their own."""
 
     GROUP = "Sampling"
@@ -143,7 +143,7 @@ class Param(Options):
     ] = None
 
 
-class Sampling(Param):
+class SamplingOptions(ParamOptions):
     """What a request asks for."""
 
     GROUP = "Sampling"
@@ -170,7 +170,7 @@ class Sampling(Param):
     ] = None
 
 
-class Limits(Options):
+class RateLimitOptions(Options):
     """How many calls are in flight, how fast they go, and to which endpoint."""
 
     GROUP = "Limits"
@@ -208,7 +208,7 @@ class Limits(Options):
     ] = False
 
 
-class Retries(Options):
+class RetryOptions(Options):
     """How long an attempt may take, and when another one begins."""
 
     GROUP = "Retries"
@@ -238,7 +238,7 @@ class Retries(Options):
     ] = None
 
 
-class CacheLocation(Options):
+class CacheLocationOptions(Options):
     """Where the cache is."""
 
     GROUP = "Cache"
@@ -246,7 +246,7 @@ class CacheLocation(Options):
     cache_dir: CacheDir = None
 
 
-class CacheUse(CacheLocation):
+class CacheUseOptions(CacheLocationOptions):
     """What the cache is used for."""
 
     GROUP = "Cache"
@@ -262,7 +262,7 @@ class CacheUse(CacheLocation):
     ] = None
 
 
-class Cache(CacheUse):
+class CacheOptions(CacheUseOptions):
     """Stored answers."""
 
     GROUP = "Cache"
@@ -271,7 +271,7 @@ class Cache(CacheUse):
     cache_max_size: CacheMaxSize = None
 
 
-class Cost(Options):
+class CostOptions(Options):
     """What a job may cost."""
 
     GROUP = "Cost"
@@ -282,7 +282,7 @@ class Cost(Options):
     ] = None
 
 
-class Alerts(Options):
+class AlertOptions(Options):
     """Who watches a run: rules, alerts, and files for other programs."""
 
     GROUP = "Alerts and metrics"
@@ -327,7 +327,7 @@ class Alerts(Options):
     ] = False
 
 
-class Logging(Options):
+class LoggingOptions(Options):
     """What is printed on stderr."""
 
     GROUP = "Logging"
@@ -342,7 +342,17 @@ class Logging(Options):
     ] = None
 
 
-class Job(Logging, Cost, Cache, Sampling, Retries, Limits, Model, Answers, Rows):
+class JobOptions(
+    LoggingOptions,
+    CostOptions,
+    CacheOptions,
+    SamplingOptions,
+    RetryOptions,
+    RateLimitOptions,
+    ModelOptions,
+    AnswerOptions,
+    RowOptions,
+):
     """What `run` asks, of which model, how fast, and where the answers are.
 
     Commands that predict what `run` would do take the same.

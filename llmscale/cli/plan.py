@@ -7,10 +7,10 @@ import typer
 from llmscale.cli.command import command
 from llmscale.cli.command_line import command_line
 from llmscale.cli.estimate import Scale
-from llmscale.cli.options import AsJson, Job, ReportFile
+from llmscale.cli.options import AsJson, JobOptions, ReportFile
 
 
-class PlanOptions(Job):
+class PlanOptions(JobOptions):
     """What `llmscale plan` takes."""
 
     report: ReportFile = None

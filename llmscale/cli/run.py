@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmscale.cli.command import command
-from llmscale.cli.options import Alerts, Job, Results
+from llmscale.cli.options import AlertOptions, JobOptions, ResultOptions
 from llmscale.core.choices import ChatFormatOrAuto
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ Examples:
 """
 
 
-class RunOptions(Results, Alerts, Job):
+class RunOptions(ResultOptions, AlertOptions, JobOptions):
     """What `llmscale run` takes."""
 
     GROUP = "Output"

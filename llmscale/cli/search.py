@@ -5,12 +5,12 @@ from typing import Annotated, Any
 import typer
 
 from llmscale.cli.command import command
-from llmscale.cli.options import AsJson, CacheUse, Endpoint
+from llmscale.cli.options import AsJson, CacheUseOptions, EndpointOptions
 
 EXCERPT_CHARS = 200
 
 
-class SearchOptions(CacheUse, Endpoint):
+class SearchOptions(CacheUseOptions, EndpointOptions):
     """What `llmscale search` takes."""
 
     query: Annotated[str, typer.Argument(metavar="QUERY", help="Any text.")]

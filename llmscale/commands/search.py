@@ -13,7 +13,7 @@ from llmscale.config import Config, with_settings
 from llmscale.core.errors import CallFailed, ConfigError, JobError
 from llmscale.core.vectors import Vector, fault_of, numbers_of
 from llmscale.rows.sources import STDIN, expand
-from llmscale.vector_files.lines import Block, Chunk
+from llmscale.vector_files.lines import ChunkRecord, VectorBlock
 from llmscale.vector_files.nearest import Hit, nearest
 
 
@@ -22,10 +22,10 @@ class FoundChunk(NamedTuple):
 
     file: str
     score: float  # cosine
-    chunk: Chunk
+    chunk: ChunkRecord
 
 
-class Found(NamedTuple):
+class SearchResult(NamedTuple):
     """The result of a search; empty where the files hold no vector."""
 
     model: str | None  # that embedded the query
@@ -42,7 +42,7 @@ class _Head(NamedTuple):
 
 def search(
     config: Config, query: str, inputs: Sequence[str], k: int, model: str | None = None
-) -> Found:
+) -> SearchResult:
     """Return the `k` chunks nearest to a query, over all files.
 
     `model` takes precedence over that of the vectors. Raises `JobError`.
@@ -51,12 +51,12 @@ def search(
         raise ConfigError("the query is empty")
     heads = [head for path in _paths(inputs) if (head := _head(path))]
     if not heads:
-        return Found(None, [])
+        return SearchResult(None, [])
     chosen = model or _only_model(heads)
     vector = _embedded(config, query, chosen, _only_length(heads))
     expected = None if model else chosen
     hits = nearest([_blocks(head, vector, k, expected) for head in heads], vector, k)
-    return Found(
+    return SearchResult(
         chosen,
         [
             FoundChunk(str(heads[hit.file].path), hit.score, chunk)
@@ -140,7 +140,7 @@ def _embed(config: Config, query: str) -> bytes:
     return vector
 
 
-def _blocks(head: _Head, query: Vector, k: int, model: str | None) -> Iterator[Block]:
+def _blocks(head: _Head, query: Vector, k: int, model: str | None) -> Iterator[VectorBlock]:
     """Yield the blocks of a file. Raises `ConfigError` for one with vectors of another model."""
     for block in exports.blocks(head.path, query, k):
         others = block.models - {model}
@@ -151,7 +151,7 @@ def _blocks(head: _Head, query: Vector, k: int, model: str | None) -> Iterator[B
         yield block
 
 
-def _chunks(heads: Sequence[_Head], hits: Sequence[Hit]) -> Iterator[Chunk]:
+def _chunks(heads: Sequence[_Head], hits: Sequence[Hit]) -> Iterator[ChunkRecord]:
     """Yield the chunk of each hit; each file is read once."""
     positions: dict[int, list[int]] = {}
     for hit in hits:

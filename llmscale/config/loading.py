@@ -28,8 +28,8 @@ from llmscale.config.settings import (
     LimitsConfig,
     ModelsConfig,
     ObserveConfig,
-    Place,
     RetryConfig,
+    SettingPath,
     UserLimit,
     nested,
     with_settings,
@@ -304,13 +304,13 @@ def _sentence(error: str, settings: Mapping[str, _Setting]) -> str:
     """Turn "Expected `int` >= 1 - at `$.retry.max_attempts`" into a sentence with the origin."""
     what, _, path = error.replace("`", "").partition(" - at $.")
     part, field, within = _PATH.fullmatch(path).groups()  # type: ignore[union-attr]
-    name = _NAMES[Place(part, field)]
+    name = _NAMES[SettingPath(part, field)]
     what = what[0].lower() + what[1:]
     if what.startswith("invalid enum"):
-        what += f"; one of {', '.join(get_args(_type_of(Place(part, field))))}"
+        what += f"; one of {', '.join(get_args(_type_of(SettingPath(part, field))))}"
     return f"{settings[name].origin}: {name}{within}: {what}"
 
 
-def _type_of(place: Place) -> Any:
+def _type_of(place: SettingPath) -> Any:
     part = Config.__annotations__[place.part]
     return part.__annotations__[place.field]

@@ -285,21 +285,21 @@ class Config(_Table, frozen=True, kw_only=True):
     logging: LoggingConfig = LoggingConfig()
 
 
-class Place(NamedTuple):
+class SettingPath(NamedTuple):
     """Where a setting is in a `Config`."""
 
     part: str
     field: str
 
 
-def _places() -> Iterator[tuple[str, Place]]:
+def _places() -> Iterator[tuple[str, SettingPath]]:
     for part in msgspec.structs.fields(Config):
         prefix = f"{part.name}_" if part.name in SECTIONS else ""
         for name in part.type.__struct_fields__:
-            yield f"{prefix}{name}", Place(part.name, name)
+            yield f"{prefix}{name}", SettingPath(part.name, name)
 
 
-SETTINGS: Mapping[str, Place] = MappingProxyType(dict(_places()))
+SETTINGS: Mapping[str, SettingPath] = MappingProxyType(dict(_places()))
 """Every setting by the name that users give it."""
 
 

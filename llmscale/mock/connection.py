@@ -9,26 +9,28 @@ import struct
 from collections.abc import Callable
 from typing import cast
 
-from llmscale.mock.call import Call, Calls
+from llmscale.mock.call import CallPlanner, MockCall
 from llmscale.mock.wire import CONTINUE, Head, Unreadable, response_head, take_head
 
 READ_AHEAD_BYTES = 256 * 1024  # of a client that does not wait for its answers
 LINGER_S = 5.0
 
 
-class Connection(asyncio.Protocol):
+class MockConnection(asyncio.Protocol):
     """One client."""
 
     _transport: asyncio.Transport
 
-    def __init__(self, server: Calls, number: int, closed: "Callable[[Connection], None]") -> None:
+    def __init__(
+        self, server: CallPlanner, number: int, closed: "Callable[[MockConnection], None]"
+    ) -> None:
         """`closed` is called when the client has gone."""
         self._server = server
         self._number = number
         self._closed = closed
         self._buffer = bytearray()
         self._head: Head | None = None
-        self._call: Call | None = None
+        self._call: MockCall | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._is_full = False  # the client does not read what it is sent
         self._is_deaf = False  # what comes now is of no interest
@@ -89,7 +91,7 @@ class Connection(asyncio.Protocol):
             self._call = call
             self._carry_out(call)
 
-    def _next_call(self) -> Call | None:
+    def _next_call(self) -> MockCall | None:
         """Take a request out of the buffer; None: none is whole."""
         try:
             if self._head is None:
@@ -106,7 +108,7 @@ class Connection(asyncio.Protocol):
         self._head = None
         return self._server.begin(self._number, head, raw)
 
-    def _carry_out(self, call: Call) -> None:
+    def _carry_out(self, call: MockCall) -> None:
         plan = call.plan
         if plan.fault == "reset":
             self._reset(call)
@@ -120,7 +122,7 @@ class Connection(asyncio.Protocol):
     def _later(self, delay_s: float, action: Callable[[], None]) -> None:
         self._timer = asyncio.get_running_loop().call_later(delay_s, action)
 
-    def _respond_and_go_on(self, call: Call) -> None:
+    def _respond_and_go_on(self, call: MockCall) -> None:
         self._respond(call)
         self._go_on()
 
@@ -130,7 +132,7 @@ class Connection(asyncio.Protocol):
             self._is_paused = False
             self._transport.resume_reading()
 
-    def _respond(self, call: Call) -> None:
+    def _respond(self, call: MockCall) -> None:
         plan, body = call.plan, self._server.body_of(call)
         head = response_head(plan.status or 200, len(body), plan.lines, closes=call.closes)
         if plan.fault == "cut":
@@ -154,7 +156,7 @@ class Connection(asyncio.Protocol):
             self._transport.write_eof()
         self._later(LINGER_S, self._transport.abort)
 
-    def _reset(self, call: Call) -> None:
+    def _reset(self, call: MockCall) -> None:
         """Close with a TCP reset: lingering for zero seconds drops the connection at once."""
         self._end(call, sent_bytes=None, client_gone=False)
         self._is_deaf = True
@@ -163,6 +165,6 @@ class Connection(asyncio.Protocol):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, lingering)
         self._transport.abort()
 
-    def _end(self, call: Call, *, sent_bytes: int | None, client_gone: bool) -> None:
+    def _end(self, call: MockCall, *, sent_bytes: int | None, client_gone: bool) -> None:
         self._call = None
         self._server.end(self._number, call, sent_bytes=sent_bytes, client_gone=client_gone)

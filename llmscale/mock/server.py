@@ -11,8 +11,8 @@ from typing import Self
 
 from llmscale.core.errors import StorageError
 from llmscale.mock.answers import answer_to, models_body
-from llmscale.mock.call import Call
-from llmscale.mock.connection import Connection
+from llmscale.mock.call import MockCall
+from llmscale.mock.connection import MockConnection
 from llmscale.mock.faults import Plan, Planner
 from llmscale.mock.ledger import Arrived, Ended, Ledger, Started, Tally
 from llmscale.mock.requests import InvalidRequest, Kind, MockRequest, read_request
@@ -54,7 +54,7 @@ class MockServer:
         self._ledger = ledger
         self._clock = clock
         self._on_failure = on_failure
-        self._connections: set[Connection] = set()
+        self._connections: set[MockConnection] = set()
         self._connection_count = 0
         self._idle = asyncio.Event()
         self._working = 0
@@ -82,7 +82,7 @@ class MockServer:
 
     # ---- for connections ----
 
-    def begin(self, connection: int, head: Head, raw: bytes) -> Call:
+    def begin(self, connection: int, head: Head, raw: bytes) -> MockCall:
         """Take a request that has arrived whole, and plan what becomes of it."""
         life_s = self.life_s()
         kind = _KINDS.get(head.path) if head.method == "POST" else None
@@ -100,7 +100,7 @@ class MockServer:
         self._arrived(call, connection, life_s, len(raw), has_key=head.has_key)
         return call
 
-    def refuse(self, connection: int, error: Unreadable) -> Call:
+    def refuse(self, connection: int, error: Unreadable) -> MockCall:
         """Take what no request can be read from."""
         life_s = self.life_s()
         plan = self._planner.of_other(error.status, error_body(str(error), _INVALID), life_s)
@@ -108,14 +108,14 @@ class MockServer:
         self._arrived(call, connection, life_s, 0, has_key=False)
         return call
 
-    def body_of(self, call: Call) -> bytes:
+    def body_of(self, call: MockCall) -> bytes:
         """Return the body of the response."""
         if call.question is None or call.plan.body is not None:
             return call.plan.body or b""
         return answer_to(call.question)
 
     def end(
-        self, connection: int, call: Call, *, sent_bytes: int | None, client_gone: bool
+        self, connection: int, call: MockCall, *, sent_bytes: int | None, client_gone: bool
     ) -> None:
         """Take note of a call's end; `sent_bytes`: of the body, None where no head was sent."""
         plan = call.plan
@@ -144,7 +144,7 @@ class MockServer:
         )
         self._note(ended)
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: MockConnection) -> None:
         """Forget a connection."""
         self._connections.discard(connection)
         if not self._connections:
@@ -152,9 +152,9 @@ class MockServer:
 
     # ---- inside ----
 
-    def _open(self) -> Connection:
+    def _open(self) -> MockConnection:
         self._connection_count += 1
-        connection = Connection(self, self._connection_count, self.closed)
+        connection = MockConnection(self, self._connection_count, self.closed)
         self._connections.add(connection)
         self._idle.clear()
         return connection
@@ -171,14 +171,16 @@ class MockServer:
             body = error_body(f"Invalid URL ({what})", _INVALID, code="unknown_url")
         return self._planner.of_other(405 if known else 404, body, life_s)
 
-    def _call(self, kind: str, question: MockRequest | None, plan: Plan, *, closes: bool) -> Call:
+    def _call(
+        self, kind: str, question: MockRequest | None, plan: Plan, *, closes: bool
+    ) -> MockCall:
         self.tally.calls += 1
         if plan.works:
             self._working += 1
-        return Call(self.tally.calls, kind, question, plan, closes)
+        return MockCall(self.tally.calls, kind, question, plan, closes)
 
     def _arrived(
-        self, call: Call, connection: int, life_s: float, size_bytes: int, *, has_key: bool
+        self, call: MockCall, connection: int, life_s: float, size_bytes: int, *, has_key: bool
     ) -> None:
         if self._ledger is None:
             return

@@ -151,7 +151,7 @@ class Progress:
 
     def _figures(self) -> dict[str, str]:
         rows, calls = self._stats.rows(), self._stats.calls()
-        tokens = calls.usage.input_tokens + calls.usage.output_tokens
+        tokens = calls.usage.total_tokens
         figures = {
             **self._more(),
             "failed": f"{rows.failed}",

@@ -103,7 +103,7 @@ class StatusFile:
             cached=rows.cached,
             failures=dict(rows.failures.most_common()),
             rows_per_s=self._rate(),
-            tokens=calls.usage.input_tokens + calls.usage.output_tokens,
+            tokens=calls.usage.total_tokens,
             cost_usd=spend.cost_usd,
             unpriced=spend.unpriced > 0,
             max_cost_usd=self._job.max_cost_usd,

@@ -28,7 +28,7 @@ from llmscale.runtime.models import Models
 from llmscale.runtime.observers import Observers
 from llmscale.runtime.run_report import RunReport
 from llmscale.runtime.run_result import RunResult
-from llmscale.runtime.targets import FileTarget, StdoutTarget, Target
+from llmscale.runtime.targets import FileTarget, OutputTarget, StdoutTarget
 from llmscale.runtime.workload import Workload
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class JobRun:
             config, workload.produces, inputs, self._stats, observers, source.files
         )
 
-    def run(self, target: Target) -> RunResult:
+    def run(self, target: OutputTarget) -> RunResult:
         """Answer every row that has no answer yet.
 
         Raises `JobError` before anything is sent; what ends the run later is in the result.
@@ -135,7 +135,7 @@ class JobRun:
     def _ended(
         self,
         session: "Session",
-        target: Target,
+        target: OutputTarget,
         known: _Known,
         budget: "CostBudget | None",
         failed: JobError | None,
@@ -170,7 +170,7 @@ class JobRun:
     def _answer(
         self,
         session: "Session",
-        target: Target,
+        target: OutputTarget,
         sink: OutcomeSink,
         known: _Known,
         budget: "CostBudget | None",
@@ -202,7 +202,7 @@ class JobRun:
     def _watchers(
         self,
         session: "Session",
-        target: Target,
+        target: OutputTarget,
         known: _Known,
         budget: "CostBudget | None",
     ) -> "list[Watcher]":

@@ -23,7 +23,7 @@ STDOUT = "-"
 log = logging.getLogger(__name__)
 
 
-class Target(Protocol):
+class OutputTarget(Protocol):
     """Takes the answers of one run, from `begin` to `finish` or `pause`."""
 
     output: str

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from llmscale.core.errors import ConfigError
 from llmscale.core.vectors import Vector
 from llmscale.vector_files import jsonl
-from llmscale.vector_files.lines import Block, Chunk, Group, groups
+from llmscale.vector_files.lines import ChunkRecord, Group, VectorBlock, groups
 
 NPY = frozenset({".npy"})
 PARQUET = frozenset({".parquet"})
@@ -21,8 +21,8 @@ SQLITE = frozenset({".db", ".sqlite", ".sqlite3"})
 
 
 class _Readable(Protocol):
-    def blocks(self, path: Path) -> Iterator[Block]: ...
-    def chunks(self, path: Path, positions: Sequence[int]) -> dict[int, Chunk]: ...
+    def blocks(self, path: Path) -> Iterator[VectorBlock]: ...
+    def chunks(self, path: Path, positions: Sequence[int]) -> dict[int, ChunkRecord]: ...
 
 
 class _Format(_Readable, Protocol):
@@ -66,7 +66,7 @@ def export(lines: Iterable[Mapping[str, Any]], path: Path, staged: Path | None =
         raise
 
 
-def blocks(path: Path, query: Vector | None = None, k: int = 0) -> Iterator[Block]:
+def blocks(path: Path, query: Vector | None = None, k: int = 0) -> Iterator[VectorBlock]:
     """Yield the vectors of a file, in blocks.
 
     With a query, a format that can find its `k` nearest by itself yields only what is needed.
@@ -79,7 +79,7 @@ def blocks(path: Path, query: Vector | None = None, k: int = 0) -> Iterator[Bloc
     return _readable(path).blocks(path)
 
 
-def chunks(path: Path, positions: Sequence[int]) -> dict[int, Chunk]:
+def chunks(path: Path, positions: Sequence[int]) -> dict[int, ChunkRecord]:
     """Return the chunks at these positions. Raises as `blocks` does."""
     return _readable(path).chunks(path, positions)
 

@@ -8,7 +8,7 @@ import numpy as np
 import orjson
 
 from llmscale.core.errors import StorageError
-from llmscale.vector_files.lines import Block, Chunk, chunk_of, groups
+from llmscale.vector_files.lines import ChunkRecord, VectorBlock, chunk_of, groups
 
 
 def lines_of(path: Path) -> Iterator[dict[str, Any]]:
@@ -17,21 +17,21 @@ def lines_of(path: Path) -> Iterator[dict[str, Any]]:
         yield _parsed(path, number, raw)
 
 
-def blocks(path: Path) -> Iterator[Block]:
+def blocks(path: Path) -> Iterator[VectorBlock]:
     """Yield the vectors in blocks. Raises `StorageError`."""
     first = 0
     for group in groups(lines_of(path), f"can't read {path}"):
         there = np.flatnonzero(~group.failed)
         if group.vectors is not None and there.size:
             models = frozenset(m for at in there if (m := group.chunks[at].model) is not None)
-            yield Block(first + there, group.vectors[there], models)
+            yield VectorBlock(first + there, group.vectors[there], models)
         first += len(group.chunks)
 
 
-def chunks(path: Path, positions: Sequence[int]) -> dict[int, Chunk]:
+def chunks(path: Path, positions: Sequence[int]) -> dict[int, ChunkRecord]:
     """Return the chunks at these positions; lines between them are not parsed."""
     wanted = set(positions)
-    found: dict[int, Chunk] = {}
+    found: dict[int, ChunkRecord] = {}
     for position, raw in enumerate(_raw_lines(path)):
         if len(found) == len(wanted):
             break

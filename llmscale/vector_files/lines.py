@@ -23,7 +23,7 @@ Positions = np.ndarray[Any, np.dtype[np.int64]]
 _INT64 = 1 << 63
 
 
-class Chunk(msgspec.Struct, frozen=True, gc=False):
+class ChunkRecord(msgspec.Struct, frozen=True, gc=False):
     """A line without its vector; the columns of the formats that have columns."""
 
     id: str | None
@@ -36,18 +36,18 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     error: str | None  # JSON
 
 
-COLUMNS = Chunk.__struct_fields__
+COLUMNS = ChunkRecord.__struct_fields__
 
 
 class Group(NamedTuple):
     """Consecutive lines."""
 
-    chunks: list[Chunk]
+    chunks: list[ChunkRecord]
     vectors: Matrix | None  # a row for each, NaN where it failed; None: there was no vector so far
     failed: np.ndarray[Any, np.dtype[np.bool_]]
 
 
-class Block(NamedTuple):
+class VectorBlock(NamedTuple):
     """Vectors that were read; those of failed lines are left out."""
 
     positions: Positions  # of the lines, from 0
@@ -74,7 +74,7 @@ class _GroupBuilder:
     """Collects lines into a group."""
 
     def __init__(self, what_fails: str) -> None:
-        self.chunks: list[Chunk] = []
+        self.chunks: list[ChunkRecord] = []
         self._vectors: list[Vector | None] = []
         self._bytes = 0
         self._first = 1  # the number of the first line
@@ -153,10 +153,10 @@ def _from_numbers(value: Any) -> Vector:
         return numbers.astype(LITTLE_FLOAT32)
 
 
-def chunk_of(line: Mapping[str, Any], position: int) -> Chunk:
+def chunk_of(line: Mapping[str, Any], position: int) -> ChunkRecord:
     """Return a line without its vector; a field of the wrong type is None."""
     index, chunk_id, error = _int(line.get("index")), line.get("id"), line.get("error")
-    return Chunk(
+    return ChunkRecord(
         id=None if chunk_id is None else str(chunk_id),
         index=position if index is None else index,
         source=_text(line.get("source")),

@@ -5,28 +5,17 @@ file format.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from llmscale.core.vectors import Vector
+from llmscale.vector_files.lines import VectorBlock
 
 _SLICE_NUMBERS = 1 << 19  # compared at once: 4 MB in float64, which fit the cache of a core
 
 Scores = np.ndarray[Any, np.dtype[np.float64]]
 Places = np.ndarray[Any, np.dtype[np.int64]]
-
-
-class Block(Protocol):
-    """Vectors, and where they are."""
-
-    @property
-    def positions(self) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """A number that identifies each vector in its file."""
-
-    @property
-    def vectors(self) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """A row for each."""
 
 
 class Hit(NamedTuple):
@@ -37,7 +26,7 @@ class Hit(NamedTuple):
     score: float  # the cosine: 1 same direction, 0 nothing in common
 
 
-def nearest(files: Iterable[Iterable[Block]], query: Vector, k: int) -> list[Hit]:
+def nearest(files: Iterable[Iterable[VectorBlock]], query: Vector, k: int) -> list[Hit]:
     """Return the `k` nearest, nearest first; ties in the order of files and positions.
 
     Vectors without a direction (zero or not finite) are skipped. Raises `ValueError` for such a

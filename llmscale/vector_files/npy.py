@@ -13,7 +13,7 @@ import numpy as np
 from llmscale.core.errors import ConfigError, StorageError
 from llmscale.core.vectors import LITTLE_FLOAT32
 from llmscale.vector_files import jsonl
-from llmscale.vector_files.lines import Block, Chunk, Group, Matrix, vector_of
+from llmscale.vector_files.lines import ChunkRecord, Group, Matrix, VectorBlock, vector_of
 
 _BLOCK_NUMBERS = 1 << 20
 
@@ -38,7 +38,7 @@ def write(groups: Iterable[Group], path: Path) -> None:
         _write_head(file, rows, length)  # as long as the first: numpy reserves space for it
 
 
-def blocks(path: Path) -> Iterator[Block]:
+def blocks(path: Path) -> Iterator[VectorBlock]:
     """Yield the vectors in blocks, from a file that is mapped and not read as a whole."""
     beside, matrix = _opened(path)
     models = _first_model(beside)
@@ -47,10 +47,10 @@ def blocks(path: Path) -> Iterator[Block]:
         rows = np.asarray(matrix[first : first + step], LITTLE_FLOAT32)
         there = np.flatnonzero(~np.isnan(rows).any(axis=1)) if rows.size else np.empty(0, np.int64)
         if there.size:
-            yield Block(first + there, rows[there], models)
+            yield VectorBlock(first + there, rows[there], models)
 
 
-def chunks(path: Path, positions: Sequence[int]) -> dict[int, Chunk]:
+def chunks(path: Path, positions: Sequence[int]) -> dict[int, ChunkRecord]:
     """Return the chunks at these positions, from the lines beside the matrix."""
     return jsonl.chunks(_beside(path), positions)
 

@@ -15,7 +15,7 @@ import numpy as np
 from msgspec.structs import astuple
 
 from llmscale.core.errors import ConfigError, StorageError
-from llmscale.vector_files.lines import COLUMNS, Block, Chunk, Group, Matrix
+from llmscale.vector_files.lines import COLUMNS, ChunkRecord, Group, Matrix, VectorBlock
 
 _BLOCK_ROWS = 4096
 
@@ -44,7 +44,7 @@ def write(groups: Iterable[Group], path: Path) -> None:
                 writer.write_batch(_batch(group, schema))
 
 
-def blocks(path: Path) -> Iterator[Block]:
+def blocks(path: Path) -> Iterator[VectorBlock]:
     """Yield the vectors in blocks. Raises `StorageError`."""
     with _opened(path) as file:
         if not file.num_row_groups:  # older releases fail to iterate over none
@@ -57,13 +57,13 @@ def blocks(path: Path) -> Iterator[Block]:
             if there.size:
                 models = batch.column("model").take(there).unique().to_pylist()
                 known = frozenset(model for model in models if model is not None)
-                yield Block(first + there, numbers[there], known)
+                yield VectorBlock(first + there, numbers[there], known)
             first += len(batch)
 
 
-def chunks(path: Path, positions: Sequence[int]) -> dict[int, Chunk]:
+def chunks(path: Path, positions: Sequence[int]) -> dict[int, ChunkRecord]:
     """Return the chunks at these positions; only the row groups that hold them are read."""
-    found: dict[int, Chunk] = {}
+    found: dict[int, ChunkRecord] = {}
     with _opened(path) as file:
         first = 0
         for number in range(file.num_row_groups):
@@ -72,7 +72,7 @@ def chunks(path: Path, positions: Sequence[int]) -> dict[int, Chunk]:
             if here:
                 table = file.read_row_group(number, columns=list(COLUMNS))
                 taken = table.take([position - first for position in here]).to_pylist()
-                found |= {at: Chunk(**facts) for at, facts in zip(here, taken, strict=True)}
+                found |= {at: ChunkRecord(**facts) for at, facts in zip(here, taken, strict=True)}
             first += rows
     return found
 

@@ -18,7 +18,7 @@ from msgspec.structs import astuple
 
 from llmscale.core.errors import ConfigError, StorageError
 from llmscale.core.vectors import LITTLE_FLOAT32, Vector
-from llmscale.vector_files.lines import COLUMNS, Block, Chunk, Group
+from llmscale.vector_files.lines import COLUMNS, ChunkRecord, Group, VectorBlock
 
 _SCHEMA = """
     create table chunks (
@@ -56,7 +56,7 @@ def write(groups: Iterable[Group], path: Path) -> None:
         connection.execute("commit")
 
 
-def blocks(path: Path) -> Iterator[Block]:
+def blocks(path: Path) -> Iterator[VectorBlock]:
     """Yield the vectors in blocks. Raises `StorageError`."""
     with _opened(path, "ro", "read") as connection:
         if not _has_vectors(connection):
@@ -67,7 +67,7 @@ def blocks(path: Path) -> Iterator[Block]:
             yield _block(rows, models)
 
 
-def near(path: Path, query: Vector, k: int) -> Iterator[Block]:
+def near(path: Path, query: Vector, k: int) -> Iterator[VectorBlock]:
     """Yield a block that contains the `k` nearest, or all blocks where that can't be proven.
 
     sqlite-vec computes in float32 and does not define the order of ties. So it is queried for more
@@ -93,14 +93,14 @@ def near(path: Path, query: Vector, k: int) -> Iterator[Block]:
         yield from blocks(path)
 
 
-def chunks(path: Path, positions: Sequence[int]) -> dict[int, Chunk]:
+def chunks(path: Path, positions: Sequence[int]) -> dict[int, ChunkRecord]:
     """Return the chunks at these positions."""
     found = {}
     statement = f'select {_COLUMNS} from chunks where "index" = ?'  # noqa: S608
     with _opened(path, "ro", "read") as connection:
         for position in positions:
             for row in connection.execute(statement, (position,)):
-                found[position] = Chunk(*row)
+                found[position] = ChunkRecord(*row)
     return found
 
 
@@ -140,10 +140,10 @@ def _models(connection: sqlite3.Connection) -> frozenset[str]:
     return frozenset(str(model) for (model,) in rows)
 
 
-def _block(rows: Sequence[tuple[int, bytes]], models: frozenset[str]) -> Block:
+def _block(rows: Sequence[tuple[int, bytes]], models: frozenset[str]) -> VectorBlock:
     positions = np.array([position for position, _ in rows], np.int64)
     numbers = np.frombuffer(b"".join(vector for _, vector in rows), LITTLE_FLOAT32)
-    return Block(positions, numbers.reshape(len(rows), -1), models)
+    return VectorBlock(positions, numbers.reshape(len(rows), -1), models)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import pytest
 from llmscale.cli.command import COMMAND_ONLY, Options, parameters
 from llmscale.cli.embed import EmbedOptions
 from llmscale.cli.estimate import EstimateOptions
-from llmscale.cli.options import Job
+from llmscale.cli.options import JobOptions
 from llmscale.cli.plan import PlanOptions
 from llmscale.cli.run import RunOptions
 from llmscale.config import SETTINGS
@@ -38,7 +38,7 @@ def test_every_setting_but_the_tables_of_the_file_is_an_option() -> None:
 
 @pytest.mark.parametrize("command", ["estimate", "plan"])
 def test_a_command_that_predicts_a_run_takes_the_options_of_run(command: str) -> None:
-    shared = {f"--{name.replace('_', '-')}" for name in parameters(Job)} - {"--inputs"}
+    shared = {f"--{name.replace('_', '-')}" for name in parameters(JobOptions)} - {"--inputs"}
     shared = shared - {"--cache-mode"} | {"--cache"}
     assert shared <= flags_of(command)
     assert shared <= flags_of("run")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from llmscale import vector_files as exports
-from llmscale.commands.search import Found, search
+from llmscale.commands.search import SearchResult, search
 from llmscale.config import Config
 from llmscale.core.errors import CallFailed, ConfigError, JobError, StorageError
 from llmscale.core.records import Failure
@@ -66,7 +66,7 @@ def written(folder: Path, ending: str, lines: list[Any], name: str = "a") -> str
     return str(path)
 
 
-def indexes(found: Found) -> list[tuple[str, int]]:
+def indexes(found: SearchResult) -> list[tuple[str, int]]:
     return [(Path(hit.file).name, hit.chunk.index) for hit in found.chunks]
 
 
@@ -124,7 +124,7 @@ def test_where_there_is_no_vector_nothing_is_found_and_nothing_asked(
     ending: str, lines: list[Any], tmp_path: Path, embedding: Embedding
 ) -> None:
     found = search(Config(), "what?", [written(tmp_path, ending, lines)], 5)
-    assert found == Found(None, [])
+    assert found == SearchResult(None, [])
     assert not embedding.asked
 
 

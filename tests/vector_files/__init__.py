@@ -13,7 +13,7 @@ from unittest import mock
 import numpy as np
 import orjson
 
-from llmscale.vector_files.lines import Chunk, Matrix
+from llmscale.vector_files.lines import ChunkRecord, Matrix
 
 ERROR = {"type": "timeout", "message": "late", "retryable": True}
 MODEL = "local/wordllama"
@@ -48,11 +48,11 @@ def write_jsonl(path: Path, lines: Iterable[Any]) -> Path:
     return path
 
 
-def chunk_of(parsed: Any) -> Chunk:
+def chunk_of(parsed: Any) -> ChunkRecord:
     """Return what is to come back of a line."""
     error = parsed["error"]
     fields = {name: parsed[name] for name in ("index", "source", "start", "end", "text", "model")}
-    return Chunk(
+    return ChunkRecord(
         id=parsed["id"], error=None if error is None else orjson.dumps(error).decode(), **fields
     )
 

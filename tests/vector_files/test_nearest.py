@@ -3,33 +3,32 @@
 import math
 import tracemalloc
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmscale.vector_files.lines import VectorBlock
 from llmscale.vector_files.nearest import Hit, cosines, nearest
 
 numbers = st.floats(-100, 100, width=32)
 
 
-class Cut(NamedTuple):
-    """Some vectors of a file, and where they stand."""
-
-    positions: Any
-    vectors: Any
+def cut(positions: Any, vectors: Any) -> VectorBlock:
+    """Return some vectors of a file, and where they stand."""
+    return VectorBlock(positions, vectors, frozenset())
 
 
 def vector(*values: float) -> Any:
     return np.array(values, "<f4")
 
 
-def file_of(vectors: Sequence[Sequence[float]], block: int = 2) -> list[Cut]:
+def file_of(vectors: Sequence[Sequence[float]], block: int = 2) -> list[VectorBlock]:
     matrix = np.array(vectors, "<f4")
     return [
-        Cut(np.arange(at, min(at + block, len(matrix))), matrix[at : at + block])
+        cut(np.arange(at, min(at + block, len(matrix))), matrix[at : at + block])
         for at in range(0, len(matrix), block)
     ]
 
@@ -116,7 +115,7 @@ def test_a_query_of_another_length_is_refused() -> None:
 
 
 @pytest.mark.parametrize("files", [[], [[]], [[], []]])
-def test_of_nothing_nothing_is_near(files: list[list[Cut]]) -> None:
+def test_of_nothing_nothing_is_near(files: list[list[VectorBlock]]) -> None:
     assert nearest(files, vector(1), 5) == []
 
 
@@ -124,10 +123,10 @@ def test_of_nothing_nothing_is_near(files: list[list[Cut]]) -> None:
 
 
 def test_memory_does_not_grow_with_the_vectors() -> None:
-    def blocks() -> Iterator[Cut]:
+    def blocks() -> Iterator[VectorBlock]:
         random = np.random.default_rng(1)
         for at in range(0, 100_000, 1000):
-            yield Cut(np.arange(at, at + 1000), random.standard_normal((1000, 64), np.float32))
+            yield cut(np.arange(at, at + 1000), random.standard_normal((1000, 64), np.float32))
 
     tracemalloc.start()
     try:

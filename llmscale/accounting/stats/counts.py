@@ -19,7 +19,7 @@ class Saved:
 
     def add(self, reply: Reply) -> None:
         """Count one reply that was there already."""
-        self.tokens += reply.usage.input_tokens + reply.usage.output_tokens
+        self.tokens += reply.usage.total_tokens
         self.usd += reply.cost_usd or 0.0
 
     def merge(self, other: "Saved") -> None:

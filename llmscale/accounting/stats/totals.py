@@ -94,7 +94,7 @@ class Stats:
         return Progressed(
             self.done,
             sum(rows.failed for rows in self._rows.values()),
-            sum(c.usage.input_tokens + c.usage.output_tokens for c in calls),
+            sum(c.usage.total_tokens for c in calls),
             sum(c.cost_usd for c in calls),
         )
 

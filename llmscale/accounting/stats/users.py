@@ -28,7 +28,7 @@ class UserRows:
         reply = outcome.reply if outcome.failure is None else outcome.failure.reply
         if reply is None or reply.cached or reply.deduped:
             return
-        self.tokens += reply.usage.input_tokens + reply.usage.output_tokens
+        self.tokens += reply.usage.total_tokens
         self.cost_usd += reply.cost_usd or 0.0
         self.unpriced += reply.cost_usd is None
 

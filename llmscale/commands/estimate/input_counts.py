@@ -53,7 +53,7 @@ class CacheSavings:
         """Count one more row."""
         usage, usd = entry.reply.usage, entry.reply.cost_usd
         self.rows += 1
-        self.tokens += usage.input_tokens + usage.output_tokens
+        self.tokens += usage.total_tokens
         self._usd += usd or 0.0
         self._unpriced += usd is None
 

@@ -104,11 +104,11 @@ def _overheads(sent: Sequence[Outcome], stats: Stats) -> dict[str, Overhead]:
         paid = outcome.reply or (outcome.failure.reply if outcome.failure else None)
         if paid is not None:
             usage = paid.usage
-            tokens[model] = tokens.get(model, 0) + usage.input_tokens + usage.output_tokens
+            tokens[model] = tokens.get(model, 0) + usage.total_tokens
     found = {}
     for model, calls in stats.calls_by_model().items():
         if rows.get(model):
-            counted = calls.usage.input_tokens + calls.usage.output_tokens
+            counted = calls.usage.total_tokens
             of_tokens = counted / tokens[model] if tokens.get(model) else 1.0
             found[model] = Overhead(calls.attempts / rows[model], max(1.0, of_tokens))
     return found

@@ -32,7 +32,7 @@ class Call(NamedTuple):
         if self.estimate is not None:
             self.estimate.learn(self.requests, replies)
         if self.tokens and endpoint.limiter is not None:
-            used = sum(r.usage.input_tokens + r.usage.output_tokens for r in replies)
+            used = sum(r.usage.total_tokens for r in replies)
             endpoint.limiter.correct(self.tokens, used or self.tokens)
 
 

@@ -166,7 +166,7 @@ def _reached_provider(outcome: Outcome) -> bool:
 def _reported(outcome: Outcome) -> int:
     """Return the tokens that were reported, 0 for none."""
     reply = outcome.reply or (outcome.failure.reply if outcome.failure else None)
-    return 0 if reply is None else reply.usage.input_tokens + reply.usage.output_tokens
+    return 0 if reply is None else reply.usage.total_tokens
 
 
 def _is_too_large(tokens: int, limiter: UserRateLimiter) -> bool:
