@@ -17,6 +17,12 @@ log = logging.getLogger(__name__)
 BAR_BEAT_S = 0.2
 HEARTBEAT_S = 10.0
 
+WIDE_COLUMNS = 100
+MIN_BAR_COLUMNS = 3
+_NARROW = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{remaining} left, {rate_fmt}{postfix}]"
+_MOST_WANTED = ("failed", "spent", "left", "files")
+"""Figures that a narrow terminal shows first."""
+
 Show = Literal["bar", "log", "nothing"]
 
 
@@ -131,9 +137,14 @@ class Progress:
         )
 
         def beat() -> None:
-            figures = self._figures()
-            bar.set_postfix_str(", ".join(f"{v} {k}" for k, v in figures.items()), refresh=False)
             bar.n = self._kept + self._stats.done
+            bar.set_postfix_str("", refresh=False)
+            columns = bar.format_dict["ncols"] or WIDE_COLUMNS
+            is_narrow = columns < WIDE_COLUMNS and self._total is not None
+            bar.bar_format = _NARROW if is_narrow else None
+            without = len(tqdm.format_meter(**{**bar.format_dict, "ncols": 0}))
+            shown = fitting(self._figures(), columns - without - MIN_BAR_COLUMNS)
+            bar.set_postfix_str(shown, refresh=False)
             bar.refresh()
 
         try:
@@ -164,3 +175,15 @@ class Progress:
         if self._left_usd is not None:
             figures["left"] = f"${self._left_usd():.4f}"
         return figures
+
+
+def fitting(figures: Mapping[str, str], columns: int) -> str:
+    """Return the figures that fit so many columns, the most wanted before the others."""
+    order = [*(name for name in _MOST_WANTED if name in figures), *figures]
+    kept: set[str] = set()
+    for name in dict.fromkeys(order):
+        columns -= len(f", {figures[name]} {name}")
+        if columns < 0:
+            break
+        kept.add(name)
+    return ", ".join(f"{value} {name}" for name, value in figures.items() if name in kept)

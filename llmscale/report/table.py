@@ -1,9 +1,14 @@
 """The report on a terminal: a line for a log, or a small table with remarks."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmscale.core.printable import printable
 from llmscale.report.figures import counted, dollars, seconds, tokens_of, usd
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+MIN_TABLE_COLUMNS = 80
 
 
 def summary_line(report: dict[str, Any]) -> str:
@@ -24,24 +29,33 @@ def summary_line(report: dict[str, Any]) -> str:
 
 
 def print_table(report: dict[str, Any]) -> None:
-    """Show the report on stderr as a small table."""
+    """Show the report on stderr as a small table; as a line where no table fits."""
     from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True)
+    if console.width < MIN_TABLE_COLUMNS:
+        console.print(Text(printable(summary_line(report))))
+    else:
+        console.print(_table(report))
+    for line in (*remarks(report), *held_back(report["bottleneck"])):
+        console.print(Text(printable(line)))
+
+
+def _table(report: dict[str, Any]) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title="llmscale", title_justify="left", title_style="bold", box=None)
     for name, justify in _COLUMNS:
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for model, part in report["models"].items():
         cells = _cells(part["rows"], part["calls"], report["wall_s"])
         table.add_row(*(Text(printable(cell)) for cell in (model, *cells)))
     if len(report["models"]) != 1:
         cells = _cells(report["rows"], report["calls"], report["wall_s"])
         table.add_row("all", *cells, style="bold")
-    console = Console(stderr=True)
-    console.print(table)
-    for line in (*remarks(report), *held_back(report["bottleneck"])):
-        console.print(Text(printable(line)))
+    return table
 
 
 _COLUMNS = (

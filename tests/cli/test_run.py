@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import re
 import signal
 from pathlib import Path
 from subprocess import PIPE
@@ -11,9 +12,11 @@ import pytest
 
 from tests.cli.tool import (
     arrived,
+    environment,
     lines_in,
     llmscale,
     on_a_terminal,
+    on_a_terminal_of,
     prompts,
     read_rows,
     report_of,
@@ -223,6 +226,24 @@ def test_a_terminal_gets_a_bar_and_a_table(tmp_path: Path) -> None:
     assert "8/8" in seen
     assert "answered" in seen
     assert "p99 s" in seen
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_bar_and_table_fit_the_terminal_and_show_what_has_failed(
+    columns: int, tmp_path: Path
+) -> None:
+    write_rows(tmp_path / "in.jsonl", prompts(20))
+    run = ("run", "in.jsonl", "--model", "sim/latency=0.1,error_rate=0.5,seed=1")
+    given = environment(TERM="xterm")
+    _, seen = on_a_terminal_of(
+        columns, (*run, "--max-attempts", 1, "--concurrency", 2), tmp_path, given
+    )
+    lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "\n", seen))
+    bars = [line for line in lines if re.search(r"\|.{2,}\| 20/20 \[", line)]
+    assert bars
+    assert max(map(len, bars)) <= columns
+    assert all(re.search(r", [1-9]\d* failed.*\]$", bar) for bar in bars)
+    assert "…" not in seen
 
 
 @pytest.mark.parametrize("shape", ["llmscale", "openai-batch"])

@@ -13,7 +13,14 @@ from tqdm import tqdm
 
 from llmscale.accounting.stats import Stats
 from llmscale.core.records import Failure, Outcome, Reply, Request, Row, Usage
-from llmscale.observe.progress import BAR_BEAT_S, HEARTBEAT_S, Progress, Reading, how_to_show
+from llmscale.observe.progress import (
+    BAR_BEAT_S,
+    HEARTBEAT_S,
+    Progress,
+    Reading,
+    fitting,
+    how_to_show,
+)
 from tests.cli.tool import wait_until
 
 ROW = Row(index=0, request=Request(model="sim/a", messages=[]))
@@ -242,3 +249,19 @@ async def test_a_bar_without_a_total_counts(monkeypatch: pytest.MonkeyPatch) -> 
     add_answer(stats)
     await watch(Progress(stats, None, 0, "bar"), 1)
     assert "1row" in terminal.getvalue()
+
+
+FIGURES = {"files": "3/7", "failed": "12", "cached": "0", "tokens": "1,042", "spent": "$0.0004"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        (100, "3/7 files, 12 failed, 0 cached, 1,042 tokens, $0.0004 spent"),
+        (30, "12 failed, $0.0004 spent"),
+        (15, "12 failed"),
+        (5, ""),
+    ],
+)
+def test_a_narrow_bar_has_the_figures_that_matter_most(columns: int, shown: str) -> None:
+    assert fitting(FIGURES, columns) == shown
