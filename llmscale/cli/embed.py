@@ -9,6 +9,7 @@ from llmscale.cli.options import (
     AlertOptions,
     CacheOptions,
     CostOptions,
+    DryRun,
     EndpointOptions,
     LoggingOptions,
     ParamOptions,
@@ -92,6 +93,7 @@ class VectorOptions(Options):
             show_default="./NAME.vectors.jsonl",
         ),
     ] = None
+    dry_run: DryRun = False
     export: Annotated[
         list[str] | None,
         typer.Option(metavar="FILE", help="Also write .npy, .parquet or .db. Repeatable."),
@@ -213,10 +215,18 @@ def embed(given: EmbedOptions) -> None:
     """
     from llmscale.cli.endings import job_ended
 
-    raise typer.Exit(job_ended(given, _embed))
+    work = _dry_run if given.dry_run else _embed
+    raise typer.Exit(job_ended(given, work, keeps=not given.dry_run))
 
 
 def _embed(settings: Any) -> "RunResult":
     from llmscale.commands.embed import embed as run_job
 
     return run_job(settings)
+
+
+def _dry_run(settings: Any) -> "RunResult":
+    from llmscale.cli.tables.dry_run import print_preview
+    from llmscale.commands.embed import dry_run
+
+    return print_preview(dry_run(settings))

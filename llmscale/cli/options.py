@@ -13,6 +13,7 @@ from llmscale.core.choices import CacheMode, LogFormat, StrategyName
 from llmscale.providers import prefixes
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Read and check everything; send nothing.")]
 ConfigFile = Annotated[
     str | None,
     typer.Option(

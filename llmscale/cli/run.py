@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmscale.cli.command import command
-from llmscale.cli.options import AlertOptions, JobOptions, ResultOptions
+from llmscale.cli.options import AlertOptions, DryRun, JobOptions, ResultOptions
 from llmscale.core.choices import ChatFormatOrAuto
 
 if TYPE_CHECKING:
@@ -25,9 +25,7 @@ class RunOptions(ResultOptions, AlertOptions, JobOptions):
 
     GROUP = "Output"
 
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Read and check everything; send nothing.")
-    ] = False
+    dry_run: DryRun = False
     output_format: Annotated[
         ChatFormatOrAuto | None,
         typer.Option(
@@ -57,14 +55,7 @@ def _run(settings: Any) -> "RunResult":
 
 
 def _dry_run(settings: Any) -> "RunResult":
-    from llmscale.commands.dry_run import preview
-    from llmscale.core.printable import printable
-    from llmscale.runtime.run_result import RunResult
+    from llmscale.cli.tables.dry_run import print_preview
+    from llmscale.commands.run import dry_run
 
-    seen = preview(settings)
-    for label, fact in seen.facts:
-        typer.echo(f"{label:<10} {printable(fact)}")
-    for complaint in seen.bad_rows:
-        typer.echo(f"bad row    {printable(complaint)}")
-    typer.echo("nothing was sent")
-    return RunResult(seen.exit_code)
+    return print_preview(dry_run(settings))

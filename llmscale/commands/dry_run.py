@@ -1,4 +1,4 @@
-"""`llmscale run --dry-run`: what a run would do, with every row read and nothing sent."""
+"""`--dry-run`: what `run` or `embed` would do, with every row read and nothing sent."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,15 +12,15 @@ from llmscale.core.records import Request
 from llmscale.job import manifest as manifests
 from llmscale.job.job import Identity
 from llmscale.job.job_paths import JobPaths
-from llmscale.rows.chat_rows import ChatParser
 from llmscale.rows.precheck import precheck
-from llmscale.rows.row_parser import rows_of
-from llmscale.rows.sources import STDIN, Source, blocks_of_lines, expand
+from llmscale.rows.row_parser import RowParser, rows_of
+from llmscale.rows.sources import STDIN, Source, blocks_of_lines
 from llmscale.runtime.event_loop import run_loop
-from llmscale.runtime.job_inputs import identity_of, job_paths
+from llmscale.runtime.job_inputs import identity_of
+from llmscale.runtime.job_run import JobInput
 from llmscale.runtime.models import Models
 from llmscale.runtime.session import Session
-from llmscale.runtime.workload import ChatWorkload, chat_parser
+from llmscale.runtime.workload import Workload
 
 MAX_BAD_ROWS = 10
 
@@ -42,32 +42,35 @@ class _Counted(NamedTuple):
     first: Request | None
 
 
-def preview(config: Config) -> Preview:
-    """Read everything, open every endpoint, send nothing. Raises what a run would raise."""
-    sources = expand(config.files.inputs)
-    if sources[0].path == STDIN:
+def refuse_stdin(inputs: Sequence[str]) -> None:
+    """Raise `ConfigError` for standard input, which nobody could read again."""
+    if STDIN in inputs:
         raise ConfigError("--dry-run reads the input without keeping it; name a file instead of -")
-    names = [source.name for source in sources]
-    paths = job_paths(
-        config.files, config.observe, [source.path for source in sources], names, "results"
-    )
-    models, workload = Models(config.models), ChatWorkload(config)
-    found = precheck(sources, config.files.limit)
-    counted = _count(chat_parser(config, models), sources, config.files.limit)
+
+
+def preview(
+    config: Config, workload: Workload, source: JobInput, paths: JobPaths | None
+) -> Preview:
+    """Read everything, open every endpoint, send nothing. Raises what a run would raise."""
+    sources, models, limit = source.sources, source.models, config.files.limit
+    found = precheck(sources, limit)
+    counted = _count(source.parser, sources, limit)
     identity = identity_of(config, sources, workload.identity_settings, found)
+    files = source.files.summary()
     facts = [
-        ("input", ", ".join(names)),
+        ("input", ", ".join(source.name for source in sources)),
+        *([("files", f"{files['files']:,}")] if files else []),
         ("rows", f"{found.rows}, of which {counted.bad} can't be used"),
         *(("model", f"{model}: {rows} rows") for model, rows in sorted(counted.by_model.items())),
         *_endpoints(config, models, workload),
-        *_places(paths, config.files.report, identity),
+        *_places(paths, config.files.report, identity, follows_input=workload.follows_input),
     ]
     if counted.first is not None:
         facts.append(("first row", _shown(counted.first)))
     return Preview(facts, counted.complaints, int(counted.bad > 0))
 
 
-def _count(parser: ChatParser, sources: Sequence[Source], limit: int | None) -> _Counted:
+def _count(parser: RowParser, sources: Sequence[Source], limit: int | None) -> _Counted:
     by_model: Counter[str] = Counter()
     complaints: list[str] = []
     bad = 0
@@ -84,7 +87,7 @@ def _count(parser: ChatParser, sources: Sequence[Source], limit: int | None) -> 
     return _Counted(by_model, bad, complaints, first)
 
 
-def _endpoints(config: Config, models: Models, workload: ChatWorkload) -> list[tuple[str, str]]:
+def _endpoints(config: Config, models: Models, workload: Workload) -> list[tuple[str, str]]:
     session = Session.open(with_settings(config, cache_mode="off"), models, workload)
     endpoints = session.opened.endpoints.values()
     facts = [("endpoint", f"{e.name}, {e.capacity} calls at once") for e in endpoints]
@@ -93,21 +96,24 @@ def _endpoints(config: Config, models: Models, workload: ChatWorkload) -> list[t
 
 
 def _places(
-    paths: JobPaths | None, report: str | None, identity: Identity
+    paths: JobPaths | None, report: str | None, identity: Identity, *, follows_input: bool
 ) -> list[tuple[str, str]]:
     if paths is None:
         return [("output", "standard output, in the order of completion")]
     return [
-        ("output", f"{paths.output} ({_state(paths, identity)})"),
+        ("output", f"{paths.output} ({_state(paths, identity, follows_input=follows_input)})"),
         ("report", report or str(paths.report)),
     ]
 
 
-def _state(paths: JobPaths, identity: Identity) -> str:
+def _state(paths: JobPaths, identity: Identity, *, follows_input: bool) -> str:
     found = manifests.load(paths.manifest)
     if found is None:
         return "exists; replaced only with --overwrite" if paths.output.exists() else "new"
     changed = manifests.differences(found, identity.inputs, identity.settings)
+    other_settings = manifests.differences(found, found.inputs, identity.settings)
+    if changed and follows_input and not other_settings:
+        return "its input has changed; only new text would be embedded"
     if changed:
         return f"another job's, replaced only with --overwrite: {'; '.join(changed)}"
     if found.state == "finished" and not found.failed:

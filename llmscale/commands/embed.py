@@ -9,7 +9,9 @@ import glob
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llmscale.config import Config, FilesConfig, ObserveConfig
 from llmscale.core.errors import CallFailed, ConfigError, JobError
@@ -27,6 +29,9 @@ from llmscale.runtime.observers import Observers
 from llmscale.runtime.run_result import RunResult
 from llmscale.runtime.workload import EmbeddingWorkload, for_embedding, text_request
 
+if TYPE_CHECKING:
+    from llmscale.commands.dry_run import Preview
+
 log = logging.getLogger(__name__)
 
 
@@ -36,20 +41,37 @@ def embed(config: Config) -> RunResult:
     Raises `JobError` where nothing was sent; what ends a run later is in the result, and the
     vectors made until then are safe.
     """
-    # numpy starts a thread for each core when it is imported; they spin, and have nothing to do
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     config = for_embedding(config)
     paths = _paths(config.files, config.observe)
     observers = Observers(config.observe, None if paths is None else paths.output)
+    with _opened(config, paths) as source:
+        result = run_job(config, EmbeddingWorkload(config), source, paths, observers)
+        return result if paths is None else _exported(result, config.files.export, paths)
+
+
+def dry_run(config: Config) -> "Preview":
+    """Read everything and send nothing. Raises what a run would raise."""
+    from llmscale.commands.dry_run import preview, refuse_stdin
+
+    refuse_stdin(config.files.inputs)
+    config = for_embedding(config)
+    paths = _paths(config.files, config.observe)
+    with _opened(config, paths) as source:
+        return preview(config, EmbeddingWorkload(config), source, paths)
+
+
+@contextmanager
+def _opened(config: Config, paths: JobPaths | None) -> Iterator[JobInput]:
+    """Yield the chunks and rows of the input."""
+    # numpy starts a thread for each core when it is imported; they spin, and have nothing to do
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     beside = Path.cwd() if paths is None else paths.output.parent
     reading = Reading(how_to_show(quiet=config.logging.quiet, log_format=config.logging.log_format))
     with rows_as_files(config.files.inputs, config.embed, beside, reading) as (sources, found):
         if found is not None:
             log.info("%s", found)
         parser = TextParser(text_request(config), 0 if found is None else found.complete.rows)
-        source = JobInput(sources, Models(config.models), parser, FileCounts(found))
-        result = run_job(config, EmbeddingWorkload(config), source, paths, observers)
-        return result if paths is None else _exported(result, config.files.export, paths)
+        yield JobInput(sources, Models(config.models), parser, FileCounts(found))
 
 
 def embed_texts(config: Config, texts: Sequence[str]) -> list[bytes]:

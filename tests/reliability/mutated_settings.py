@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmscale.commands.dry_run import preview
+from llmscale.commands.run import dry_run
 from llmscale.config import SETTINGS, EndpointConfig, UserLimit, load
 from llmscale.config.settings import PriceConfig
 from llmscale.core.errors import JobError
@@ -115,7 +115,7 @@ def i05_settings(count: int = 10_000) -> Figure:
         said = ""
         try:
             given_flags = {"model": model, **flags, "inputs": ["prompts.jsonl"]}
-            preview(load(given_flags, {name: str(value) for name, value in environ.items()}))
+            dry_run(load(given_flags, {name: str(value) for name, value in environ.items()}))
             usable += 1
         except JobError as error:
             said = str(error)
