@@ -8,8 +8,7 @@ code, and one where nothing less would do. What has no such bound is refused wit
 from collections.abc import Iterator
 from typing import Any
 
-import orjson
-
+from llmscale.core.json_text import dumps
 from llmscale.core.records import Request
 
 CALL_TOKENS = 1_000  # what a server puts around messages: its template, its words about tools
@@ -97,4 +96,4 @@ def _images(messages: list[Any]) -> Iterator[int]:
 
 
 def _size_bytes(value: Any) -> int:
-    return len(orjson.dumps(value)) if value else 0
+    return len(dumps(value)) if value else 0

@@ -9,8 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
-
+from llmscale.core.json_text import dumps
 from llmscale.core.records import Reply, Request
 
 BYTES_PER_TOKEN = 4.0  # English: a word of 4 letters; Chinese: 4 characters are 3 tokens
@@ -93,7 +92,7 @@ def input_bytes(request: Request) -> int:
     """Return the size of what a model reads, in bytes of UTF-8."""
     if request.text is not None:
         return text_bytes(request.text)
-    tools_bytes = len(orjson.dumps(request.tools)) if request.tools else 0
+    tools_bytes = len(dumps(request.tools)) if request.tools else 0
     return tools_bytes + sum(map(_message_bytes, request.messages))
 
 
@@ -107,4 +106,4 @@ def _message_bytes(message: Any) -> int:
         content = message["content"]
         if isinstance(content, str):
             return MESSAGE_BYTES + text_bytes(content)
-    return len(orjson.dumps(message))  # parts, pictures, calls of tools
+    return len(dumps(message))  # parts, pictures, calls of tools

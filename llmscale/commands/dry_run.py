@@ -4,10 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import orjson
-
 from llmscale.config import Config, with_settings
 from llmscale.core.errors import ConfigError
+from llmscale.core.json_text import dumps
 from llmscale.core.records import Request
 from llmscale.job import manifest as manifests
 from llmscale.job.job import Identity
@@ -122,7 +121,7 @@ def _state(paths: JobPaths, identity: Identity, *, follows_input: bool) -> str:
 
 
 def _shown(request: Request) -> str:
-    text = orjson.dumps(
+    text = dumps(
         {
             name: getattr(request, name)
             for name in request.__struct_fields__

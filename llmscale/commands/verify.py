@@ -11,9 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import orjson
-
 from llmscale.core.errors import ConfigError, StorageError
+from llmscale.core.json_text import loads
 from llmscale.core.output_line import is_answered, is_batch_line
 from llmscale.rows.row_parser import row_id_of
 from llmscale.rows.sources import Source, blocks_of_lines
@@ -151,8 +150,8 @@ def _lines_of(output: Path) -> Iterator[tuple[int, _Line | None]]:
 
 def _row(raw: bytes) -> _Line | None:
     try:
-        line = orjson.loads(raw)
-    except orjson.JSONDecodeError:
+        line = loads(raw)
+    except ValueError:
         return None
     is_row = isinstance(line, dict) and ("index" in line or "custom_id" in line)
     return line if is_row and raw.endswith(b"\n") else None

@@ -13,10 +13,15 @@ import orjson
 from msgspec.structs import asdict
 
 from llmscale.core.choices import OutputFormat
+from llmscale.core.json_text import dumps
 from llmscale.core.model_name import name_at_provider
 from llmscale.core.records import Failure, Outcome, Reply, Row
 
 """Of answers, and of vectors: as numbers or as the base64 of little-endian float32."""
+
+EXTRA_OF_CHOICE = ("logprobs",)
+EXTRA_OF_ANSWER = ("citations", "search_results", "related_questions")
+"""Fields of `extra` that stand beside the message, and beside the choices, in a chat completion."""
 
 _READ_FIELDS = frozenset({"id", "index", "model", "usage", "cost_usd", "attempts", "error"})
 
@@ -37,6 +42,8 @@ def line_of(outcome: Outcome, output_format: OutputFormat = "llmscale") -> dict[
     _add_facts(line, outcome, paid)
     if reply is not None and reply.tool_calls:
         line["tool_calls"] = reply.tool_calls
+    if reply is not None and reply.extra:
+        line["extra"] = reply.extra
     return line
 
 
@@ -65,7 +72,7 @@ def _vector_line(outcome: Outcome, *, as_numbers: bool) -> dict[str, Any]:
 def _add_facts(line: dict[str, Any], outcome: Outcome, paid: Reply | None) -> None:
     """Add what a line of either kind ends with. `paid`: the reply, or one of no use."""
     reply, failure = outcome.reply, outcome.failure
-    line["usage"] = asdict(paid.usage) if paid else None
+    line["usage"] = _usage(paid) if paid else None
     line["cost_usd"] = _cost_usd(paid) if paid else None
     line["latency_s"] = round(outcome.latency_s, 6)
     line["attempts"] = outcome.attempts
@@ -78,7 +85,7 @@ def encode(line: dict[str, Any], output_format: OutputFormat) -> bytes:
     """Return the bytes of a line, newline included; only a batch line is made from our own."""
     if output_format == "openai-batch":
         line = to_batch(line)
-    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY)
+    return dumps(line, orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY)
 
 
 def to_batch(line: dict[str, Any]) -> dict[str, Any]:
@@ -96,17 +103,24 @@ def to_batch(line: dict[str, Any]) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": line["output"]}
     if "tool_calls" in line:
         message["tool_calls"] = line["tool_calls"]
+    choice = {"index": 0, "message": message, "finish_reason": line["finish_reason"]}
+    extra = dict(line.get("extra") or {})
+    choice |= {name: extra.pop(name) for name in EXTRA_OF_CHOICE if name in extra}
+    beside = {name: extra.pop(name) for name in EXTRA_OF_ANSWER if name in extra}
+    message |= extra
     usage = line["usage"] or {}
+    input_tokens, output_tokens = usage.get("input_tokens") or 0, usage.get("output_tokens") or 0
     body = {
         "id": f"chatcmpl-{line['index']}",
         "object": "chat.completion",
         "model": name_at_provider(line["model"] or ""),
-        "choices": [{"index": 0, "message": message, "finish_reason": line["finish_reason"]}],
+        "choices": [choice],
         "usage": {
-            "prompt_tokens": usage.get("input_tokens", 0),
-            "completion_tokens": usage.get("output_tokens", 0),
-            "total_tokens": usage.get("input_tokens", 0) + usage.get("output_tokens", 0),
+            "prompt_tokens": input_tokens,
+            "completion_tokens": output_tokens,
+            "total_tokens": input_tokens + output_tokens,
         },
+        **beside,
     }
     batch["response"] = {"status_code": 200, "request_id": batch["id"], "body": body}
     batch["error"] = None
@@ -140,6 +154,15 @@ def is_answered(line: dict[str, Any]) -> bool:
 def _cost_usd(reply: Reply) -> float | None:
     """What the row has cost: nothing where another has paid, now or earlier."""
     return 0.0 if reply.cached or reply.deduped else reply.cost_usd
+
+
+def _usage(reply: Reply) -> dict[str, int | None] | None:
+    """Return the counts; null where a count is unknown, and for all where none is known."""
+    counts: dict[str, int | None] = asdict(reply.usage)
+    if not reply.unknown_counts:
+        return counts
+    counts |= dict.fromkeys(reply.unknown_counts)
+    return counts if any(counts.values()) else None
 
 
 def _model(row: Row, paid: Reply | None) -> str | None:

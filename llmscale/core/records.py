@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import msgspec
 
-FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+FinishReason = str
+"""`stop`, `length`, `tool_calls`, `content_filter`; a word that is not known, as it came."""
 
 FailureKind = Literal[
     "bad_row",  # the input line can't be used
@@ -109,6 +110,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     latency_s: float = 0.0  # of the attempt that answered
     cached: bool = False  # from the store: not paid for now
     deduped: bool = False  # from the call of another row: not paid for twice
+    extra: dict[str, Any] | None = None  # what came beside the text: `logprobs`, `audio`, ...
+    unknown_counts: tuple[str, ...] = ()  # fields of `usage` that could not be read
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
 from msgspec.structs import replace
 
+from llmscale.core.json_text import loads
 from llmscale.core.output_line import is_answered, is_own_line
 from llmscale.job import manifest as manifests
 from llmscale.job.job import Identity
@@ -69,7 +69,7 @@ def _objects(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the object of each line, an empty one for a line that is torn or damaged."""
     for _, raw in lines_of(path):
         try:
-            line = orjson.loads(raw)
-        except orjson.JSONDecodeError:
+            line = loads(raw)
+        except ValueError:
             line = None
         yield line if isinstance(line, dict) else {}

@@ -8,9 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, NamedTuple
 
-import orjson
-
 from llmscale.core.choices import OutputFormat
+from llmscale.core.json_text import loads
 from llmscale.core.output_line import encode
 
 BLOCK_BYTES = 1024 * 1024
@@ -85,7 +84,7 @@ def _pieces(
             raw = _read(lines, offset - 1, size)
         else:
             raw = region[offset - begin : offset - begin + size]
-        yield encode(orjson.loads(raw), "openai-batch") if is_batch else raw
+        yield encode(loads(raw), "openai-batch") if is_batch else raw
 
 
 def _read(file: IO[bytes], offset: int, size: int) -> bytes:

@@ -11,13 +11,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from llmscale.accounting.stats import Spend
 from llmscale.core.atomic_file import open_private, storage_error
 from llmscale.core.choices import OutputFormat
 from llmscale.core.disk_sync import sync_descriptor
 from llmscale.core.errors import StorageError
+from llmscale.core.json_text import loads
 from llmscale.core.output_line import encode, is_answered, is_own_line
 from llmscale.job.input_order import Places, in_order
 from llmscale.job.job_paths import JobPaths
@@ -85,7 +84,7 @@ class Journal:
         """Take over the rows of OUT, which are in input order."""
         for index, (offset, raw) in enumerate(lines_of(self._files.output)):
             if index < self.rows:
-                state = _ANSWERED if is_answered(orjson.loads(raw)) else _FAILED_EARLIER
+                state = _ANSWERED if is_answered(loads(raw)) else _FAILED_EARLIER
                 self._note(index, -offset - 1, len(raw), state)
 
     def load_partial(self) -> None:
@@ -144,8 +143,8 @@ class Journal:
 
     def _journal_line(self, raw: bytes) -> dict[str, Any] | None:
         try:
-            line = orjson.loads(raw)
-        except orjson.JSONDecodeError:
+            line = loads(raw)
+        except ValueError:
             return None
         if not is_own_line(line):
             return None

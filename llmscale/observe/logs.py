@@ -10,9 +10,8 @@ import time
 from datetime import datetime
 from typing import TextIO
 
-import orjson
-
 from llmscale.core.choices import LogFormat
+from llmscale.core.json_text import dumps
 from llmscale.core.printable import printable
 
 
@@ -50,7 +49,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["traceback"] = printable(self.formatException(record.exc_info))
-        return orjson.dumps(entry).decode()
+        return dumps(entry).decode()
 
 
 class StderrHandler(logging.StreamHandler[TextIO]):

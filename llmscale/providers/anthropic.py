@@ -11,22 +11,18 @@ import orjson
 from llmscale.config import EndpointConfig
 from llmscale.core.errors import CallFailed
 from llmscale.core.model_name import name_at_provider
-from llmscale.core.records import Failure, FinishReason, Reply, Request, Usage
-from llmscale.providers.http.failures import bad_response
+from llmscale.core.records import Failure, Reply, Request, Usage
+from llmscale.providers.http.counts import Counts
+from llmscale.providers.http.failures import bad_response, no_answer
+from llmscale.providers.http.finish_reasons import CONTENT_FILTER, LENGTH, finish_reason_of
 from llmscale.providers.http.keys import key_for
+from llmscale.providers.http.notices import Notices
 from llmscale.providers.http.provider import HttpEndpoint, HttpProvider
-from llmscale.providers.openai import CUT, count, text_or_empty
+from llmscale.providers.openai import CUT, check_end, text_or_empty
 from llmscale.providers.registry import PROVIDERS, base_url_of
 
 SPEC = PROVIDERS["anthropic"]
 API_VERSION = "2023-06-01"
-
-_FINISH_REASONS: dict[str, FinishReason] = {
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "refusal": "content_filter",
-}
 
 
 class AnthropicMessages(HttpProvider):
@@ -38,7 +34,8 @@ class AnthropicMessages(HttpProvider):
 
     async def send(self, requests: Sequence[Request]) -> list[Reply]:
         """Answer each request with one call. Raises `CallFailed`."""
-        return [reply_of(await self._http.post(body_of(request))) for request in requests]
+        answers = [await self._http.post(body_of(request)) for request in requests]
+        return [reply_of(answer, self._http.notices) for answer in answers]
 
 
 def open_endpoint(
@@ -150,47 +147,56 @@ def _output_config(response_format: dict[str, Any] | None) -> dict[str, Any] | N
     return {"format": {"type": "json_schema", "schema": schema}}
 
 
-def reply_of(answer: Mapping[str, Any]) -> Reply:
-    """Read a message. Raises `CallFailed` for one that answers nothing."""
+def reply_of(answer: Mapping[str, Any], notices: Notices | None = None) -> Reply:
+    """Read a message. Raises `CallFailed` for one that answers nothing.
+
+    `notices`: told what is odd about an answer that counts all the same.
+    """
     try:
-        blocks = answer["content"]
+        blocks = answer["content"] or []
         text = "".join(b["text"] for b in blocks if b["type"] == "text")
         tool_calls = [_tool_call(b) for b in blocks if b["type"] == "tool_use"]
-        finish = _FINISH_REASONS.get(answer.get("stop_reason") or "end_turn", "stop")
-        usage = usage_of(answer.get("usage") or {})
+        others = [b for b in blocks if b["type"] not in ("text", "tool_use")]
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise CallFailed(bad_response(f"not a message ({reason})")) from None
+        raise CallFailed(no_answer(f"not a message ({reason})", answer, "content")) from None
+    usage, unknown = usage_of(answer.get("usage"))
     reply = Reply(
         text=text or None,
-        finish_reason=finish,
+        finish_reason=finish_reason_of(answer.get("stop_reason")),
         model=text_or_empty(answer.get("model")),
         usage=usage,
         tool_calls=tool_calls or None,
+        extra={"content_blocks": others} if others else None,
+        unknown_counts=unknown,
     )
-    if finish == "content_filter":
+    if reply.finish_reason == CONTENT_FILTER:
         message = "the model refused to answer"
         raise CallFailed(Failure(kind="content_filter", message=message, status=200, reply=reply))
+    check_end(reply, answer.get("stop_reason"), notices)
     if not text and not tool_calls:
-        message = CUT if finish == "length" else "the answer is empty"
+        message = CUT if reply.finish_reason == LENGTH else "the answer is empty"
         raise CallFailed(bad_response(message, retryable=False, reply=reply))
     return reply
 
 
-def usage_of(usage: Mapping[str, Any]) -> Usage:
-    """Read token counts. This API counts cached input apart; `Usage` holds the sum.
+def usage_of(usage: Any) -> tuple[Usage, tuple[str, ...]]:
+    """Read token counts, and name those that can't be read.
 
-    Raises `ValueError` for what is no count.
+    This API counts cached input apart; `Usage` holds the sum.
     """
-    fresh = count(usage.get("input_tokens"))
-    cached = count(usage.get("cache_read_input_tokens"))
-    written = count(usage.get("cache_creation_input_tokens"))
-    return Usage(
+    counts = Counts(usage)
+    fresh = counts.read("input_tokens", "input_tokens")
+    cached = counts.read("input_tokens", "cache_read_input_tokens")
+    written = counts.read("input_tokens", "cache_creation_input_tokens")
+    output_tokens = counts.read("output_tokens", "output_tokens")
+    found = Usage(
         input_tokens=fresh + cached + written,
-        output_tokens=count(usage.get("output_tokens")),
+        output_tokens=output_tokens,
         cached_input_tokens=cached,
         cache_write_tokens=written,
     )
+    return found, tuple(dict.fromkeys(counts.unknown))
 
 
 def _tool_call(block: Mapping[str, Any]) -> dict[str, Any]:

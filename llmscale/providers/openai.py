@@ -11,22 +11,24 @@ from yarl import URL
 from llmscale.config import EndpointConfig
 from llmscale.core.errors import CallFailed
 from llmscale.core.model_name import name_at_provider
-from llmscale.core.records import SAMPLING_FIELDS, Failure, FinishReason, Reply, Request, Usage
-from llmscale.providers.http.failures import bad_response
+from llmscale.core.output_line import EXTRA_OF_ANSWER, EXTRA_OF_CHOICE
+from llmscale.core.records import SAMPLING_FIELDS, Failure, Reply, Request, Usage
+from llmscale.providers.http.counts import Counts
+from llmscale.providers.http.failures import bad_response, no_answer
+from llmscale.providers.http.finish_reasons import (
+    CONTENT_FILTER,
+    ERROR,
+    LENGTH,
+    finish_reason_of,
+    is_known,
+)
 from llmscale.providers.http.keys import key_for
+from llmscale.providers.http.notices import Notices
 from llmscale.providers.http.provider import HttpEndpoint, HttpProvider
 from llmscale.providers.registry import PROVIDERS, base_url_of
 
 SPEC = PROVIDERS["openai"]
-MAX_COUNT = 10**9  # tokens of a call; more is no count, and sums stay within 64 bits
 CUT = "the answer was cut before its first word; raise --max-tokens"
-
-_FINISH_REASONS: dict[str, FinishReason] = {
-    "length": "length",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-    "content_filter": "content_filter",
-}
 
 
 class OpenAIChat(HttpProvider):
@@ -41,7 +43,8 @@ class OpenAIChat(HttpProvider):
 
     async def send(self, requests: Sequence[Request]) -> list[Reply]:
         """Answer each request with one call. Raises `CallFailed`."""
-        return [reply_of(await self._http.post(self._body(request))) for request in requests]
+        answers = [await self._http.post(self._body(request)) for request in requests]
+        return [reply_of(answer, self._http.notices) for answer in answers]
 
     def _body(self, request: Request) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -76,60 +79,97 @@ def address_of(endpoint: EndpointConfig, allow_hosts: frozenset[str]) -> tuple[s
     return base_url, key_for(endpoint, base_url, SPEC, allow_hosts)
 
 
-def reply_of(answer: Mapping[str, Any]) -> Reply:
-    """Read a chat completion. Raises `CallFailed` for one that answers nothing."""
+def reply_of(answer: Mapping[str, Any], notices: Notices | None = None) -> Reply:
+    """Read a chat completion. Raises `CallFailed` for one that answers nothing.
+
+    `notices`: told what is odd about an answer that counts all the same.
+    """
     try:
         choice = answer["choices"][0]
         message = choice["message"]
         text = _text(message.get("content"))
         tool_calls = _tool_calls(message.get("tool_calls"))
         refusal = message.get("refusal")
-        finish = _FINISH_REASONS.get(choice.get("finish_reason") or "stop", "stop")
-        usage = usage_of(answer.get("usage") or {})
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise CallFailed(bad_response(f"not a chat completion ({reason})")) from None
+        raise CallFailed(
+            no_answer(f"not a chat completion ({reason})", answer, "choices")
+        ) from None
+    extra = _extra(answer, choice, message)
+    usage, unknown = usage_of(answer.get("usage"))
     reply = Reply(
         text=text,
-        finish_reason=finish,
+        finish_reason=finish_reason_of(choice.get("finish_reason")),
         model=text_or_empty(answer.get("model")),
         usage=usage,
         tool_calls=tool_calls,
+        extra=extra,
+        unknown_counts=unknown,
     )
-    if finish == "content_filter" or refusal:
+    if reply.finish_reason == CONTENT_FILTER or refusal:
         why = text_or_empty(refusal) or "the provider withheld the answer (content_filter)"
         raise CallFailed(Failure(kind="content_filter", message=why, status=200, reply=reply))
-    if not text and not tool_calls:
+    check_end(reply, choice.get("finish_reason"), notices)
+    if not text and not tool_calls and not (extra and extra.keys() & _ANSWERS):
         raise CallFailed(_empty(reply))
     return reply
 
 
-def usage_of(usage: Mapping[str, Any]) -> Usage:
-    """Read token counts; absent ones are 0. Raises `ValueError` for what is no count."""
-    prompt_details = usage.get("prompt_tokens_details") or {}
-    completion_details = usage.get("completion_tokens_details") or {}
-    return Usage(
-        input_tokens=count(usage.get("prompt_tokens")),
-        output_tokens=count(usage.get("completion_tokens")),
-        cached_input_tokens=count(prompt_details.get("cached_tokens")),
-        reasoning_tokens=count(completion_details.get("reasoning_tokens")),
+def check_end(reply: Reply, word: Any, notices: Notices | None) -> None:
+    """Raise `CallFailed` where the server broke off; tell of what is odd.
+
+    `word`: for which the reply has its reason.
+    """
+    if reply.finish_reason == ERROR:
+        message = f"the server ended the answer with {word!r}"
+        raise CallFailed(
+            Failure(kind="server_error", message=message, retryable=True, status=200, reply=reply)
+        )
+    if notices is None:
+        return
+    if not is_known(reply.finish_reason):
+        notices.once(f"unknown finish reason {word!r}: the answer is kept as it is and not cached")
+    if reply.unknown_counts:
+        counts = ", ".join(reply.unknown_counts)
+        notices.once(f"unreadable token counts ({counts}): they are unknown in the output")
+
+
+def usage_of(usage: Any) -> tuple[Usage, tuple[str, ...]]:
+    """Read token counts, and name those that can't be read; absent ones are 0."""
+    counts = Counts(usage)
+    found = Usage(
+        input_tokens=counts.read("input_tokens", "prompt_tokens"),
+        output_tokens=counts.read("output_tokens", "completion_tokens"),
+        cached_input_tokens=counts.within("prompt_tokens_details").read("", "cached_tokens"),
+        reasoning_tokens=counts.within("completion_tokens_details").read("", "reasoning_tokens"),
     )
-
-
-def count(value: Any) -> int:
-    """Return a token count. Raises `ValueError` for what no call can have used."""
-    if value is None:
-        return 0
-    if type(value) is not int:  # a bool is an int too
-        raise ValueError(f"a token count is a {type(value).__name__}")
-    if not 0 <= value <= MAX_COUNT:
-        raise ValueError(f"a token count is {value}")
-    return value
+    return found, tuple(counts.unknown)
 
 
 def text_or_empty(value: Any) -> str:
     """Return a field that should be text; what is none is left out."""
     return value if isinstance(value, str) else ""
+
+
+_READ_OF_MESSAGE = frozenset({"role", "content", "tool_calls", "refusal", "name"})
+_ANSWERS = frozenset(
+    {"function_call", "audio", "images", "image", "reasoning_content", "reasoning", "video"}
+)
+"""What answers a row without any text."""
+
+
+def _extra(
+    answer: Mapping[str, Any], choice: Mapping[str, Any], message: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Return what was asked for and has no place of its own: logprobs, audio, reasoning, ..."""
+    found = {
+        name: value
+        for name, value in message.items()
+        if name not in _READ_OF_MESSAGE and value not in (None, "", [], {})
+    }
+    found |= {name: choice[name] for name in EXTRA_OF_CHOICE if choice.get(name)}
+    found |= {name: answer[name] for name in EXTRA_OF_ANSWER if answer.get(name)}
+    return found or None
 
 
 def _text(content: Any) -> str | None:
@@ -149,6 +189,6 @@ def _tool_calls(calls: Any) -> list[Any] | None:
 
 def _empty(reply: Reply) -> Failure:
     """No text: worth another try where it is null, not where the model chose to say nothing."""
-    if reply.finish_reason == "length":
+    if reply.finish_reason == LENGTH:
         return bad_response(CUT, retryable=False, reply=reply)
     return bad_response("the answer is empty", retryable=reply.text is None, reply=reply)

@@ -14,9 +14,11 @@ from llmscale.core.errors import CallFailed
 from llmscale.core.model_name import name_at_provider
 from llmscale.core.records import Reply, Request, Usage
 from llmscale.core.vectors import LITTLE_FLOAT32, fault_of, of_whole_numbers
-from llmscale.providers.http.failures import bad_response
+from llmscale.providers.http.counts import Counts
+from llmscale.providers.http.failures import bad_response, no_answer
+from llmscale.providers.http.notices import Notices
 from llmscale.providers.http.provider import HttpEndpoint, HttpProvider
-from llmscale.providers.openai import address_of, count, text_or_empty
+from llmscale.providers.openai import address_of, text_or_empty
 
 MAX_DIMENSIONS = 65_536
 
@@ -24,8 +26,8 @@ MAX_DIMENSIONS = 65_536
 class Embedding(msgspec.Struct, gc=False):
     """A vector, as base64 of little-endian float32 or as numbers, and which text it is of."""
 
-    index: int
-    embedding: bytes | list[float]
+    index: int | None = None  # None: by position
+    embedding: bytes | list[float] = b""
 
 
 class EmbeddingsAnswer(msgspec.Struct):
@@ -47,13 +49,24 @@ class OpenAIEmbeddings(HttpProvider):
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         super().__init__(HttpEndpoint(f"{base_url.rstrip('/')}/embeddings", headers, key))
 
+        self._takes_base64 = True
+
     async def send(self, requests: Sequence[Request]) -> list[Reply]:
-        """Embed all texts in one call. Raises `CallFailed`."""
-        raw = await self._http.ask(_body(requests))
+        """Embed all texts in one call. Raises `CallFailed`.
+
+        A server that refuses `encoding_format` is asked without it from then on.
+        """
+        try:
+            raw = await self._http.ask(_body(requests, in_base64=self._takes_base64))
+        except CallFailed as error:
+            if not self._takes_base64 or "encoding_format" not in error.failure.message:
+                raise
+            self._takes_base64 = False
+            raw = await self._http.ask(_body(requests, in_base64=False))
         answer = _decoded(raw)
         if answer is None or answer.error:
             answer = _converted(self._http.read(raw))
-        return replies_of(answer, requests)
+        return replies_of(answer, requests, self._http.notices)
 
 
 def open_endpoint(
@@ -64,13 +77,15 @@ def open_endpoint(
     return OpenAIEmbeddings(*address_of(endpoint, allow_hosts))
 
 
-def _body(requests: Sequence[Request]) -> dict[str, Any]:
+def _body(requests: Sequence[Request], *, in_base64: bool) -> dict[str, Any]:
+    """`in_base64`: a third of the bytes, and exact; numbers are read as well."""
     first = requests[0]
     body: dict[str, Any] = {
         "model": name_at_provider(first.model),
         "input": [request.text for request in requests],
-        "encoding_format": "base64",  # a third of the bytes, and exact; numbers are read as well
     }
+    if in_base64:
+        body["encoding_format"] = "base64"
     if first.dimensions is not None:
         body["dimensions"] = first.dimensions
     return body | (first.extra or {})
@@ -89,19 +104,24 @@ def _converted(answer: dict[str, Any]) -> EmbeddingsAnswer:
     try:
         return msgspec.convert(answer, EmbeddingsAnswer)
     except ValueError as error:
-        raise CallFailed(bad_response(f"not a list of embeddings ({error})")) from None
+        raise CallFailed(no_answer(f"not a list of embeddings ({error})", answer, "data")) from None
 
 
-def replies_of(answer: EmbeddingsAnswer, requests: Sequence[Request]) -> list[Reply]:
-    """Give each vector to the text that its `index` names.
+def replies_of(
+    answer: EmbeddingsAnswer, requests: Sequence[Request], notices: Notices | None = None
+) -> list[Reply]:
+    """Give each vector to the text that its `index` names; without any index, by position.
 
     Raises `CallFailed` where one is missing, double, of another length than the others, no number
     or zero: a vector in the wrong place would never be found out later.
     """
     items = answer.data
     try:
-        vectors = {item.index: _vector(item.embedding) for item in items}
-        total = count((answer.usage or {}).get("prompt_tokens"))
+        has_index = any(item.index is not None for item in items)
+        vectors = {
+            item.index if has_index else place: _vector(item.embedding)
+            for place, item in enumerate(items)
+        }
     except (AttributeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise CallFailed(bad_response(f"not a list of embeddings ({reason})")) from None
@@ -112,6 +132,10 @@ def replies_of(answer: EmbeddingsAnswer, requests: Sequence[Request]) -> list[Re
     if fault is not None:
         raise CallFailed(bad_response(fault))
     model = text_or_empty(answer.model)
+    counts = Counts(answer.usage)
+    total = counts.read("input_tokens", "prompt_tokens")
+    if counts.unknown and notices is not None:
+        notices.once("unreadable token counts (input_tokens): they are unknown in the output")
     return [
         Reply(
             text=None,
@@ -119,6 +143,7 @@ def replies_of(answer: EmbeddingsAnswer, requests: Sequence[Request]) -> list[Re
             model=model,
             usage=Usage(input_tokens=tokens),
             vector=vectors[index],
+            unknown_counts=tuple(counts.unknown),
         )
         for index, tokens in enumerate(_shares(total, requests))
     ]

@@ -17,6 +17,7 @@ from msgspec import Meta
 from llmscale.accounting.tokens import estimated_input_tokens
 from llmscale.config import EndpointConfig
 from llmscale.core.errors import CallFailed, ConfigError
+from llmscale.core.json_text import dumps
 from llmscale.core.model_name import name_at_provider
 from llmscale.core.records import Failure, Reply, Request, Usage
 
@@ -90,7 +91,7 @@ class SimulatedModel:
 
 def simulated_answer(request: Request) -> str:
     """Return the one answer to a request, whatever the settings."""
-    question = orjson.dumps(request.messages, option=orjson.OPT_SORT_KEYS)
+    question = dumps(request.messages, orjson.OPT_SORT_KEYS)
     return f"A:{hashlib.sha256(question).hexdigest()[:16]}"
 
 

@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
-import orjson
-
 from llmscale.core.errors import ConfigError
+from llmscale.core.json_text import loads
 from llmscale.rows.row_parser import row_id_of
 from llmscale.rows.sources import Line, Source, blocks_of_lines, digest
 
@@ -81,8 +80,8 @@ def _nth(sources: Sequence[Source], index: int) -> Line:
 
 def _fields(raw: bytes | None) -> dict[str, Any]:
     try:
-        fields = orjson.loads(raw or b"")
-    except orjson.JSONDecodeError:
+        fields = loads(raw or b"")
+    except ValueError:
         return {}
     return fields if isinstance(fields, dict) else {}
 

@@ -7,9 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import orjson
-
 from llmscale.core.json_depth import MAX_LEVELS, is_too_deep
+from llmscale.core.json_text import loads
 from llmscale.core.records import Failure, Row
 from llmscale.rows.sources import MAX_LINE_BYTES, Line
 
@@ -84,8 +83,8 @@ def json_object(raw: bytes | None) -> dict[str, Any]:
     if raw is None:
         raise BadRow(f"longer than {MAX_LINE_BYTES // 1024**2} MB")
     try:
-        fields = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
+        fields = loads(raw)
+    except ValueError as error:
         raise BadRow(f"not JSON: {error}") from None
     if not isinstance(fields, dict):
         raise BadRow("not a JSON object")
@@ -96,7 +95,8 @@ def json_object(raw: bytes | None) -> dict[str, Any]:
 
 def id_of(fields: dict[str, Any]) -> str | int | None:
     """Return the id of a row. Raises `BadRow`."""
-    row_id = fields.get("custom_id", fields.get("id"))
+    row_id = fields.get("custom_id")
+    row_id = fields.get("id") if row_id is None else row_id
     if row_id is None or (isinstance(row_id, str | int) and not isinstance(row_id, bool)):
         return row_id
     raise BadRow("id is neither text nor a whole number")

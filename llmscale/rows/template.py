@@ -8,9 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
 from llmscale.core.errors import ConfigError
+from llmscale.core.json_text import dumps
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
@@ -45,7 +44,7 @@ class Template:
             filled.append(literal)
             if field is not None:
                 value = row[field]
-                filled.append(value if isinstance(value, str) else orjson.dumps(value).decode())
+                filled.append(value if isinstance(value, str) else dumps(value).decode())
         return "".join(filled)
 
 

@@ -18,6 +18,7 @@ import orjson
 from llmscale.config import EmbedConfig
 from llmscale.core.atomic_file import storage_error
 from llmscale.core.errors import ConfigError
+from llmscale.core.json_text import dumps
 from llmscale.observe.progress import Reading
 from llmscale.rows.sources import STDIN, Source, blocks_of_lines, expand
 
@@ -98,7 +99,7 @@ def _copy_chunks(embed: EmbedConfig, paths: list[str], spool: IO[bytes], reading
     with reading:
         for block in blocks_of_chunks(walk, chunker):
             for row in _rows_of(block):
-                spool.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+                spool.write(dumps(row, orjson.OPT_APPEND_NEWLINE))
             failed += block.failure is not None
             chunks += len(block.chunks)
             of_this_file += len(block.chunks)

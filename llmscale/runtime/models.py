@@ -40,6 +40,7 @@ class Models:
         self.allow_hosts = frozenset((*config.allow_host, *map(host_of, self.by_variable.values())))
         """Hosts that a key may go to beside the provider's own."""
         self._own_provider, _ = split_model(config.default_model)
+        self._has_gateway = self.endpoints[0].base_url is not None
         self._fallback = config.fallback
 
     def _addressed(self, endpoint: EndpointConfig, environ: Mapping[str, str]) -> EndpointConfig:
@@ -73,14 +74,19 @@ class Models:
                 raise ConfigError(f"fallback of {model}: {error.args[0]}") from None
         return found
 
-    def resolve(self, model: str) -> str:
+    def resolve(self, model: str, *, is_literal: bool = False) -> str:
         """Return the full name of a model: a bare name is one of the run's own provider.
+
+        `is_literal`: as the server of the run is to be sent it. Gateways have models such as
+        `openai/gpt-oss-20b`, which is the whole name there.
 
         Raises `LookupError` with a sentence where no endpoint answers for it.
         """
         provider, name = split_model_name(model)
-        if provider not in PROVIDERS or not name:
-            model = f"{self._own_provider}/{model}"
+        own = f"{self._own_provider}/{model}"
+        is_own = (is_literal and self._has_gateway) or any(e.model == own for e in self.endpoints)
+        if is_own or provider not in PROVIDERS or not name:
+            model = own
         if not self.endpoints_of(model):
             known = ", ".join(sorted({e.model for e in self.endpoints}))
             raise LookupError(f"no endpoint answers for model {model}; there is {known}")

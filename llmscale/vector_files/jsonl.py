@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 
 from llmscale.core.errors import StorageError
+from llmscale.core.json_text import loads
 from llmscale.vector_files.lines import ChunkRecord, VectorBlock, chunk_of, groups
 
 
@@ -55,8 +55,8 @@ def _raw_lines(path: Path) -> Iterator[bytes]:
 
 def _parsed(path: Path, number: int, raw: bytes) -> dict[str, Any]:
     try:
-        line = orjson.loads(raw)
-    except orjson.JSONDecodeError:
+        line = loads(raw)
+    except ValueError:
         line = None
     if not isinstance(line, dict):
         raise StorageError(f"can't read {path}: line {number} is not a JSON object")

@@ -235,7 +235,7 @@ def test_what_does_not_translate_fails_before_it_is_sent(asked: Request) -> None
         ("stop_sequence", "stop"),
         ("max_tokens", "length"),
         ("model_context_window_exceeded", "length"),
-        ("pause_turn", "stop"),
+        ("pause_turn", "pause_turn"),
         (None, "stop"),
     ],
 )
@@ -270,7 +270,7 @@ def test_a_tool_call_survives_the_way_there_and_back() -> None:
 
 
 def test_usage_counts_cached_and_written_tokens_as_input() -> None:
-    usage = usage_of(
+    usage, _ = usage_of(
         {
             "input_tokens": 10,
             "cache_read_input_tokens": 200,
@@ -305,7 +305,6 @@ def test_an_answer_that_says_nothing_is_a_failure_that_keeps_its_cost(
     "answer",
     [
         {},
-        {"content": None},
         {"content": "hi"},
         {"content": 7},
         {"content": ["hi"]},
@@ -313,11 +312,6 @@ def test_an_answer_that_says_nothing_is_a_failure_that_keeps_its_cost(
         {"content": [{"type": "text"}]},
         {"content": [{"type": "text", "text": None}]},
         {"content": [{"type": "tool_use", "id": "c1"}]},
-        ANSWER | {"stop_reason": ["end_turn"]},
-        ANSWER | {"usage": "many"},
-        ANSWER | {"usage": {"input_tokens": -1}},
-        ANSWER | {"usage": {"output_tokens": 2.5}},
-        ANSWER | {"usage": {"cache_read_input_tokens": True}},
     ],
 )
 def test_an_answer_of_another_shape_is_none(answer: dict[str, Any]) -> None:

@@ -22,8 +22,10 @@ from llmscale.core.choices import OutputFormat
 from llmscale.core.errors import CallFailed, ConfigError
 from llmscale.core.output_line import encode, line_of
 from llmscale.core.protocols import Provider
-from llmscale.core.records import FailureKind, FinishReason, Outcome, Reply, Request, Row
+from llmscale.core.records import FailureKind, Outcome, Reply, Request, Row
 from llmscale.providers import PROVIDERS, anthropic, open_provider, openai, split_model
+from llmscale.providers.http.counts import MAX_COUNT
+from llmscale.providers.http.finish_reasons import is_known
 from tests.servers.chat import ROOT, ChatServer, Step, expected_answer
 
 on_its_loop = pytest.mark.asyncio(loop_scope="module")
@@ -139,7 +141,7 @@ async def test_a_reply_has_text_a_finish_reason_and_usage(subjects: Subjects, na
     reply = (await provider.send(asked))[0]
     await subjects.close(provider)
     assert reply.text
-    assert reply.finish_reason in typing.get_args(FinishReason)
+    assert is_known(reply.finish_reason)
     assert reply.usage.input_tokens > 0
     assert reply.usage.output_tokens > 0
     assert reply.model
@@ -265,14 +267,6 @@ def hostile(name: str) -> dict[str, Any]:
         "a number for content": answer(7),
         "empty content": answer(""),
         "filtered": answer("half", "content_filter" if name == "openai" else "refusal"),
-        "a negative count": with_usage(
-            answer(), {"prompt_tokens": -5, "completion_tokens": 1, "input_tokens": -5}
-        ),
-        "a count that is no number": with_usage(
-            answer(), {"prompt_tokens": "5", "input_tokens": "5"}
-        ),
-        "a count of over 64 bits": orjson.dumps(answer()).replace(b":5", b":" + b"9" * 30),
-        "usage that is none": with_usage(answer(), "much"),
     }
 
 
@@ -385,9 +379,9 @@ def test_an_answer_with_anything_anywhere_is_read_or_is_a_failed_call(
         reply = READERS[name](answer)
     except CallFailed:
         return
-    assert reply.text or reply.tool_calls
+    assert reply.text or reply.tool_calls or reply.extra
     assert isinstance(reply.model, str)
-    assert 0 <= reply.usage.input_tokens <= 3 * openai.MAX_COUNT
+    assert 0 <= reply.usage.input_tokens <= 3 * MAX_COUNT
     outcome = Outcome(row=Row(index=0, request=request(name)), reply=reply, attempts=1)
     for output_format in typing.get_args(OutputFormat):
         assert orjson.loads(encode(line_of(outcome), output_format))

@@ -1,13 +1,17 @@
 """Chat completions on the wire: what is asked, and what every shape of answer is read as."""
 
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from llmscale.core.errors import CallFailed
-from llmscale.core.records import Failure, FailureKind, Request, Usage
-from llmscale.providers.openai import MAX_COUNT, SPEC, OpenAIChat, reply_of, usage_of
+from llmscale.core.output_line import line_of, to_batch
+from llmscale.core.records import Failure, FailureKind, Outcome, Request, Row, Usage
+from llmscale.providers.http.counts import MAX_COUNT
+from llmscale.providers.http.notices import Notices
+from llmscale.providers.openai import SPEC, OpenAIChat, reply_of, usage_of
 from tests.servers.chat import ChatServer
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -141,7 +145,7 @@ def test_an_answer_is_read() -> None:
         ("function_call", "tool_calls"),
         (None, "stop"),
         ("eos", "stop"),
-        (7, "stop"),
+        (7, "7"),
     ],
 )
 def test_a_finish_reason_is_read(given: Any, read: str) -> None:
@@ -217,10 +221,6 @@ def test_an_answer_that_says_nothing_is_a_failure_that_keeps_its_cost(
         answer({"content": "hi", "tool_calls": "look"}),
         answer({"content": "hi", "tool_calls": {"id": 1}}),
         answer({"content": "hi", "tool_calls": ["look"]}),
-        answer(finish_reason=["stop"]),
-        answer(usage="many"),
-        answer(usage=[1]),
-        answer(usage={"prompt_tokens_details": [1]}),
     ],
 )
 def test_an_answer_of_another_shape_is_none(body: dict[str, Any]) -> None:
@@ -233,7 +233,7 @@ def test_a_model_that_is_no_text_is_left_out() -> None:
 
 
 def test_usage_is_read_with_its_details() -> None:
-    usage = usage_of(
+    usage, _ = usage_of(
         {
             "prompt_tokens": 100,
             "completion_tokens": 50,
@@ -250,18 +250,98 @@ def test_usage_is_read_with_its_details() -> None:
     [{}, {"prompt_tokens": None}, {"prompt_tokens_details": None}, {"completion_tokens": 0}],
 )
 def test_absent_counts_are_zero(usage: dict[str, Any]) -> None:
-    assert usage_of(usage) == Usage()
+    assert usage_of(usage) == (Usage(), ())
 
 
-@pytest.mark.parametrize("count", [-1, 1.0, "7", True, [], {}, MAX_COUNT + 1, 2**63])
-@pytest.mark.parametrize("name", ["prompt_tokens", "completion_tokens"])
-def test_what_is_no_count_of_tokens_makes_the_answer_a_bad_response(name: str, count: Any) -> None:
-    assert failure_of(answer(usage={name: count})).kind == "bad_response"
+@pytest.mark.parametrize("count", [-1, 1.5, "many", True, [], {}, MAX_COUNT + 1, 2**63])
+@pytest.mark.parametrize(
+    ("name", "field"), [("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")]
+)
+def test_what_is_no_count_of_tokens_is_unknown_and_the_answer_counts(
+    name: str, field: str, count: Any
+) -> None:
+    reply = reply_of(answer(usage={"prompt_tokens": 1, "completion_tokens": 1} | {name: count}))
+    assert (reply.text, reply.unknown_counts) == ("hi", (field,))
+    line = line_of(Outcome(row=Row(index=0), reply=reply))
+    assert line["usage"][field] is None
+
+
+@pytest.mark.parametrize("count", [9, 9.0, "9", " 9 "])
+def test_a_count_may_be_written_as_a_float_or_as_text(count: Any) -> None:
+    reply = reply_of(answer(usage={"prompt_tokens": count}))
+    assert (reply.usage.input_tokens, reply.unknown_counts) == (9, ())
+
+
+@pytest.mark.parametrize("usage", ["many", [], [1], 7, True])
+def test_usage_that_is_no_object_is_unknown_and_the_answer_counts(usage: Any) -> None:
+    reply = reply_of(answer(usage=usage))
+    assert reply.text == "hi"
+    assert line_of(Outcome(row=Row(index=0), reply=reply))["usage"] is None
+
+
+@pytest.mark.parametrize("details", [[], "none", 7, None])
+def test_details_of_usage_that_are_no_object_say_nothing(details: Any) -> None:
+    usage = {"prompt_tokens": 4, "prompt_tokens_details": details}
+    assert reply_of(answer(usage=usage)).usage == Usage(4)
 
 
 @pytest.mark.parametrize(
     "body",
-    [answer({"content": {"echo": "sk-canary"}}), answer(usage={"prompt_tokens": "sk-canary"})],
+    [answer({"content": {"echo": "sk-canary"}}), answer({"content": None, "a": "sk-canary"})],
 )
 def test_what_a_server_sends_in_the_wrong_place_is_not_repeated(body: dict[str, Any]) -> None:
     assert "sk-canary" not in failure_of(body).message
+
+
+def test_half_an_answer_that_a_server_broke_off_is_a_failed_attempt_that_was_paid_for() -> None:
+    failure = failure_of(answer(finish_reason="error", usage={"prompt_tokens": 7}))
+    assert (failure.kind, failure.retryable) == ("server_error", True)
+    assert failure.reply is not None
+    assert (failure.reply.text, failure.reply.usage) == ("hi", Usage(7))
+
+
+def test_an_unknown_finish_reason_is_kept_and_warned_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    notices = Notices(logging.getLogger("test"))
+    for _ in range(3):
+        assert reply_of(answer(finish_reason="bored"), notices).finish_reason == "bored"
+    assert caplog.text.count("unknown finish reason 'bored'") == 1
+
+
+@pytest.mark.parametrize(
+    ("message", "beside"),
+    [
+        ({"function_call": {"name": "f", "arguments": "{}"}}, {}),
+        ({"audio": {"id": "a", "data": "AAAA"}}, {}),
+        ({"images": [{"image_url": {"url": "data:image/png;base64,AA=="}}]}, {}),
+        ({"reasoning_content": "because"}, {}),
+        ({"content": "hi", "annotations": [{"type": "url_citation"}]}, {}),
+        ({"content": "hi"}, {"logprobs": {"content": [{"token": "hi", "logprob": -0.1}]}}),
+    ],
+)
+def test_what_comes_beside_the_text_is_handed_out_in_both_output_formats(
+    message: dict[str, Any], beside: dict[str, Any]
+) -> None:
+    body = answer({"role": "assistant", "content": None} | message)
+    body["choices"][0] |= beside
+    extra = {name: value for name, value in message.items() if name != "content"} | beside
+    line = line_of(Outcome(row=Row(index=0), reply=reply_of(body)))
+    assert line["extra"] == extra
+    choice = to_batch(line)["response"]["body"]["choices"][0]
+    assert choice["message"] | choice == choice["message"] | choice | extra
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"object": "error", "message": "model is asleep", "code": 503}, "model is asleep"),
+        ({"detail": "worker 3 died"}, "worker 3 died"),
+        ({"status": "failed", "msg": "no card"}, "no card"),
+        ({"hello": "world"}, '"hello":"world"'),
+    ],
+)
+def test_an_error_in_an_answer_of_success_is_quoted(body: dict[str, Any], words: str) -> None:
+    failure = failure_of(body)
+    assert words in failure.message
+    assert failure.retryable

@@ -128,6 +128,13 @@ async def test_vectors_are_placed_by_their_index_and_not_by_their_order(
     assert await vectors(provider, TEXTS) == [expected_vector(text) for text in TEXTS]
 
 
+async def test_vectors_without_any_index_are_placed_by_their_order(
+    server: EmbeddingServer, provider: OpenAIEmbeddings
+) -> None:
+    server.distort = lambda items: [{"embedding": item["embedding"]} for item in items]
+    assert await vectors(provider, TEXTS) == [expected_vector(text) for text in TEXTS]
+
+
 def as_vector(numbers: list[float]) -> Callable[[list[Item]], list[Item]]:
     return lambda items: [*items[:-1], items[-1] | {"embedding": numbers}]
 
@@ -142,7 +149,7 @@ def as_vector(numbers: list[float]) -> Callable[[list[Item]], list[Item]]:
         lambda items: [item | {"index": item["index"] + 1} for item in items],
         lambda items: [item | {"index": str(item["index"])} for item in items],
         lambda items: [item | {"index": True} for item in items],
-        lambda items: [{"embedding": item["embedding"]} for item in items],
+        lambda items: [{"embedding": items[0]["embedding"]}, *items[1:]],
         lambda items: [],
         lambda items: {"0": items[0]},
         as_vector([0.1] * 63),

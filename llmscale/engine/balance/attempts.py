@@ -100,5 +100,5 @@ def stamped(reply: Reply, endpoint: Endpoint, model: str, attempt: int, latency_
         endpoint=endpoint.name,
         attempts=attempt,
         latency_s=latency_s,
-        cost_usd=endpoint.prices.cost_usd(model, reply.usage),
+        cost_usd=None if reply.unknown_counts else endpoint.prices.cost_usd(model, reply.usage),
     )

@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 
 from llmscale.core.records import Failure, FailureKind, Reply
-from llmscale.providers.http.retry_after import retry_after_s
+from llmscale.providers.http.dialects import kind_of_words
+from llmscale.providers.http.retry_after import retry_after_in_body_s, retry_after_s
 
 _KIND_OF_STATUS: dict[int, FailureKind] = {
     401: "unauthorized",
@@ -28,26 +29,10 @@ _KIND_OF_STATUS: dict[int, FailureKind] = {
 _RETRYABLE = frozenset({"timeout", "server_error", "rate_limited", "overloaded", "connection"})
 _STOPS_JOB = frozenset({"unauthorized", "quota_exhausted"})
 
-# What the body says goes before what the status says. Words from the error references of OpenAI,
-# Azure, Anthropic, vLLM and llama.cpp.
-_KIND_OF_WORDS: tuple[tuple[FailureKind, tuple[str, ...]], ...] = (
-    (
-        "quota_exhausted",
-        ("insufficient_quota", "credit balance is too low", "billing_hard_limit", "billing_error"),
-    ),
-    (
-        "context_length",
-        (
-            "context_length_exceeded",
-            "maximum context length",
-            "exceed_context_size",
-            "prompt is too long",
-        ),
-    ),
-    ("content_filter", ("content_filter", "content_policy", "responsibleaipolicy")),
-)
+_OWN_FIELDS = ("message", "code", "type", "status", "detail", "error", "msg", "title", "reason")
 
-_OWN_FIELDS = ("message", "code", "type", "status", "detail")
+_SAID_IN = ("message", "detail", "msg", "error", "title")
+"""Where servers put a sentence for a person; the first that is there."""
 
 MAX_MESSAGE_CHARACTERS = 500
 
@@ -64,10 +49,16 @@ def failure_of_response(status: int, headers: Mapping[str, str], body: bytes) ->
         kind=kind,
         message=f"HTTP {status}: {message}" if message else f"HTTP {status}",
         retryable=retryable,
-        retry_after_s=retry_after_s(headers) if retryable else None,
+        retry_after_s=_wish_s(headers, body) if retryable else None,
         status=status,
         stops_job=kind in _STOPS_JOB,
     )
+
+
+def _wish_s(headers: Mapping[str, str], body: bytes) -> float | None:
+    """Return the seconds that a server asks to wait; what a header says goes before the body."""
+    wish_s = retry_after_s(headers)
+    return retry_after_in_body_s(body) if wish_s is None else wish_s
 
 
 def failure_in_success(error: Any, body: bytes) -> Failure:
@@ -84,11 +75,24 @@ def bad_response(message: str, *, retryable: bool = True, reply: Reply | None = 
     )
 
 
+def no_answer(message: str, answer: Mapping[str, Any], expected: str) -> Failure:
+    """Classify JSON with a status of success that is not what was asked for.
+
+    The message quotes the server where there is no field `expected`, as an answer would have.
+    `object` or `status` may say that it is an error, and `code` which one.
+    """
+    if expected in answer:
+        return bad_response(message)
+    if answer.get("object") == "error" or answer.get("status") in ("error", "failed"):
+        return failure_in_success(answer, orjson.dumps(answer))
+    said, _ = _described(orjson.dumps(answer))
+    return bad_response(f"{message}; the server said: {said}")
+
+
 def _kind(status: int, words: str) -> FailureKind:
-    if status in (400, 402, 403, 413, 422, 429):
-        for kind, signs in _KIND_OF_WORDS:
-            if any(sign in words for sign in signs):
-                return kind
+    kind = kind_of_words(status, words)
+    if kind is not None:
+        return kind
     if 300 <= status < 400:
         return "invalid_request"
     return _KIND_OF_STATUS.get(status, "server_error" if status >= 500 else "invalid_request")
@@ -105,15 +109,20 @@ def _described(body: bytes) -> tuple[str, str]:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError:
         return one_line(text), text.lower()
-    error = parsed.get("error", parsed) if isinstance(parsed, dict) else parsed
+    error = parsed.get("error") or parsed if isinstance(parsed, dict) else parsed
     if not isinstance(error, dict):
-        error = {"message": error}
-    message = error.get("message")
-    inner = error.get("innererror")
+        beside = parsed if isinstance(parsed, dict) else {}
+        error = {**beside, "message": beside.get("message") or error}
     own = [error.get(name) for name in _OWN_FIELDS]
-    own.append(inner.get("code") if isinstance(inner, dict) else None)
+    for name, of in (("innererror", "code"), ("metadata", "raw")):
+        inner = error.get(name)
+        own.append(inner.get(of) if isinstance(inner, dict) else None)
+    metadata = error.get("metadata")
+    if isinstance(metadata, dict) and metadata.get("reasons"):  # of a moderation
+        own.append("flagged")
     words = " ".join(value for value in own if isinstance(value, str))
-    return one_line(message if isinstance(message, str) else text), words.lower()
+    said = next((error[n] for n in _SAID_IN if isinstance(error.get(n), str) and error[n]), text)
+    return one_line(said), words.lower()
 
 
 def one_line(text: str) -> str:

@@ -3,22 +3,32 @@
 Never retries, and never lets the key into a message or an answer.
 """
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from yarl import URL
 
 from llmscale import __version__
 from llmscale.core.errors import CallFailed
 from llmscale.core.json_depth import MAX_LEVELS, is_too_deep
+from llmscale.core.json_text import dumps, loads
 from llmscale.core.records import Failure, Quota
-from llmscale.providers.http.failures import bad_response, failure_in_success, failure_of_response
+from llmscale.providers.http.failures import (
+    MAX_MESSAGE_CHARACTERS,
+    bad_response,
+    failure_in_success,
+    failure_of_response,
+    one_line,
+)
+from llmscale.providers.http.notices import Notices
 from llmscale.providers.http.quota import quota_of
 from llmscale.providers.http.redaction import Redaction
 
 if TYPE_CHECKING:
     from llmscale.providers.http.connection import Connection
+
+log = logging.getLogger(__name__)
 
 
 class HttpProvider:
@@ -49,6 +59,7 @@ class HttpEndpoint:
             **headers,
         }
         self._connection: Connection | None = None
+        self.notices = Notices(log)
         self.quota: Quota | None = None
         """What the endpoint has last said about its limits."""
 
@@ -65,13 +76,13 @@ class HttpEndpoint:
         Raises `CallFailed`: an error status, no answer.
         """
         try:
-            payload = orjson.dumps(body)
-        except orjson.JSONEncodeError as error:
+            payload = dumps(body)
+        except TypeError as error:
             failure = Failure(kind="invalid_request", message=f"request is not JSON: {error}")
             raise CallFailed(failure) from None
         status, headers, raw = await self._opened().exchange(payload)
         self.quota = quota_of(headers) or self.quota
-        if status != 200:
+        if not 200 <= status < 300:
             raise CallFailed(failure_of_response(status, headers, self._redaction.of_error(raw)))
         return self._redaction.of_answer(raw)
 
@@ -99,11 +110,17 @@ class HttpEndpoint:
 
 def _json_object(raw: bytes) -> dict[str, Any]:
     try:
-        answer = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        raise CallFailed(bad_response("the answer is not JSON")) from None
+        answer = loads(raw)
+    except ValueError:
+        raise CallFailed(bad_response(f"the answer is not JSON{_quoted(raw)}")) from None
     if not isinstance(answer, dict):
-        raise CallFailed(bad_response("the answer is not a JSON object"))
+        raise CallFailed(bad_response(f"the answer is not a JSON object{_quoted(raw)}"))
     if is_too_deep(raw, answer):
         raise CallFailed(bad_response(f"the answer has more than {MAX_LEVELS} levels of JSON"))
     return answer
+
+
+def _quoted(raw: bytes) -> str:
+    """Return the server's own words, as the end of a message."""
+    text = one_line(raw[: MAX_MESSAGE_CHARACTERS * 4].decode(errors="replace"))
+    return f"; the server said: {text}" if text else "; it is empty"

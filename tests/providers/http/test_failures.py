@@ -134,6 +134,49 @@ BODIES: list[tuple[str, int, bytes, FailureKind, bool]] = [
         False,
     ),
     ("plain text", 400, b"maximum context length is 4096", "context_length", False),
+    (
+        "TEI, context",
+        413,
+        b'{"error":"Input validation error: `inputs` must have less than 512 tokens. Given: 600",'
+        b'"error_type":"Validation"}',
+        "context_length",
+        False,
+    ),
+    (
+        "Ollama, context",
+        400,
+        b'{"error": "input length exceeds maximum context length"}',
+        "context_length",
+        False,
+    ),
+    (
+        "llama.cpp, embeddings",
+        500,
+        error_body("input is too large to process. increase the physical batch size", code=500),
+        "context_length",
+        False,
+    ),
+    (
+        "Anthropic, usage limit",
+        400,
+        error_body("You have reached your specified API usage limits.", type="invalid_request"),
+        "quota_exhausted",
+        True,
+    ),
+    (
+        "OpenAI, never fits",
+        429,
+        error_body("Request too large for gpt-4 on TPM: Limit 10000, Requested 22,222."),
+        "context_length",
+        False,
+    ),
+    (
+        "OpenRouter, flagged",
+        403,
+        error_body("Your input was refused", code=403, metadata={"reasons": ["violence"]}),
+        "content_filter",
+        False,
+    ),
 ]
 
 
@@ -271,3 +314,15 @@ def test_no_answer_whatever_breaks_the_classification(
     assert failure.message.startswith(f"HTTP {status}")
     assert "\n" not in failure.message
     assert not (failure.stops_job and failure.retryable)
+
+
+def test_a_request_that_fits_the_limit_later_is_rate_limited() -> None:
+    body = error_body("Rate limit reached on TPM: Limit 10000, Used 9500, Requested 1200.")
+    failure = failure_of(429, body)
+    assert (failure.kind, failure.retryable) == ("rate_limited", True)
+
+
+def test_the_wait_in_the_body_counts_where_no_header_names_one() -> None:
+    body = error_body("Please try again in 12.5s.")
+    assert failure_of_response(429, {}, body).retry_after_s == 12.5
+    assert failure_of_response(429, {"retry-after": "3"}, body).retry_after_s == 3.0

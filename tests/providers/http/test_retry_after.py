@@ -7,11 +7,17 @@ import math
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmscale.providers.http.retry_after import duration_s, retry_after_s
+from llmscale.providers.http.retry_after import (
+    duration_s,
+    reset_s,
+    retry_after_in_body_s,
+    retry_after_s,
+)
 
 NOW = datetime(2026, 2, 3, 12, 0, 0, tzinfo=UTC)
 
@@ -210,3 +216,47 @@ def test_no_header_whatever_breaks_it(first: str, second: str, third: str) -> No
         }
     )
     assert wished is None or wished > 0
+
+
+@pytest.mark.parametrize(
+    ("body", "seconds"),
+    [
+        ({"error": {"details": [{"@type": "x.RetryInfo", "retryDelay": "43s"}]}}, 43.0),
+        ([{"error": {"details": [{"retryDelay": "1.5s"}]}}], 1.5),
+        ({"error": {"details": [{"retryDelay": {"seconds": 7, "nanos": 500_000_000}}]}}, 7.5),
+        ({"error": {"message": "Please try again in 12.5s. Visit us."}}, 12.5),
+        ({"error": {"message": "Please try again in 1m30s."}}, 90.0),
+        ({"error": {"message": "Try again in 20ms"}}, 0.02),
+        ({"message": "Please retry after 20 seconds."}, 20.0),
+        ({"message": "Rate limit is exceeded. Try again in 1 minute and 5 seconds."}, 65.0),
+        ({"detail": "wait 3 minutes"}, 180.0),
+        ({"retry_after": 4.5}, 4.5),
+        ({"error": {"retry_after_ms": 250}}, 0.25),
+        ({"parameters": {"retryAfter": "6"}}, 6.0),
+    ],
+)
+def test_a_wait_is_read_from_the_body(body: object, seconds: float) -> None:
+    assert retry_after_in_body_s(orjson.dumps(body)) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"no",
+        b'{"error": {"message": "Limit: 3 requests per 20 seconds"}}',
+        b'{"retry_after": -1}',
+        b'{"retry_after": true}',
+        b'{"retryDelay": "soon"}',
+    ],
+)
+def test_a_body_without_a_wait_names_none(body: bytes) -> None:
+    assert retry_after_in_body_s(body) is None
+
+
+@pytest.mark.parametrize("scale", [1, 1000])
+def test_a_moment_since_1970_is_no_number_of_seconds(scale: int) -> None:
+    moment = (NOW.timestamp() + 30) * scale
+    assert reset_s(f"{moment:.0f}", NOW) == pytest.approx(30, abs=1)
