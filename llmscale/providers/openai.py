@@ -116,7 +116,7 @@ def reply_of(answer: Mapping[str, Any], notices: Notices | None = None) -> Reply
 
 
 def check_end(reply: Reply, word: Any, notices: Notices | None) -> None:
-    """Raise `CallFailed` where the server broke off; tell of what is odd.
+    """Raise `CallFailed` where the server broke off; say what is odd.
 
     `word`: for which the reply has its reason.
     """

@@ -200,7 +200,7 @@ class _Opener(NamedTuple):
         if self.tracing is not None:
             address = base_url_of(endpoint)
             provider = self.tracing.around(provider, endpoint.model, address, config.retry.timeout)
-        return Endpoint(
+        opened = Endpoint(
             self.models.label(endpoint),
             provider,
             slots,
@@ -211,6 +211,8 @@ class _Opener(NamedTuple):
             full_at=default_capacity(endpoint.model, task),
             follows_concurrency=endpoint.capacity is None,
         )
+        opened.address = base_url_of(endpoint)
+        return opened
 
 
 def _window(endpoint: EndpointConfig, slots: int) -> AdaptiveWindow:

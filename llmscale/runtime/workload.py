@@ -177,7 +177,8 @@ class EmbeddingWorkload:
         caps = BatchCaps(
             embed.batch_size, embed.batch_tokens, size_bytes(embed.batch_bytes), embed.batch_wait
         )
-        batcher = Batcher(balancer, caps, TextWeights(balancer.estimates), stats)
+        weights = TextWeights(balancer.estimates)
+        batcher = Batcher(balancer, caps, weights, stats, balancer.send_part)
         return Bridge(batcher, batcher.end)
 
     def above_cache(self, answers: Answers) -> Answers:

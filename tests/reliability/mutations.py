@@ -121,17 +121,22 @@ def _with_own_ids(lines: Sequence[bytes]) -> Iterator[bytes]:
             fields = orjson.loads(line)
         except orjson.JSONDecodeError:
             fields = None
-        row_id = fields.get("custom_id", fields.get("id")) if isinstance(fields, dict) else None
+        row_id = _id_of(fields) if isinstance(fields, dict) else None
         if row_id is None or repr(row_id) not in seen:
             seen.add(repr(row_id))
             yield line
+
+
+def _id_of(fields: dict[str, Any]) -> Any:
+    own = fields.get("custom_id")
+    return fields.get("id") if own is None else own
 
 
 def _is_right(raw: bytes, outcome: dict[str, Any]) -> bool:
     if outcome["error"] is not None:
         return outcome["output"] is None and outcome["error"]["type"] == "bad_row"
     fields = orjson.loads(raw.removeprefix(codecs.BOM_UTF8))
-    body = fields.get("body", fields)
+    body = fields if fields.get("body") is None else fields["body"]
     messages = body.get("messages") or [{"role": "user", "content": body.get("prompt")}]
     system = body.get("system")
     if system is not None and all(m["role"] not in ("system", "developer") for m in messages):

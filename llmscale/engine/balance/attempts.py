@@ -8,13 +8,19 @@ from msgspec.structs import replace
 from llmscale.accounting.stats import Waited
 from llmscale.accounting.tokens import TokenEstimate
 from llmscale.core.protocols import Reservation
-from llmscale.core.records import Failure, Reply, Request
+from llmscale.core.records import Failure, FailureKind, Reply, Request
 from llmscale.engine.balance.endpoint import Endpoint
 from llmscale.engine.balance.pool import Pool
 
 # what says that something took too long after it was taken on, or does not say what it did
 _DOUBTFUL_STATUSES = frozenset({408, 504, 524})
 _DOUBTFUL_KINDS = frozenset({"timeout", "connection", "bad_response", "internal"})
+
+MAX_WINDOW_S = 60.0
+"""The longest time for which a limit of requests a minute lets nothing in."""
+
+CONTENT_LIKE: frozenset[FailureKind] = frozenset({"server_error", "bad_response"})
+"""Failures that may be those of one row in a call, whatever their status says."""
 
 
 class Call(NamedTuple):
@@ -26,6 +32,11 @@ class Call(NamedTuple):
     max_call_usd: float  # that an attempt can cost; 0 where nobody asks
     tokens: int = 0  # 0 where no endpoint counts them
     estimate: TokenEstimate | None = None  # None: nobody reads it
+    failed_before: int | None = None  # calls with these rows; None: it can't be divided
+
+    def may_be_content(self, failure: Failure) -> bool:
+        """Tell whether a failure may be that of one row of several, and not of the endpoint."""
+        return self.failed_before is not None and failure.kind in CONTENT_LIKE
 
     def settle(self, endpoint: Endpoint, replies: Sequence[Reply]) -> None:
         """Correct what was taken by what was used."""
@@ -47,28 +58,49 @@ class Place(NamedTuple):
 class Attempts:
     """What a call has met so far."""
 
-    def __init__(self, latest_s: float) -> None:
+    def __init__(self, began_s: float, latest_s: float) -> None:
         self.count = 0
         self.latest_s = latest_s  # for the last attempt to begin
         self.tried: set[Endpoint] = set()
         self.own_failures = 0  # where it was not the endpoint that was ill, or fell ill
+        self.refusals = 0  # for the rate, and waited out
+        self._began_s = began_s
         self._ejections = 0
 
-    def failed(self, endpoint: Endpoint, pool: Pool) -> None:
+    def failed(self, endpoint: Endpoint, pool: Pool, failure: Failure, now_s: float) -> None:
         """Note a failure."""
         self.tried.add(endpoint)
         if self._ejections != pool.ejections:  # so the failures before were the endpoint's
             self._ejections, self.own_failures = pool.ejections, 0
-        self.own_failures += not endpoint.health.is_probed
+        if self.is_waited_out(endpoint, failure, now_s):
+            self.refusals += 1
+        else:
+            self.own_failures += not endpoint.health.is_probed
+
+    def is_waited_out(self, endpoint: Endpoint, failure: Failure, now_s: float) -> bool:
+        """Tell whether a failure is a refusal by an endpoint that answers other rows.
+
+        That is no attempt: the row goes on waiting. Before anything was answered, others in flight
+        may be, for as long as a window of a minute is closed.
+        """
+        if failure.kind != "rate_limited":
+            return False
+        if endpoint.answered_s >= self._began_s:
+            return True
+        return endpoint.in_flight > 1 and now_s - self._began_s < MAX_WINDOW_S
+
+    @property
+    def backoff_step(self) -> int:
+        """How often it was in vain, of which the wait depends."""
+        return self.own_failures + self.refusals
 
 
 def counts_as_retry(endpoint: Endpoint, failure: Failure) -> bool:
     """Tell whether another try could be part of a storm.
 
-    A refusal that names its time is followed after that time; an ill endpoint gets one call.
+    A refusal for the rate is waited out, at a pace that is adapted; an ill endpoint gets one call.
     """
-    names_its_time = failure.kind == "rate_limited" and failure.retry_after_s is not None
-    return not names_its_time and not endpoint.health.is_probed
+    return failure.kind != "rate_limited" and not endpoint.health.is_probed
 
 
 def cost_of_replies_usd(replies: Sequence[Reply]) -> float | None:

@@ -13,6 +13,7 @@ from llmscale.core.records import Failure, FailureKind, Quota
 from llmscale.engine.balance.adaptive_rate import AdaptiveRate
 from llmscale.engine.balance.adaptive_window import AdaptiveWindow
 from llmscale.engine.balance.circuit_breaker import CircuitBreaker
+from llmscale.engine.balance.key_evidence import KeyEvidence
 from llmscale.engine.balance.recovery_pace import RecoveryPace
 
 _EWMA_SHARE = 0.1
@@ -67,6 +68,9 @@ class Endpoint:
         self._full_at = full_at  # None: not known
         self._full_by: Cause = "width" if follows_concurrency else "capacity"
         self.health = CircuitBreaker()
+        self.key = KeyEvidence()
+        self.address: str | None = None  # where its server is; None: in this process
+        self.answered_s = float("-inf")  # when it last answered, on the event loop's clock
         self.pace = RecoveryPace(capacity)
         self.rate = AdaptiveRate()
         self.in_flight = 0
@@ -147,6 +151,8 @@ class Endpoint:
         """Note an answer: the endpoint is well, and after an illness the calls come back."""
         if self.health.is_probed:
             self.pace.begin(now_s)
+        self.answered_s = now_s
+        self.key.answered()
         latency_s = now_s - began_s
         self.pace.learn(latency_s)
         self.latency_s = _mean(self.latency_s, latency_s)
@@ -196,6 +202,7 @@ class Endpoint:
         """Count a call that is over; of those in flight, the oldest are taken to end first."""
         self.in_flight -= 1
         self.in_flight_when_tripped = max(0, self.in_flight_when_tripped - 1)
+        self.key.ended(self.in_flight)
 
 
 def _mean(mean_s: float, seconds: float) -> float:

@@ -7,7 +7,7 @@ that asked to be left alone rests for every row. Knows nothing of what a call is
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -54,7 +54,16 @@ class Pool:
         for endpoint in endpoints:
             endpoint.queues.append(self)
         # another endpoint, or whoever stands in for this pool
-        self.has_alternatives = len(endpoints) > 1 or patience_s != float("inf")
+        self.has_alternatives = len(endpoints) > 1 or self.has_fallback
+
+    @property
+    def has_fallback(self) -> bool:
+        """Tell whether another model answers where this one can't."""
+        return self.patience_s != float("inf")
+
+    def has_all(self, endpoints: Container[Endpoint]) -> bool:
+        """Tell whether every endpoint of the pool is among these."""
+        return all(endpoint in endpoints for endpoint in self._endpoints)
 
     @property
     def counts_tokens(self) -> bool:

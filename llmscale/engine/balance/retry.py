@@ -30,6 +30,7 @@ from llmscale.engine.balance.attempts import (
     stamped,
 )
 from llmscale.engine.balance.endpoint import Endpoint
+from llmscale.engine.balance.first_calls import FirstCalls
 from llmscale.engine.balance.pool import Pool
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class Balancer:
         self.backing_off: Counter[Cause] = Counter()  # calls between two attempts
         self.waiting_for_money = 0
         self.estimates = TokenEstimates() if estimates is None else estimates
+        self._first_calls = FirstCalls()
 
     def stop(self) -> None:
         """Try nothing again; calls in flight may finish."""
@@ -82,28 +84,66 @@ class Balancer:
         Raises `CallFailed` after the last attempt, `ProviderRefused` when no call would fare
         better, `CallStopped` after `stop`.
         """
-        call = self._call(requests)
+        return await self._answered(self._call(requests))
+
+    async def send_part(self, requests: Sequence[Request], failed: int) -> list[Reply]:
+        """Return the replies to rows that can be divided, or stood in `failed` calls that failed.
+
+        What may be the failure of one of them is not held against the endpoint, and is tried again
+        only for a single row that has not failed often enough. Raises as `send` does.
+        """
+        return await self._answered(self._call(requests)._replace(failed_before=failed))
+
+    async def _answered(self, call: Call) -> list[Reply]:
         place = await self._place(call, set())
         call.pool.retries.earn()
         longest_s = min(self._policy.retry_time_s, call.pool.patience_s)
-        trials = Attempts(asyncio.get_running_loop().time() + longest_s)
+        began_s = asyncio.get_running_loop().time()
+        trials = Attempts(began_s, began_s + longest_s)
         while True:
             trials.count += 1
             try:
                 return await self._billed(place, call, trials.count)
             except CallFailed as error:
                 failure, endpoint = error.failure, place.endpoint
-                trials.failed(endpoint, call.pool)
+                now_s = asyncio.get_running_loop().time()
+                trials.failed(endpoint, call.pool, failure, now_s)
                 if failure.retry_after_s is not None:  # before the place goes to who waits for it
                     asked_s, by = failure.retry_after_s, _cause_of(failure)
                     _cool_down_as_asked(endpoint, call.pool, asked_s, by)
+                stops_job = failure.stops_job and await self._stops_job(endpoint, failure)
             finally:
                 call.pool.release(place.endpoint)
-            if failure.stops_job:
+            self._first_calls.failed(call.pool, endpoint, failure)
+            if stops_job:
                 raise ProviderRefused(f"{endpoint.name} refuses the job: {failure.message}")
-            if not failure.retryable or trials.own_failures >= self._policy.max_attempts:
+            if not failure.retryable or self._is_over(call, trials, failure):
                 raise CallFailed(failure, trials.count)
             place = await self._next_place(call, endpoint, trials, failure)
+
+    def _is_over(self, call: Call, trials: Attempts, failure: Failure) -> bool:
+        """Tell whether a call has had its attempts."""
+        most = self._policy.max_attempts
+        if call.failed_before is None or not call.may_be_content(failure):
+            return trials.own_failures >= most
+        return len(call.requests) > 1 or call.failed_before + trials.count >= most
+
+    async def _stops_job(self, endpoint: Endpoint, failure: Failure) -> bool:
+        """Tell whether a refusal is every row's, where need be by what becomes of others."""
+        if failure.kind != "unauthorized":
+            return True
+        about_key = asyncio.ensure_future(
+            endpoint.key.is_about_key(failure.status, endpoint.in_flight)
+        )
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait((about_key, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if not about_key.done():
+                raise CallStopped
+            return about_key.result()
+        finally:
+            about_key.cancel()
+            stopping.cancel()
 
     def _call(self, requests: Sequence[Request]) -> Call:
         """Raises `CallFailed` when the call is larger than any limit will ever let out."""
@@ -162,7 +202,7 @@ class Balancer:
         delay_s = pool.retries.wait_s(now_s) if counts else 0.0
         if not pool.untried(trials.tried):
             trials.tried.clear()
-            delay_s = max(delay_s, pool.cooldown_left_s() + self._jitter_s(trials.own_failures))
+            delay_s = max(delay_s, pool.cooldown_left_s() + self._jitter_s(trials.backoff_step))
         if now_s + delay_s > trials.latest_s:
             raise CallFailed(failure, trials.count)
         if counts:
@@ -210,10 +250,12 @@ class Balancer:
                 endpoint.name, call.model, latency_s, answered, None, place.waited, attempt
             )
             endpoint.answered(began_s, ended_s, sum(r.usage.output_tokens for r in replies))
+            self._first_calls.answered()
             call.settle(endpoint, replies)
             return answered
         _learn_limits(endpoint)
-        self._note_trip(endpoint, call.pool, failure, began_s)
+        if not call.may_be_content(failure):
+            self._note_trip(endpoint, call.pool, failure, began_s)
         latency_s = loop.time() - began_s
         if failure.reply is not None:
             paid = stamped(failure.reply, endpoint, call.model, attempt, latency_s)

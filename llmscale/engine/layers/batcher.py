@@ -1,13 +1,14 @@
 """Many rows a call: rows gather in batches until one is full, or until its first row has waited.
 
 Who asks for the first row of a batch sends it for all of them, so as many batches are in flight as
-the layers below let out. A batch that is refused for its content is halved until the bad row stands
-alone. Every row is settled, whatever becomes of its batch.
+the layers below let out. A batch that fails for what may be the content of one row is halved until
+that row stands alone, whatever the status said: what tells a bad row from a bad server is that
+others are answered. Every row is settled, whatever becomes of its batch.
 """
 
 import asyncio
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol
 
 from llmscale.accounting.stats import Stats
 from llmscale.core.errors import CallFailed, CallStopped, JobError
@@ -17,9 +18,14 @@ from llmscale.engine.layers.batches import Asking, Batch, BatchCaps, Item, OpenB
 
 LAST_WAIT_S = 0.02  # once the input has ended, for rows that are on their way here
 
-_DIVISIBLE: frozenset[FailureKind] = frozenset(
+_OF_CONTENT: frozenset[FailureKind] = frozenset(
     {"invalid_request", "context_length", "content_filter"}
 )
+_MAY_BE_OF_CONTENT: frozenset[FailureKind] = frozenset({"server_error", "bad_response"})
+MAX_UNPROVEN = 2  # how often a batch is halved on suspicion, while nothing at all is answered
+
+SendPart = Callable[[Sequence[Request], int], Awaitable[list[Reply]]]
+"""Sends rows that have stood in so many calls that failed for what may be one row's content."""
 
 
 class Weighs(Protocol):
@@ -33,8 +39,18 @@ class Weighs(Protocol):
 class Batcher:
     """Answers rows by batches of one model each."""
 
-    def __init__(self, sends: Sends, caps: BatchCaps, weights: Weighs, stats: Stats) -> None:
+    def __init__(
+        self,
+        sends: Sends,
+        caps: BatchCaps,
+        weights: Weighs,
+        stats: Stats,
+        send_part: SendPart | None = None,
+    ) -> None:
+        """`send_part` None: what may be a row's own is tried again as any other failure is."""
         self._sends = sends
+        self._send_part = send_part or (lambda requests, _: sends.send(requests))
+        self._answered = 0  # calls
         self._caps = caps
         self._weights = weights
         self._stats = stats
@@ -92,15 +108,18 @@ class Batcher:
             raise
 
     async def _send(self, items: Sequence[Item]) -> None:
-        requests = [item.request for item in items]
+        await self._send_divided(_Part(items, failed=0, answered_before=self._answered))
+
+    async def _send_divided(self, part: "_Part") -> None:
+        """Send rows, and halve them where one of them may be why they fail."""
+        items = part.items
         try:
-            replies = await self._sends.send(requests)
+            replies = await self._replies(part)
         except CallFailed as error:
-            if len(items) > 1 and error.failure.kind in _DIVISIBLE:
-                half = len(items) // 2
+            if len(items) > 1 and error.failure.kind in _OF_CONTENT | _MAY_BE_OF_CONTENT:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(self._send(items[:half]))
-                    group.create_task(self._send(items[half:]))
+                    for half in part.halves():
+                        group.create_task(self._send_divided(half))
                 return
             _settle(items, error)
         except JobError:
@@ -111,8 +130,29 @@ class Batcher:
             if len(replies) != len(items):
                 _settle(items, CallFailed(_miscounted(len(items), len(replies))))
                 return
+            self._answered += 1
             for item, reply in zip(items, replies, strict=True):
                 item.settle(reply)
+
+    async def _replies(self, part: "_Part") -> list[Reply]:
+        """Return the replies; where nothing is answered any more, it is the server that fails."""
+        requests = [item.request for item in part.items]
+        if part.failed > MAX_UNPROVEN and self._answered == part.answered_before:
+            return await self._sends.send(requests)
+        return await self._send_part(requests, part.failed)
+
+
+class _Part(NamedTuple):
+    """Rows of one batch that are sent in one call."""
+
+    items: Sequence[Item]
+    failed: int  # calls that these rows stood in
+    answered_before: int  # calls of all batches, when this batch first went out
+
+    def halves(self) -> Iterator["_Part"]:
+        middle = len(self.items) // 2
+        for items in (self.items[:middle], self.items[middle:]):
+            yield self._replace(items=items, failed=self.failed + 1)
 
 
 def _settle(items: Sequence[Item], error: Exception) -> None:

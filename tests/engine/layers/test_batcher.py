@@ -17,7 +17,7 @@ from llmscale.core.errors import (
     ProviderRefused,
     first_error,
 )
-from llmscale.core.records import Failure, Reply, Request, Usage
+from llmscale.core.records import Failure, FailureKind, Reply, Request, Usage
 from llmscale.engine.layers.batcher import LAST_WAIT_S, Batcher
 from llmscale.engine.layers.batches import BatchCaps
 from tests.engine.answering import Settled, answer, ends
@@ -228,8 +228,22 @@ async def test_one_bad_text_in_fifty_stands_alone_after_thirteen_calls_at_most(b
     assert len(sends.batches) <= 13
 
 
-async def test_a_lot_that_fails_for_another_reason_is_not_divided() -> None:
-    sends = Recorded(lambda _: refusal("server_error"))
+@pytest.mark.parametrize("kind", ["invalid_request", "server_error", "bad_response"])
+@pytest.mark.parametrize("bad", [{17}, {0, 49}, {1, 2, 30}])
+async def test_bad_texts_are_found_whatever_the_failure_and_the_others_are_answered(
+    kind: FailureKind, bad: set[int]
+) -> None:
+    names = {str(number) for number in bad}
+    sends = Recorded(lambda batch: refusal(kind) if any(r.text in names for r in batch) else None)
+    found = await ends(batcher(sends, BatchCaps(items=50)), texts(*range(50)))
+    expected = ["CallFailed" if n in bad else str(n) for n in range(50)]
+    assert texts_of(found) == expected
+    assert len(sends.batches) <= 13 * len(bad)
+
+
+@pytest.mark.parametrize("kind", ["rate_limited", "overloaded", "connection", "timeout"])
+async def test_a_batch_that_fails_for_another_reason_is_not_divided(kind: FailureKind) -> None:
+    sends = Recorded(lambda _: refusal(kind))
     bridge = batcher(sends)
     outcomes = await asyncio.gather(
         *(answer(bridge, text(n)) for n in range(50)), return_exceptions=True
@@ -372,8 +386,8 @@ async def test_no_rows_are_asked_for_nothing() -> None:
     assert sends.batches == []
 
 
-async def test_a_lot_that_fails_fails_its_own_rows_in_every_group() -> None:
-    sends = Recorded(lambda batch: refusal("server_error") if batch[0].text == "0" else None)
+async def test_a_batch_that_fails_fails_its_own_rows_in_every_group() -> None:
+    sends = Recorded(lambda batch: refusal("overloaded") if batch[0].text == "0" else None)
     bridge = batcher(sends, BatchCaps(items=4))
     one, other = await asyncio.gather(
         ends(bridge, texts(0, 1, 2)), ends(bridge, texts(3, 4, 5, 6, 7))
