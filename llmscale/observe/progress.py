@@ -20,7 +20,7 @@ HEARTBEAT_S = 10.0
 WIDE_COLUMNS = 100
 MIN_BAR_COLUMNS = 3
 _NARROW = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{remaining} left, {rate_fmt}{postfix}]"
-_MOST_WANTED = ("failed", "spent", "left", "files")
+_SHOWN_FIRST = ("failed", "spent", "left", "files")
 """Figures that a narrow terminal shows first."""
 
 Show = Literal["bar", "log", "nothing"]
@@ -179,7 +179,7 @@ class Progress:
 
 def fitting(figures: Mapping[str, str], columns: int) -> str:
     """Return the figures that fit so many columns, the most wanted before the others."""
-    order = [*(name for name in _MOST_WANTED if name in figures), *figures]
+    order = [*(name for name in _SHOWN_FIRST if name in figures), *figures]
     kept: set[str] = set()
     for name in dict.fromkeys(order):
         columns -= len(f", {figures[name]} {name}")

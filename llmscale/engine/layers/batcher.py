@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 from llmscale.accounting.stats import Stats
 from llmscale.core.errors import CallFailed, CallStopped, JobError
 from llmscale.core.protocols import Sends, Settle
-from llmscale.core.records import Failure, FailureKind, Request
+from llmscale.core.records import Failure, FailureKind, Reply, Request
 from llmscale.engine.layers.batches import Asking, Batch, BatchCaps, Item, OpenBatches
 
 LAST_WAIT_S = 0.02  # once the input has ended, for rows that are on their way here
