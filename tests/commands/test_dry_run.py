@@ -25,7 +25,9 @@ def test_documents_are_read_counted_and_not_sent(folder: Path) -> None:
     before = sorted(path.name for path in folder.iterdir())
     with embedding_process("--ledger", folder / "ledger") as url:
         to_server = ("-m", "openai/e", "--base-url", url, "-o", "v.jsonl")
-        seen = llmscale("embed", "docs", "rows.jsonl", *to_server, "--dry-run", cwd=folder)
+        seen = llmscale(
+            "embed", "docs/a.md", "docs/b.md", "rows.jsonl", *to_server, "--dry-run", cwd=folder
+        )
     assert seen.returncode == 1, "a file and a row can't be used"
     facts = dict(line.split(maxsplit=1) for line in seen.stdout.splitlines() if "row  " not in line)
     assert facts["files"] == "2"
