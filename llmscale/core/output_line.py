@@ -17,8 +17,6 @@ from llmscale.core.json_text import dumps
 from llmscale.core.model_name import name_at_provider
 from llmscale.core.records import Failure, Outcome, Reply, Row
 
-"""Of answers, and of vectors: as numbers or as the base64 of little-endian float32."""
-
 EXTRA_OF_CHOICE = ("logprobs",)
 EXTRA_OF_ANSWER = ("citations", "search_results", "related_questions")
 """Fields of `extra` that stand beside the message, and beside the choices, in a chat completion."""
