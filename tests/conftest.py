@@ -2,13 +2,15 @@
 
 import asyncio
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 
 import pytest
+from diskcache.core import DEFAULT_SETTINGS
 from hypothesis import settings
 
 from tests.reliability.figures import shown, shows, table
 from tests.reliability.not_built import NOT_BUILT
+from tests.servers.chat import ChatServer
 
 __all__ = ["shows"]
 
@@ -16,6 +18,8 @@ __all__ = ["shows"]
 settings.register_profile("llmscale", deadline=None)
 settings.load_profile("llmscale")
 
+
+DEFAULT_SETTINGS["sqlite_synchronous"] = 0  # of caches: no test in this process cuts the power
 
 for variable in ("OPENAI_BASE_URL", "ANTHROPIC_BASE_URL"):
     os.environ.pop(variable, None)  # of whoever runs the tests
@@ -44,6 +48,13 @@ def _outer_loop() -> Iterator[None]:
     yield
     asyncio.set_event_loop(None)
     loop.close()
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ChatServer]:
+    """Return a server on loopback that answers chats, as scripted or by itself."""
+    async with ChatServer() as server:
+        yield server
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

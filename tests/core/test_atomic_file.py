@@ -5,17 +5,13 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO
 
 import pytest
 
 from llmscale.core.atomic_file import publish, replace_file, stage, storage_error
 from llmscale.core.errors import StorageError
-from tests.job import Run, content_of
-
-
-def full(*_: Any) -> NoReturn:
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+from tests.job import Run, content_of, full
 
 
 def test_a_replaced_file_has_the_new_content_and_leaves_nothing_beside_it(tmp_path: Path) -> None:

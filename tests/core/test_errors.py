@@ -66,11 +66,6 @@ def test_a_job_error_has_the_exit_code_that_is_drawn(kind: type[JobError]) -> No
         assert codes == {kind.exit_code}
 
 
-@pytest.mark.parametrize("kind", JOB_ERRORS)
-def test_a_job_error_defines_its_own_exit_code(kind: type[JobError]) -> None:
-    assert "exit_code" in vars(kind)
-
-
 def test_no_two_job_errors_share_an_exit_code_but_those_of_a_provider_that_is_of_no_use() -> None:
     shared = {Interrupted, TooManyFailures}
     codes = [kind.exit_code for kind in JOB_ERRORS if kind not in shared]
@@ -113,8 +108,4 @@ def test_the_first_error_of_nested_groups_is_found() -> None:
     first, second = ValueError("first"), ValueError("second")
     group = ExceptionGroup("out", [ExceptionGroup("in", [first]), second])
     assert errors.first_error(group) is first
-
-
-def test_the_first_error_of_what_is_no_group_is_itself() -> None:
-    error = ValueError("alone")
-    assert errors.first_error(error) is error
+    assert errors.first_error(second) is second, "that of no group is itself"

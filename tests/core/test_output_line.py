@@ -171,16 +171,6 @@ def test_a_line_tells_whether_it_holds_an_answer_after_a_way_through_the_file(
         assert is_own_line(line) == (output_format == "llmscale")
 
 
-@pytest.mark.parametrize("output_format", FORMATS)
-def test_the_message_of_a_failure_is_never_where_an_answer_is_looked_for(
-    output_format: OutputFormat,
-) -> None:
-    line = strict(encode(line_of(FAILED), output_format))
-    error = line.pop("error")
-    assert "no answer" in error["message"]
-    assert "no answer" not in json.dumps(line)
-
-
 @pytest.mark.parametrize("outcome", [ANSWERED, FAILED])
 def test_a_line_that_lacks_what_is_read_from_it_is_none_of_ours(outcome: Outcome) -> None:
     whole = strict(encode(line_of(outcome), "llmscale"))

@@ -22,20 +22,6 @@ VALUES = [
 ]
 
 
-def test_usages_add_field_by_field() -> None:
-    assert Usage(1, 2, 3, 4, 5) + Usage(10, 20, 30, 40, 50) == Usage(11, 22, 33, 44, 55)
-
-
-@given(USAGES, USAGES, USAGES)
-def test_the_order_of_adding_usages_does_not_matter(a: Usage, b: Usage, c: Usage) -> None:
-    assert a + b + c == c + (b + a)
-
-
-@given(USAGES)
-def test_an_empty_usage_adds_nothing(usage: Usage) -> None:
-    assert usage + Usage() == usage
-
-
 @given(USAGES, USAGES)
 def test_no_field_of_a_usage_is_left_out_of_the_sum(a: Usage, b: Usage) -> None:
     summed = msgspec.structs.astuple(a + b)

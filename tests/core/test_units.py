@@ -105,11 +105,6 @@ def test_a_size_that_no_disk_has_is_refused(text: str) -> None:
         size_bytes(text)
 
 
-@given(st.integers(0, 2**53))
-def test_a_bare_number_is_bytes(count: int) -> None:
-    assert size_bytes(str(count)) == count
-
-
 @given(st.text(max_size=20))
 def test_any_text_is_read_or_refused(text: str) -> None:
     for read in (duration_s, size_bytes):

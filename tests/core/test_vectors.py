@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from llmscale.core.vectors import fault_of, from_base64, normalized, numbers_of
 
-RunMetrics = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1)
+NUMBERS = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1)
 
 
 def vector(*numbers: float) -> bytes:
     return np.array(numbers, "<f4").tobytes()
 
 
-@given(RunMetrics)
+@given(NUMBERS)
 def test_bytes_are_the_numbers_and_nothing_else(numbers: list[float]) -> None:
     assert numbers_of(vector(*numbers)).tolist() == np.array(numbers, "<f4").tolist()
 

@@ -1,13 +1,11 @@
 """One write for the rows of a turn, at once, and not too many ahead of the store of answers."""
 
 import asyncio
-import errno
 import os
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NoReturn
 
 import pytest
 
@@ -16,7 +14,7 @@ from llmscale.core.errors import Interrupted, JobError, StorageError
 from llmscale.core.records import Outcome
 from llmscale.engine import outcome_writer as writer
 from llmscale.engine.outcome_writer import OutcomeWriter, WhenSafe
-from tests.job import Run, lines_of, outcome
+from tests.job import Run, full, lines_of, outcome
 
 pytestmark = pytest.mark.looptime
 
@@ -270,9 +268,6 @@ async def test_what_was_not_written_is_not_counted() -> None:
 async def test_a_row_that_was_answered_before_a_write_that_fails_stays_pending(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: Any) -> NoReturn:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     stats = Stats()
     with Run(tmp_path).up_to_the_end(most=1) as job, monkeypatch.context() as patch:
         writer = OutcomeWriter(job, stats)

@@ -1,11 +1,12 @@
 """A job in a folder, run without a model: what the tests of this folder have in common."""
 
+import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 import pytest
@@ -23,6 +24,11 @@ ONE_CALL = Spend(attempts=1, input_tokens=10, output_tokens=20, cost_usd=0.5)
 
 REQUEST = Request(model="sim/a", messages=[])
 FAILURE = Failure(kind="timeout", message="late", retryable=True)
+
+
+def full(*_: Any) -> NoReturn:
+    """Stand for an operation on a disk that is full."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def outcome(index: int, *, failed: bool = False) -> Outcome:

@@ -43,13 +43,6 @@ def operations(monkeypatch: pytest.MonkeyPatch) -> FileOperations:
     return FileOperations(monkeypatch)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "job"
-    folder.mkdir()
-    return folder
-
-
 def manifest_in(folder: Path) -> Manifest:
     found = manifests.load(folder / "out.jsonl.job.json")
     assert found is not None

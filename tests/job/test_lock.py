@@ -1,6 +1,5 @@
 """One process at a time for a job, and the count of its rows in flight outlives it."""
 
-import errno
 import fcntl
 import os
 import signal
@@ -9,16 +8,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
 
 import pytest
 
 from llmscale.core.errors import ConfigError, LockedError, StorageError
 from llmscale.job.lock import JobLock
+from tests.job import full
 
 HOLDER = """
 import sys
 from pathlib import Path
+from tests.job import full
 from llmscale.job.lock import JobLock
 
 lock = JobLock(Path(sys.argv[1]))
@@ -181,10 +181,6 @@ def test_a_lock_that_is_removed_while_it_is_taken_is_taken_again(
     with pytest.raises(LockedError):
         JobLock(path)
     lock.release()
-
-
-def full(*_: Any) -> NoReturn:
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.mark.parametrize("operation", ["open", "pwrite"])

@@ -15,13 +15,6 @@ from llmscale.job.manifest import Manifest
 from tests.job import ONE_CALL, ROWS, Killed, Run
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "job"
-    folder.mkdir()
-    return folder
-
-
 def costs(job: Job) -> tuple[float, float]:
     """Return the cost of the job until now, and its unconfirmed cost."""
     return job.spend(Spend()).cost_usd, job.spending.unconfirmed_usd

@@ -1,13 +1,12 @@
 """Lines to standard output as they come, until the reader closes the pipe."""
 
-import errno
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO
 
 import orjson
 import pytest
@@ -17,7 +16,7 @@ from llmscale.core.choices import OutputFormat
 from llmscale.core.errors import Interrupted, StorageError
 from llmscale.core.output_line import line_of, to_batch
 from llmscale.job.stdout import StdoutSink
-from tests.job import outcome
+from tests.job import full, outcome
 
 
 @pytest.fixture
@@ -105,9 +104,6 @@ def test_a_reader_that_has_gone_ends_the_run_like_a_signal(
 
 
 def test_what_can_not_be_written_is_a_sentence(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any) -> NoReturn:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     sink = sink_to(pipe, monkeypatch)
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(StorageError, match="can't write to standard output: No space left"):

@@ -1,6 +1,5 @@
 """The Messages API on the wire: chat completions translated there, and its answers back."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
@@ -37,12 +36,6 @@ LOOK = {
         "parameters": {"type": "object", "properties": {"at": {"type": "string"}}},
     },
 }
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[ChatServer]:
-    async with ChatServer() as server:
-        yield server
 
 
 def request(messages: list[Any] | None = None, **fields: Any) -> Request:

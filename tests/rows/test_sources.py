@@ -23,12 +23,6 @@ from tests.platforms import needs_raw_names
 BOM = b"\xef\xbb\xbf"
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def touch(folder: Path, *names: str) -> None:
     for name in names:
         (folder / name).touch()

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from diskcache.core import DEFAULT_SETTINGS
 from msgspec.structs import replace
 
 from llmscale.accounting.stats import Stats
@@ -25,12 +24,6 @@ from tests.engine.cache import DAY_S, answer_to, entry_of, fill, item, questions
 from tests.settings import config_of
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
-
-
-@pytest.fixture(autouse=True)
-def _without_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test here cuts the power."""
-    monkeypatch.setitem(DEFAULT_SETTINGS, "sqlite_synchronous", 0)
 
 
 def config(folder: Path, **settings: Any) -> Config:

@@ -28,12 +28,6 @@ BODY = {"model": "test", "messages": HELLO}
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[ChatServer]:
-    async with ChatServer() as server:
-        yield server
-
-
-@pytest.fixture
 async def client() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as client:
         yield client

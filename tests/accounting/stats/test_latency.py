@@ -49,7 +49,9 @@ def test_the_bins_are_equal_ratios() -> None:
 
 def test_of_nothing_there_is_no_bin_and_of_zero_seconds_one() -> None:
     assert Latency().histogram() == {"upper_s": [], "rows": []}
-    assert counted([0.0, 0.0]).histogram() == {"upper_s": [0.0], "rows": [2]}
+    zeros = counted([0.0, 0.0])
+    assert zeros.histogram() == {"upper_s": [0.0], "rows": [2]}
+    assert set(zeros.summary().values()) == {0.0}
 
 
 @pytest.mark.parametrize("count", [1, 999, 1_000, 1_001, 2_500])

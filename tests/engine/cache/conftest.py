@@ -1,9 +1,11 @@
-"""Stores that do not wait for the disk: no test here cuts the power."""
+"""What tests of the cache share."""
+
+from pathlib import Path
 
 import pytest
-from diskcache.core import DEFAULT_SETTINGS
 
 
-@pytest.fixture(autouse=True)
-def _without_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(DEFAULT_SETTINGS, "sqlite_synchronous", 0)
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return the folder of a cache that is not there yet."""
+    return tmp_path / "cache"

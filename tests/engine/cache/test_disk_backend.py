@@ -43,11 +43,6 @@ from tests.servers.chat import ROOT
 from tests.settings import config_of
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
-
-
 @asynccontextmanager
 async def replies_in(folder: Path) -> AsyncIterator[DiskBackend | None]:
     """Open the replies as a run does: None where they can't be opened."""

@@ -63,11 +63,6 @@ class Watched(Store):
         return super().make_room()
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
-
-
 @asynccontextmanager
 async def writing_to(store: Store, *, replace: bool = True) -> AsyncIterator[GroupWriter]:
     """Yield a writer; close it and its store."""

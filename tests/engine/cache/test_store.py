@@ -34,11 +34,6 @@ from tests.engine.cache import (
 from tests.servers.chat import ROOT
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
-
-
 def held(store: Store, items: list[ToStore]) -> list[bool]:
     """Tell of each entry whether it is there."""
     return [store.holds(one.key) for one in items]

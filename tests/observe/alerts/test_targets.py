@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -13,12 +12,6 @@ from tests.platforms import needs_proc
 from tests.servers.chat import ChatServer, Step
 
 PAYLOAD = b'{"text": "alert"}'
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[ChatServer]:
-    async with ChatServer() as server:
-        yield server
 
 
 def hook(server: ChatServer) -> Target:

@@ -32,12 +32,6 @@ BIG = b'{"choices": [], "filler": "' + b" " * 1_000_000 + b'"}'
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[ChatServer]:
-    async with ChatServer() as server:
-        yield server
-
-
-@pytest.fixture
 async def endpoint(server: ChatServer) -> AsyncIterator[HttpEndpoint]:
     endpoint = HttpEndpoint(server.base_url, {"Authorization": f"Bearer {KEY}"}, KEY)
     yield endpoint

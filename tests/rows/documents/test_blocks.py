@@ -11,11 +11,9 @@ import pytest
 from llmscale.rows.documents import Block, Chunk, Chunker, FileFailure, Walk, blocks_of_chunks
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "docs").mkdir()
-    return tmp_path
+@pytest.fixture(autouse=True)
+def _docs(folder: Path) -> None:
+    (folder / "docs").mkdir()
 
 
 def totals(blocks: Iterator[Block]) -> tuple[list[Chunk], list[FileFailure], int]:

@@ -11,12 +11,6 @@ from llmscale.rows.documents.file_kinds import KIND_OF_EXTENSION, FileKind, kind
 from tests.rows.documents.reading import failure_of, read, text_of
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.mark.parametrize(
     ("name", "kind"),
     [

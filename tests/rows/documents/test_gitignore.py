@@ -14,12 +14,6 @@ from llmscale.rows.documents.gitignore import MAX_IGNORE_FILE_BYTES
 from tests.rows.documents.tree import failures, sources, write
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def test_gitignore_files_count_in_their_folder_and_below_even_outside_a_repository(
     folder: Path,
 ) -> None:

@@ -16,12 +16,6 @@ from llmscale.rows.documents.file_kinds import FileKind
 from tests.rows.documents.reading import failure_of, read, text_of
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def pdf(*pages: str, password: str | None = None) -> bytes:
     """Write a PDF by hand, a line of text a page."""
     writer = pypdf.PdfWriter(io.BytesIO(bare_pdf(pages)))

@@ -15,12 +15,6 @@ from llmscale.rows.documents.walk import HEAD_BYTES, is_binary
 from tests.rows.documents.tree import failures, sources, write
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def test_a_folder_is_walked_to_its_end_in_the_order_of_names(folder: Path) -> None:
     write(folder, "docs/b.md", "docs/a/z.txt", "docs/a/a/x.py", "docs/c.rst", "docs/B.md")
     walk = Walk(["docs/"])
