@@ -150,7 +150,7 @@ ENDLESS = [
 
 
 @pytest.mark.parametrize("text", ENDLESS, ids=lambda text: repr(text[:6]))
-@pytest.mark.parametrize("kind", get_args(TextKind))
+@pytest.mark.parametrize("kind", ["plain", "markdown"])  # code is split as plain text
 def test_no_text_takes_much_longer_than_its_length(text: str, kind: TextKind) -> None:
     started = time.process_time()
     for chunk in chunks_of(text, kind, overlap_tokens=16):
