@@ -7,12 +7,11 @@ import base64
 import hashlib
 import time
 from functools import partial
-from typing import Any
 
 import numpy as np
 import orjson
 
-from llmscale.core.vectors import LITTLE_FLOAT32
+from llmscale.core.vectors import LITTLE_FLOAT32, numbers_of
 from llmscale.mock.requests import FULL_ANSWER_TOKENS, USUAL_DIMENSIONS, MockRequest, texts_of
 
 
@@ -68,7 +67,7 @@ def _completion(question: MockRequest) -> bytes:
 
 def _vectors(question: MockRequest) -> bytes:
     dimensions = question.body.get("dimensions") or USUAL_DIMENSIONS
-    written = _as_base64 if question.body.get("encoding_format") == "base64" else _as_numbers
+    written = _as_base64 if question.body.get("encoding_format") == "base64" else numbers_of
     embedded = map(partial(vector_of, dimensions=dimensions), texts_of(question.body))
     data = [
         {"object": "embedding", "index": index, "embedding": written(vector)}
@@ -81,7 +80,3 @@ def _vectors(question: MockRequest) -> bytes:
 
 def _as_base64(vector: bytes) -> str:
     return base64.b64encode(vector).decode()
-
-
-def _as_numbers(vector: bytes) -> Any:
-    return np.frombuffer(vector, LITTLE_FLOAT32)

@@ -5,7 +5,7 @@ asked for is not loaded.
 """
 
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from llmscale.observe.alerts import Alerts, Delivery, Target
     from llmscale.observe.junit import Examples
     from llmscale.observe.metrics import MetricsFile
+    from llmscale.runtime.session import Watcher
 
-Watch = Callable[[], Coroutine[Any, Any, None]]
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Observers:
         kept: int,
         endpoints: Mapping[EndpointConfig, "Endpoint"],
         budget: "CostBudget | None",
-    ) -> list[Watch]:
+    ) -> "list[Watcher]":
         """Return what is to run beside the rows, until it is cancelled."""
         self._kept = kept
         self._alerts = self._alerts_on(stats, budget)

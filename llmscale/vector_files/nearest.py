@@ -10,12 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from llmscale.core.vectors import Vector
-from llmscale.vector_files.lines import VectorBlock
+from llmscale.vector_files.lines import Positions, VectorBlock
 
 _SLICE_NUMBERS = 1 << 19  # compared at once: 4 MB in float64, which fit the cache of a core
 
 Scores = np.ndarray[Any, np.dtype[np.float64]]
-Places = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class Hit(NamedTuple):
@@ -37,7 +36,7 @@ def nearest(files: Iterable[Iterable[VectorBlock]], query: Vector, k: int) -> li
     direction = query.astype(np.float64)
     direction /= np.linalg.norm(direction)
     best_scores: Scores = np.empty(0)
-    best_places: Places = np.empty((0, 2), np.int64)
+    best_places: Positions = np.empty((0, 2), np.int64)
     for number, blocks in enumerate(files):
         for block in blocks:
             scores = cosines(block.vectors, direction)

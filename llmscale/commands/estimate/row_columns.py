@@ -23,7 +23,7 @@ class RowColumns(NamedTuple):
     repeated: Mask  # not sent, because an earlier row that is sent makes the same request
     models: Counts  # number of the model
     users: Counts  # number of the user; 0: none
-    sizes: Counts  # characters of the request, as JSON
+    sizes: Counts  # bytes of what the model reads
     text_sizes: Counts  # characters of the texts in it
     max_input: Counts  # tokens
     max_output: Counts  # tokens

@@ -4,15 +4,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from llmscale.accounting.forecast.prediction import Floats
 from llmscale.accounting.forecast.saved_estimate import Observation, Overhead, Sample
+from llmscale.accounting.forecast.strata import Ints
 from llmscale.commands.estimate.row_columns import Mask, RowColumns
 from llmscale.commands.estimate.token_rates import TokenRates
 from llmscale.core.records import Usage
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Price = Callable[[Observation, str], float | None]
 """Returns the dollars for the tokens of an observation whose row asks for that model."""
 
@@ -23,12 +22,12 @@ class Observed(NamedTuple):
     observations: Sequence[Observation]
     indexes: Ints
     models: Ints  # numbers of the models that their rows ask for
-    sizes: Floats  # characters of the requests
+    sizes: Floats  # bytes of what the model reads
     kept: Mask  # their answers are in the cache
 
 
 class Quantity(NamedTuple):
-    """A value per observation, and per model what one more character adds to it."""
+    """A value per observation, and per model what one more byte adds to it."""
 
     values: Floats
     slopes: Floats
@@ -74,21 +73,21 @@ def quantities_of(
     attempts = _floats(overhead.get(name, Overhead()).attempts for name in names)
     more = _floats(overhead.get(name, Overhead()).tokens for name in names)
     tokens = _floats(u.input_tokens for u in usages) * more
-    per_character = _tokens_per_character(observed, tokens, len(models))
+    per_byte = _tokens_per_byte(observed, tokens, len(models))
     input_usd = _floats(0.0 if rate is None else rate.max_input for rate in rates.values())
     no_slope = np.zeros(len(models))
     return Quantities(
         rows=Quantity(np.ones(len(names)), no_slope),
         attempts=Quantity(attempts, no_slope),
-        input_tokens=Quantity(tokens, per_character),
+        input_tokens=Quantity(tokens, per_byte),
         output_tokens=Quantity(_floats(u.output_tokens for u in usages) * more, no_slope),
-        usd=Quantity(_prices(observed, names, price) * more, per_character * input_usd),
+        usd=Quantity(_prices(observed, names, price) * more, per_byte * input_usd),
         busy_s=Quantity(_latencies(observed) * attempts, no_slope),
     )
 
 
-def _tokens_per_character(observed: Observed, tokens: Floats, models: int) -> Floats:
-    """Return the input tokens per character, by model."""
+def _tokens_per_byte(observed: Observed, tokens: Floats, models: int) -> Floats:
+    """Return the input tokens per byte, by model."""
     sums = np.bincount(observed.models, weights=tokens, minlength=models)
     sizes = np.bincount(observed.models, weights=observed.sizes, minlength=models)
     return np.divide(sums, sizes, out=np.zeros(models), where=sizes > 0)

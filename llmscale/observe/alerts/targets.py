@@ -48,13 +48,13 @@ def target_of(text: str, environ: Mapping[str, str] = os.environ) -> Target:
     Raises `ValueError` with a sentence. `env:NAME`: the address is in that variable.
     """
     if text.startswith(COMMAND):
-        return Command(_words(text.removeprefix(COMMAND)))
+        return CommandTarget(_words(text.removeprefix(COMMAND)))
     if text.startswith(VARIABLE):
         name = text.removeprefix(VARIABLE)
         text = environ.get(name, "").strip()
         if not text:
             raise ValueError(f"the environment variable {name} holds no address")
-    return Webhook(text)
+    return WebhookTarget(text)
 
 
 def _words(command: str) -> list[str]:
@@ -67,7 +67,7 @@ def _words(command: str) -> list[str]:
     return words
 
 
-class Webhook:
+class WebhookTarget:
     """An address that takes JSON by POST."""
 
     def __init__(self, url: str) -> None:
@@ -106,7 +106,7 @@ class Webhook:
             raise DeliveryFailed(f"answered HTTP {status}")
 
 
-class Command:
+class CommandTarget:
     """A program of the user's, started for each alert; what it prints is not shown."""
 
     def __init__(self, words: list[str]) -> None:
