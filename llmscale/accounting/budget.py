@@ -1,8 +1,8 @@
-"""What a job may cost: dollars are set aside before an attempt goes out, and settled after it.
+"""What a job may cost: dollars are reserved before an attempt is sent, and charged after it.
 
 So the spend never passes the cap, however many calls are in flight. Never guesses: a call whose
-cost nothing bounds does not go out, and one whose outcome is unknown counts as what it may have
-cost. Never retries and never sends.
+cost has no bound is not sent, and one whose outcome is unknown counts as what it may have cost.
+Never retries and never sends.
 """
 
 import asyncio
@@ -46,15 +46,17 @@ class CallBounds:
             input_tokens = sum(map(max_input_tokens, requests))
             output_tokens = sum(max_output_tokens(r, max_answer_tokens) for r in requests)
         except Unbounded as why:
-            raise _unbounded(f"--max-cost does not let this row out: {why}") from None
-        dearest_usd = 0.0
+            raise _unbounded(f"--max-cost prevents this row from being sent: {why}") from None
+        highest_usd = 0.0
         for one in prices:
             max_call_usd = one.max_call_usd(model, input_tokens, output_tokens)
             if max_call_usd is None:
-                message = f"--max-cost does not let this row out: the price of {model} is not known"
+                message = (
+                    f"--max-cost prevents this row from being sent: {model} has no known price"
+                )
                 raise _unbounded(f"{message}; set it as a [[price]] in llmscale.toml")
-            dearest_usd = max(dearest_usd, max_call_usd)
-        return dearest_usd
+            highest_usd = max(highest_usd, max_call_usd)
+        return highest_usd
 
     def _look_up(self, model: str) -> tuple[Sequence[Prices], int | None]:
         prices = [p for p in self._prices_of(model) if p.max_call_usd(model, 1, 1) != 0]
@@ -62,33 +64,44 @@ class CallBounds:
         return self._known[model]
 
 
-class HeldReservation:
-    """Dollars that are set aside for one attempt, until it is settled."""
+class FreeCall:
+    """The reservation of a call that costs nothing."""
 
-    def __init__(self, settle: Callable[[float | None], None]) -> None:
-        self._settle = settle
+    def charge(self, cost_usd: float | None) -> None:
+        """Do nothing."""
 
-    def settle(self, cost_usd: float | None) -> None:
-        """Put what the attempt has cost in their place. None: nobody knows, it may be all."""
-        self._settle(cost_usd)
+
+class CallReservation:
+    """Dollars that are reserved for one attempt, until it is charged."""
+
+    __slots__ = ("_budget", "_model", "_usd")
+
+    def __init__(self, budget: "CostBudget", model: str, usd: float) -> None:
+        self._budget = budget
+        self._model = model
+        self._usd = usd
+
+    def charge(self, cost_usd: float | None) -> None:
+        """Replace the reservation by the cost of the attempt. None: unknown, up to all of it."""
+        self._budget.charge(self._model, self._usd, cost_usd)
 
 
 class _Waiting(NamedTuple):
-    """An attempt that waits for money."""
+    """An attempt that waits for its reservation."""
 
     max_call_usd: float
     granted: asyncio.Future[None]
 
 
 Note = Callable[[float, float], None]
-"""Keeps the sum of what is spent, unconfirmed and reserved; and what of it is unconfirmed."""
+"""Keeps the dollars that are spent, unconfirmed and reserved, and the unconfirmed part of them."""
 
 
 class CostBudget:
-    """The money of one job. Attempts get theirs in the order in which they ask.
+    """The money of one job. Attempts get reservations in the order in which they ask.
 
-    When what is left does not cover the next attempt it waits, for those under way cost less than
-    the most as a rule. When none is under way the budget is reached.
+    An attempt that the rest of the budget does not cover waits: most attempts in flight cost less
+    than was reserved for them. When none is in flight, the budget is reached.
     """
 
     def __init__(
@@ -108,33 +121,33 @@ class CostBudget:
             unconfirmed_usd  # for attempts that may have been billed: their outcome is unknown
         )
         self.when_reached: Callable[[], None] = lambda: None
-        """Called once when the budget is reached; by then nothing is under way."""
+        """Called once when the budget is reached; by then nothing is in flight."""
         self.reached: BudgetReached | None = None
         self._note = note
-        self._held_usd = 0.0
-        self._under_way = 0
+        self._reserved_usd = 0.0
+        self._in_flight = 0
         self._waiting: deque[_Waiting] = deque()
         self._stopped = False
-        self._margins: dict[str, float] = {}  # of models that have cost more than the most
+        self._margins: dict[str, float] = {}  # factors for models that cost more than their bounds
 
     @property
     def left_usd(self) -> float:
-        """Dollars that are neither spent nor set aside."""
+        """Dollars that are neither spent, unconfirmed nor reserved."""
         return self.max_usd - self._committed_usd
 
-    async def reserve(self, model: str, max_call_usd: float) -> HeldReservation:
-        """Set `max_call_usd` aside for an attempt, as soon as there is so much.
+    async def reserve(self, model: str, max_call_usd: float) -> CallReservation | FreeCall:
+        """Reserve `max_call_usd` for an attempt, as soon as the budget has so much left.
 
-        Raises `CallStopped` when there never will be: the budget is reached, or the run stops.
+        Raises `CallStopped` when it never will: the budget is reached, or the run stops.
         """
         if not max_call_usd:
-            return HeldReservation(lambda _: None)
-        held_usd = max_call_usd * self._margins.get(model, 1.0)
-        await self._take(held_usd)
-        return HeldReservation(lambda cost_usd: self._settle(model, held_usd, cost_usd))
+            return FreeCall()
+        usd = max_call_usd * self._margins.get(model, 1.0)
+        await self._take(usd)
+        return CallReservation(self, model, usd)
 
     def stop(self) -> None:
-        """Let nobody wait any longer; attempts under way are still settled."""
+        """Let no call wait any longer; attempts in flight are still charged."""
         self._stopped = True
         for waiting in self._waiting:
             if not waiting.granted.done():
@@ -143,13 +156,13 @@ class CostBudget:
 
     @property
     def _committed_usd(self) -> float:
-        return self.spent_usd + self.unconfirmed_usd + self._held_usd
+        return self.spent_usd + self.unconfirmed_usd + self._reserved_usd
 
     async def _take(self, usd: float) -> None:
         if self._stopped:
             raise CallStopped
         if not self._waiting and self._fits(usd):
-            self._hold(usd)
+            self._add_reservation(usd)
             return
         waiting = _Waiting(usd, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
@@ -159,57 +172,58 @@ class CostBudget:
         except asyncio.CancelledError:
             done = waiting.granted.done() and not waiting.granted.cancelled()
             if done and waiting.granted.exception() is None:  # granted in this very moment
-                self._let_go(usd)
+                self._end_reservation(usd)
             self._serve()
             raise
 
     def _fits(self, usd: float) -> bool:
         return self._committed_usd + usd <= self.max_usd
 
-    def _hold(self, usd: float) -> None:
-        self._held_usd += usd
-        self._under_way += 1
+    def _add_reservation(self, usd: float) -> None:
+        self._reserved_usd += usd
+        self._in_flight += 1
         self._note(self._committed_usd, self.unconfirmed_usd)
 
-    def _let_go(self, usd: float) -> None:
-        self._under_way -= 1
+    def _end_reservation(self, usd: float) -> None:
+        self._in_flight -= 1
         # sums of floats drift, and what drifts would never be free again
-        self._held_usd = self._held_usd - usd if self._under_way else 0.0
+        self._reserved_usd = self._reserved_usd - usd if self._in_flight else 0.0
 
-    def _settle(self, model: str, held_usd: float, cost_usd: float | None) -> None:
-        self._let_go(held_usd)
+    def charge(self, model: str, reserved_usd: float, cost_usd: float | None) -> None:
+        """Replace a reservation by a cost. None: unknown, so all of it is unconfirmed."""
+        self._end_reservation(reserved_usd)
         if cost_usd is None:
-            self.unconfirmed_usd += held_usd
+            self.unconfirmed_usd += reserved_usd
         else:
             self.spent_usd += cost_usd
-            if cost_usd > held_usd:
-                self._widen(model, cost_usd / held_usd)
+            if cost_usd > reserved_usd:
+                self._widen(model, cost_usd / reserved_usd)
         self._note(self._committed_usd, self.unconfirmed_usd)
         self._serve()
 
     def _widen(self, model: str, factor: float) -> None:
-        """Set more aside for a model that does not keep to what bounds it."""
+        """Reserve more for a model whose calls cost more than their bounds allow."""
         if model not in self._margins:
             log.warning(
                 "a call to %s has cost %.1f times what its bounds allow (does its server keep to "
-                "max_tokens?); more is set aside for it from now on",
+                "max_tokens?); more is reserved for it from now on",
                 model,
                 factor,
             )
         self._margins[model] = self._margins.get(model, 1.0) * factor
 
     def _serve(self) -> None:
-        """Grant what fits, first come first served; nobody overtakes a dear call for ever."""
+        """Grant what fits, first come first served, so that expensive calls get their turn."""
         while self._waiting:
             usd, granted = self._waiting[0]
-            if granted.done():  # it was given up
+            if granted.done():  # its caller was cancelled
                 self._waiting.popleft()
             elif self._fits(usd):
                 self._waiting.popleft()
-                self._hold(usd)
+                self._add_reservation(usd)
                 granted.set_result(None)
             else:
-                if not self._under_way:
+                if not self._in_flight:
                     self._reach(usd)
                 return
 

@@ -1,29 +1,24 @@
-"""The two shapes that every layer between the reader and the network has.
+"""The seams of the engine: layers of rows and of calls, providers, limits, money, sinks, the cache.
 
-A layer has the same shape outside and inside, so layers stack in any number; `batching` is the
-only bridge from rows to calls. Nothing here does any work.
+A layer has the same shape outside and inside, so layers stack in any number. The bridge from rows
+to calls is `layers.batcher` or `layers.single_calls`. Nothing here does any work.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
+from llmscale.core.asked_row import AskedRow
 from llmscale.core.records import Limit, Outcome, Quota, Reply, Request
-
-Settle = Callable[[int, Reply | Exception], None]
-"""Takes over what a request has come to, named by its position among those that were asked for
-together: the reply, or what it has met in its place.
-"""
 
 
 class Answers(Protocol):
-    """Rows: questions, some at a time, and what each has come to as soon as it is known."""
+    """Rows: each is asked, and its result delivered as soon as it is known."""
 
-    async def answer_all(self, requests: Sequence[Request], settle: Settle) -> None:
-        """Settle every request once, in any order, and return when all are settled.
+    async def answer_all(self, rows: Sequence[AskedRow]) -> None:
+        """Deliver the result of every row once, in any order, and return when all are delivered.
 
-        With a `CallFailed` where this row can't be answered, with a `CallStopped` where it was not
-        asked. Raises `JobError`, alone or in a group, when no row can be answered: those that are
-        not settled by then stay pending.
+        Raises `JobError`, alone or in a group, when no row can be answered: rows without a result
+        stay pending.
         """
         ...
 
@@ -89,29 +84,29 @@ class RateLimiter(Protocol):
 
 
 class Reservation(Protocol):
-    """Dollars that are set aside for one attempt."""
+    """Dollars that are reserved for one attempt."""
 
-    def settle(self, cost_usd: float | None) -> None:
-        """Put what the attempt has cost in their place. None: nobody knows, it may be all."""
+    def charge(self, cost_usd: float | None) -> None:
+        """Replace them by the cost of the attempt. None: unknown, up to all of them."""
         ...
 
 
 class Budget(Protocol):
-    """The dollars that a job may cost. It is asked before each attempt and told after it."""
+    """The dollars that a job may cost: reserved before each attempt, charged after it."""
 
     def max_call_usd(self, requests: Sequence[Request]) -> float:
         """Return the most that a call can cost. Raises `CallFailed` where nothing bounds that."""
         ...
 
     async def reserve(self, model: str, max_call_usd: float) -> Reservation:
-        """Set dollars aside for an attempt, as soon as there are so many.
+        """Reserve dollars for an attempt, as soon as the budget has so many left.
 
-        Raises `CallStopped` when there never will be: the run is stopping then.
+        Raises `CallStopped` when it never will: the run is stopping then.
         """
         ...
 
     def stop(self) -> None:
-        """Let nobody wait any longer."""
+        """Let no call wait any longer."""
         ...
 
 

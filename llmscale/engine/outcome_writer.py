@@ -1,8 +1,8 @@
 """Outcomes on their way out: many in one write, and not too far ahead of the store of answers.
 
 What the rows of one turn of the event loop have come to is written at once, since what is written
-is never asked again. Where answers are stored for other runs too, a row keeps its room here until
-that is done, but no place among those in flight.
+is never asked again. Where answers are stored for other runs too, a row keeps its space here until
+that is done, but no slot among those in flight.
 """
 
 import asyncio
@@ -40,8 +40,8 @@ class OutcomeWriter:
         self._progress = asyncio.Event()
 
     @property
-    def room_left(self) -> int:
-        """How many rows may be taken up before `room` has to be waited for; 0 or less: none."""
+    def space_left(self) -> int:
+        """How many rows may be taken up before `space` has to be awaited; 0 or less: none."""
         return self._max_unstored - self._unstored
 
     def put(self, outcome: Outcome) -> None:
@@ -53,9 +53,9 @@ class OutcomeWriter:
         self._gathering.append(outcome)
         self._unstored += 1
 
-    async def room(self) -> None:
-        """Return when there is room for another row. Raises what a write has met."""
-        await self._until(lambda: self.room_left > 0)
+    async def space(self) -> None:
+        """Return when there is space for another row. Raises what a write has met."""
+        await self._until(lambda: self.space_left > 0)
 
     async def flush(self) -> None:
         """Return when all is written and stored. Raises what a write has met."""
@@ -74,9 +74,9 @@ class OutcomeWriter:
         group, self._gathering = self._gathering, []
         self._write(group)
         if self._when_safe is None:
-            self._make_room(len(group))
+            self._free_space(len(group))
         else:
-            self._when_safe(lambda: self._make_room(len(group)))
+            self._when_safe(lambda: self._free_space(len(group)))
 
     def _write(self, group: Sequence[Outcome]) -> None:
         if not group:
@@ -93,7 +93,7 @@ class OutcomeWriter:
         passed_s, worked_s = time.monotonic() - began_s, time.thread_time() - worked_s
         self.stood_still_s += max(0.0, passed_s - worked_s)
 
-    def _make_room(self, rows: int) -> None:
+    def _free_space(self, rows: int) -> None:
         self._unstored -= rows
         self._progress.set()
 

@@ -1,15 +1,16 @@
-"""At most `width` rows in flight: pulled from the feed, answered, put away.
+"""At most `max_in_flight` rows in flight: pulled from the feed, answered, put away.
 
-Rows that are at hand are taken up some at a time, so that what costs the same for one and for many
-is done once; each is put away by itself, and its place is free again. A failed row is put away like
-any other; only what stops the job is raised.
+Rows are taken up several at a time, so that what costs the same for one and for many is done once.
+Each is put away by itself and frees its slot. A failed row is put away like any other; only what
+stops the job is raised.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from llmscale.core.asked_row import AskedRow, Result
 from llmscale.core.errors import CallFailed, CallStopped, JobError, first_error
 from llmscale.core.protocols import Answers, OutcomeSink
 from llmscale.core.records import Failure, Outcome, Reply, Request, Row
@@ -17,6 +18,13 @@ from llmscale.engine.feed import Feed
 from llmscale.engine.outcome_writer import OutcomeWriter
 
 log = logging.getLogger(__name__)
+
+
+class Intake(NamedTuple):
+    """How many rows are taken up."""
+
+    max_in_flight: int
+    rows_per_take: int = 1  # at most, in one step
 
 
 class Pipeline:
@@ -28,24 +36,19 @@ class Pipeline:
         answers: Answers,
         sink: OutcomeSink,
         writer: OutcomeWriter,
-        width: int,
+        intake: Intake,
         *,
-        together: int = 1,
         input_ended: Callable[[], None] = lambda: None,
     ) -> None:
-        """`together`: rows that are taken up at a time, at the most.
-
-        `input_ended` is called when the feed has no further row.
-        """
+        """`input_ended` is called when the feed has no further row."""
         self._feed = feed
         self._answers = answers
         self._sink = sink
         self._writer = writer
-        self._width = width
-        self._together = together
+        self._intake = intake
         self._input_ended = input_ended
         self._stopped = False
-        self._has_place = asyncio.Event()
+        self._has_slot = asyncio.Event()
         self._clock = asyncio.get_running_loop().time  # a system call, so not for each row
         self.in_flight = 0  # rows
         self.waits_for: Literal["rows", "space"] | None = None  # before it takes up a row
@@ -65,7 +68,9 @@ class Pipeline:
                         self._sink.take_up(len(rows))
                         answering.create_task(self._answer(rows))
                     self.has_ended = True
-                    await asyncio.sleep(0)  # the last rows are asked before that is told
+                    await asyncio.sleep(
+                        0
+                    )  # the last rows are asked before the input is said to have ended
                     self._input_ended()
                 await self._writer.flush()
                 failing.cancel()
@@ -78,70 +83,92 @@ class Pipeline:
         """Take up no further row."""
         self._stopped = True
         self._feed.stop()
-        self._has_place.set()
+        self._has_slot.set()
 
     async def _next(self) -> Sequence[Row]:
-        """Return the next rows when there are places and room for them, none at the end."""
+        """Return the next rows when there are slots and space for them, none at the end."""
         while not self._stopped:
-            places = self._width - self.in_flight
-            room = self._writer.room_left
-            if places <= 0:
-                self._has_place.clear()
-                await self._has_place.wait()
-            elif room <= 0:
+            slots = self._intake.max_in_flight - self.in_flight
+            space = self._writer.space_left
+            if slots <= 0:
+                self._has_slot.clear()
+                await self._has_slot.wait()
+            elif space <= 0:
                 self.waits_for = "space"
-                await self._writer.room()
+                await self._writer.space()
             else:
                 self.waits_for = "rows"
-                rows = await self._feed.take(min(places, room, self._together))
+                rows = await self._feed.take(min(slots, space, self._intake.rows_per_take))
                 self.waits_for = None
                 return () if self._stopped else rows
             self.waits_for = None
         return ()
 
     async def _answer(self, rows: Sequence[Row]) -> None:
-        """Settle rows. Raises the `JobError` that ends all."""
-        asked: dict[int, Row] = {}  # by position, until they are settled
-        requests: list[Request] = []
+        """Take rows to their outcomes. Raises the `JobError` that ends all."""
+        group = _Group(self._clock(), self._deliver)
+        asked: list[AskedRow] = []
         for row in rows:
             if row.request is None or row.failure is not None:
                 self._put_away(Outcome(row=row, failure=row.failure))
             else:
-                asked[len(requests)] = row
-                requests.append(row.request)
-        began_s = self._clock()
-
-        def settle(position: int, result: Reply | Exception) -> None:
-            row = asked.pop(position)
-            if not isinstance(result, CallStopped):
-                self._put_away(_outcome(row, result, self._clock() - began_s))
-                return
-            if not result.may_be_paid:
-                self._sink.put_back()
-            self._free_place()
-
-        error: Exception = RuntimeError("a layer has not settled all rows")
+                asked.append(group.asked(row, row.request))
+        error: Exception = RuntimeError("a layer did not deliver the result of every row")
         try:
-            if requests:
-                await self._answers.answer_all(requests, settle)
+            if asked:
+                await self._answers.answer_all(asked)
         except Exception as raised:
             if isinstance(first_error(raised), JobError):
                 raise
             error = raised
-        for position in list(asked):  # else they would keep their places for ever
-            settle(position, error)
+        group.fail(error)  # else they would keep their slots for ever
+
+    def _deliver(self, row: Row, result: Result, began_s: float) -> None:
+        """Take over the result of a row that was asked."""
+        if not isinstance(result, CallStopped):
+            self._put_away(_outcome(row, result, self._clock() - began_s))
+            return
+        if not result.may_be_paid:
+            self._sink.put_back()
+        self._free_slot()
 
     def _put_away(self, outcome: Outcome) -> None:
-        self._feed.settle(outcome)
+        self._feed.reconcile(outcome)
         self._writer.put(outcome)
-        self._free_place()
+        self._free_slot()
 
-    def _free_place(self) -> None:
+    def _free_slot(self) -> None:
         self.in_flight -= 1
-        self._has_place.set()
+        self._has_slot.set()
 
 
-def _outcome(row: Row, result: Reply | Exception, latency_s: float) -> Outcome:
+class _Group:
+    """Rows that were taken up at the same time, until each has its result."""
+
+    __slots__ = ("_began_s", "_deliver", "_rows")
+
+    def __init__(self, began_s: float, deliver: Callable[[Row, Result, float], None]) -> None:
+        self._began_s = began_s
+        self._deliver = deliver
+        self._rows: dict[AskedRow, Row] = {}  # without a result
+
+    def asked(self, row: Row, request: Request) -> AskedRow:
+        """Return a row to ask, whose result ends here."""
+        asked = AskedRow(request, self)
+        self._rows[asked] = row
+        return asked
+
+    def receive(self, row: AskedRow, result: Result) -> None:
+        """Deliver the first result of a row to the pipeline."""
+        self._deliver(self._rows.pop(row), result, self._began_s)
+
+    def fail(self, error: Exception) -> None:
+        """Deliver an error to the rows that are left."""
+        for row in list(self._rows):
+            self.receive(row, error)
+
+
+def _outcome(row: Row, result: Result, latency_s: float) -> Outcome:
     """Return what a row that was asked has come to."""
     if isinstance(result, Reply):
         return Outcome(row=row, reply=result, attempts=result.attempts, latency_s=latency_s)

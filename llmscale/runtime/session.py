@@ -21,7 +21,7 @@ from llmscale.engine.feed.ordered_feed import OrderedFeed
 from llmscale.engine.feed.user_feed import UserFeed
 from llmscale.engine.limits.user_limits import UserLimits
 from llmscale.engine.outcome_writer import OutcomeWriter
-from llmscale.engine.pipeline import Pipeline
+from llmscale.engine.pipeline import Intake, Pipeline
 from llmscale.runtime.bottleneck_meter import BottleneckMeter
 from llmscale.runtime.costs import check_budget
 from llmscale.runtime.input_rows import InputRows
@@ -145,8 +145,7 @@ class Session:
             stack.answers,
             sink,
             writer,
-            opened.max_in_flight,
-            together=opened.rows_per_take,
+            Intake(opened.max_in_flight, opened.rows_per_take),
             input_ended=stack.input_ended,
         )
         meter = BottleneckMeter(stats, pipeline, feed, writer, stack, opened)

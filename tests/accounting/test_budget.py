@@ -30,14 +30,14 @@ def budget(max_usd: float, **fields: Any) -> CostBudget:
 
 
 async def attempt(purse: CostBudget, max_call_usd: float, cost_usd: float | None, s: float) -> None:
-    """Take as long as an attempt does, and settle it."""
-    bill = await purse.reserve("openai/m", max_call_usd)
+    """Take as long as an attempt does, and charge it."""
+    reservation = await purse.reserve("openai/m", max_call_usd)
     paid_usd = None  # where it is given up
     try:
         await asyncio.sleep(s)
         paid_usd = cost_usd
     finally:
-        bill.settle(paid_usd)
+        reservation.charge(paid_usd)
 
 
 def virtually(play: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -88,10 +88,10 @@ async def test_nobody_overtakes_a_dear_call_that_waits() -> None:
     order: list[str] = []
 
     async def named(name: str, max_call_usd: float) -> None:
-        bill = await purse.reserve("openai/m", max_call_usd)
+        reservation = await purse.reserve("openai/m", max_call_usd)
         order.append(name)
         await asyncio.sleep(1)
-        bill.settle(0.0)
+        reservation.charge(0.0)
 
     async with asyncio.TaskGroup() as group:
         for name, max_call_usd in (("first", 6.0), ("dear", 9.0), ("cheap", 1.0)):
@@ -135,14 +135,14 @@ async def test_money_that_comes_in_the_moment_of_a_cancellation_goes_to_the_next
     given_up = asyncio.create_task(attempt(purse, 8.0, 1.0, 5))
     following = asyncio.create_task(attempt(purse, 8.0, 1.0, 5))
     await asyncio.sleep(0.1)
-    first.settle(0.0)
+    first.charge(0.0)
     given_up.cancel()
     await following
     assert (purse.spent_usd, purse.unconfirmed_usd, purse.left_usd) == (1.0, 0.0, 9.0)
 
 
 @pytest.mark.looptime
-async def test_a_stop_sends_away_who_waits_and_settles_who_is_under_way() -> None:
+async def test_a_stop_sends_waiting_calls_away_and_charges_those_in_flight() -> None:
     purse = budget(10.0)
     under_way = asyncio.create_task(attempt(purse, 6.0, 2.0, 5))
     waiting = asyncio.create_task(attempt(purse, 6.0, 2.0, 5))
@@ -208,7 +208,7 @@ def test_no_order_of_costs_failures_and_cancellations_passes_the_cap(
         async def one(most: float, share: float, end: str, takes_s: float) -> None:
             nonlocal billed_usd
             async with places:
-                bill = await purse.reserve("openai/m", most)
+                reservation = await purse.reserve("openai/m", most)
                 cost_usd: float | None = None
                 try:
                     billed_usd += 0.0 if end == "failed" else most * share  # on arrival
@@ -216,7 +216,7 @@ def test_no_order_of_costs_failures_and_cancellations_passes_the_cap(
                     await asyncio.sleep(takes_s)
                     cost_usd = {"paid": most * share, "failed": 0.0}.get(end)
                 finally:
-                    bill.settle(cost_usd)
+                    reservation.charge(cost_usd)
 
         tasks = []
         for most, share, end, takes_s, given_up_s in attempts:
@@ -251,10 +251,10 @@ def test_a_server_that_keeps_to_no_bound_passes_the_cap_with_one_round_of_calls_
         async def worker() -> None:
             nonlocal sent
             while True:
-                bill = await purse.reserve("openai/m", 1.0)
+                reservation = await purse.reserve("openai/m", 1.0)
                 sent += 1
                 await asyncio.sleep(rng.uniform(0.9, 1.0))
-                bill.settle(factor)
+                reservation.charge(factor)
 
         workers = [asyncio.create_task(worker()) for _ in range(width)]
         await asyncio.gather(*workers, return_exceptions=True)
@@ -316,7 +316,7 @@ def test_a_model_in_this_process_needs_no_bound() -> None:
         (
             (DOLLAR_A_TOKEN, Prices(is_listed=False)),
             asking("x", max_tokens=5),
-            r"price of openai/m is not known",
+            r"price of openai/m is unknown",
         ),
         ((DOLLAR_A_TOKEN,), asking("x"), "set max_tokens"),
         ((DOLLAR_A_TOKEN,), asking([{"type": "file"}], max_tokens=5), "neither text nor"),  # type: ignore[arg-type]
@@ -325,7 +325,9 @@ def test_a_model_in_this_process_needs_no_bound() -> None:
 def test_a_row_that_nothing_bounds_fails_alone_and_is_never_sent(
     prices: tuple[Prices, ...], request_: Request, reason: str
 ) -> None:
-    with pytest.raises(CallFailed, match=f"^--max-cost does not let this row out: .*{reason}") as e:
+    with pytest.raises(
+        CallFailed, match=f"^--max-cost prevents this row from being sent: .*{reason}"
+    ) as e:
         bounds(*prices).max_call_usd([request_])
     assert e.value.attempts == 0
     assert (e.value.failure.kind, e.value.failure.retryable) == ("invalid_request", False)

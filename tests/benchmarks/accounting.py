@@ -12,11 +12,12 @@ from statistics import median
 
 from llmscale.accounting.stats import Stats, Waited
 from llmscale.config import EndpointConfig
+from llmscale.core.asked_row import AskedRow, Result
 from llmscale.core.records import Outcome, Reply, Request, Row, Usage
 from llmscale.engine.balance.wait_cause import WaitCause
 from llmscale.engine.feed.ordered_feed import OrderedFeed
 from llmscale.engine.outcome_writer import OutcomeWriter
-from llmscale.engine.pipeline import Pipeline
+from llmscale.engine.pipeline import Intake, Pipeline
 from llmscale.runtime.bottleneck_meter import BEAT_S, BottleneckMeter
 from llmscale.runtime.layer_stack import layers_on, open_all
 from llmscale.runtime.models import Models
@@ -55,17 +56,25 @@ async def watched(stats: Stats) -> AsyncIterator[BottleneckMeter]:
     opened = open_all(config, models, workload)
     stack = layers_on(opened, config, workload, stats)
     async with aclosing(opened):
-        requests = [request(number) for number in range(CALLS)]
-        calls = asyncio.create_task(stack.answers.answer_all(requests, lambda *_: None))
+        ignored = IgnoredResults()
+        rows = [AskedRow(request(number), ignored) for number in range(CALLS)]
+        calls = asyncio.create_task(stack.answers.answer_all(rows))
         feed, sink = OrderedFeed(iter([])), Nowhere()
         writer = OutcomeWriter(sink, stats)
-        pipeline = Pipeline(feed, stack.answers, sink, writer, CALLS)
+        pipeline = Pipeline(feed, stack.answers, sink, writer, Intake(CALLS))
         await asyncio.sleep(0.1)
         meter = BottleneckMeter(stats, pipeline, feed, writer, stack, opened)
         with meter._processor:
             yield meter
         calls.cancel()
         await asyncio.gather(calls, return_exceptions=True)
+
+
+class IgnoredResults:
+    """Receives results and drops them."""
+
+    def receive(self, row: AskedRow, result: Result) -> None:
+        """Do nothing."""
 
 
 def request(number: int) -> Request:

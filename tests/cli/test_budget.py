@@ -290,7 +290,7 @@ def test_a_row_without_an_upper_bound_of_its_cost_fails_alone(tmp_path: Path) ->
         "invalid_request",
         None,
     ]
-    assert "the price of openai/unknown is not known" in lines[1]["error"]["message"]
+    assert "the price of openai/unknown is unknown" in lines[1]["error"]["message"]
     assert "'file' is neither text nor a picture" in lines[2]["error"]["message"]
     assert [lines[1]["attempts"], lines[2]["attempts"]] == [0, 0]
     assert len(arrived(ledger)) == 2

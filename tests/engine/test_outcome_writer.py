@@ -134,17 +134,17 @@ async def test_the_store_is_asked_when_the_turn_is_over_and_its_answers_are_all_
 async def test_there_is_room_for_what_the_bound_leaves_until_answers_are_stored() -> None:
     vault = Vault()
     case = Case(vault.when_safe, max_unstored=2)
-    assert case.writer.room_left == 2
+    assert case.writer.space_left == 2
     await case.put_each_in_a_turn(0)
-    assert case.writer.room_left == 1
+    assert case.writer.space_left == 1
     await case.put_each_in_a_turn(1)
-    assert case.writer.room_left == 0
+    assert case.writer.space_left == 0
     await case.put_each_in_a_turn(2)
-    assert case.writer.room_left == -1, "of a row that was taken up before"
+    assert case.writer.space_left == -1, "of a row that was taken up before"
     vault.release()
-    assert case.writer.room_left == 0, "there are two left"
+    assert case.writer.space_left == 0, "there are two left"
     vault.release()
-    assert case.writer.room_left == 1
+    assert case.writer.space_left == 1
 
 
 async def test_a_group_that_is_stored_makes_room_before_one_that_is_not() -> None:
@@ -152,28 +152,28 @@ async def test_a_group_that_is_stored_makes_room_before_one_that_is_not() -> Non
     case = Case(vault.when_safe, max_unstored=2)
     await case.put_each_in_a_turn(0, 1)
     vault.asked.pop()()
-    assert case.writer.room_left == 1
+    assert case.writer.space_left == 1
 
 
 async def test_where_all_is_stored_already_there_is_room_at_the_end_of_the_turn() -> None:
     case = Case(lambda then: then(), max_unstored=1)
     await case.put_each_in_a_turn(0)
-    assert case.writer.room_left == 1
+    assert case.writer.space_left == 1
 
 
 async def test_what_is_not_even_written_counts_as_not_stored() -> None:
     case = Case(max_unstored=2)
     case.put(0, 1)
-    assert case.writer.room_left == 0
+    assert case.writer.space_left == 0
     await turn()
-    assert case.writer.room_left == 2
+    assert case.writer.space_left == 2
 
 
 async def test_all_who_wait_for_room_go_on_when_there_is_some() -> None:
     vault = Vault()
     case = Case(vault.when_safe, max_unstored=1)
     case.put(0)
-    waiting = [asyncio.create_task(case.writer.room()) for _ in range(3)]
+    waiting = [asyncio.create_task(case.writer.space()) for _ in range(3)]
     await asyncio.sleep(1000)
     assert not any(task.done() for task in waiting)
     vault.release()
@@ -183,7 +183,7 @@ async def test_all_who_wait_for_room_go_on_when_there_is_some() -> None:
 
 async def test_where_there_is_room_nobody_waits_for_it() -> None:
     async with asyncio.timeout(1):
-        await Case().writer.room()
+        await Case().writer.space()
 
 
 async def test_flush_waits_until_all_is_stored() -> None:
@@ -219,12 +219,12 @@ async def test_what_a_write_has_met_is_raised_to_all_who_wait_now_or_later(
 ) -> None:
     case = Case(Vault().when_safe, max_unstored=1)
     case.put(0)
-    waits = (case.writer.room(), case.writer.flush(), case.writer.fail())
+    waits = (case.writer.space(), case.writer.flush(), case.writer.fail())
     waiting = [asyncio.create_task(wait) for wait in waits]
     case.sink.failing = error
     async with asyncio.timeout(1):
         assert await asyncio.gather(*waiting, return_exceptions=True) == [error] * 3
-    for wait in (case.writer.room, case.writer.flush, case.writer.fail):
+    for wait in (case.writer.space, case.writer.flush, case.writer.fail):
         with pytest.raises(type(error)) as caught:
             await wait()
         assert caught.value is error

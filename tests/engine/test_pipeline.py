@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmscale.accounting.stats import Stats
+from llmscale.core.asked_row import AskedRow
 from llmscale.core.errors import (
     CallFailed,
     CallStopped,
@@ -22,13 +23,13 @@ from llmscale.core.errors import (
     ProviderRefused,
     StorageError,
 )
-from llmscale.core.protocols import Answers, Settle
+from llmscale.core.protocols import Answers
 from llmscale.core.records import Failure, Outcome, Reply, Request, Row, Usage
 from llmscale.engine.feed.ordered_feed import OrderedFeed
 from llmscale.engine.layers.batcher import Batcher
 from llmscale.engine.layers.batches import BatchCaps
 from llmscale.engine.outcome_writer import MAX_UNSTORED, OutcomeWriter, WhenSafe
-from llmscale.engine.pipeline import Pipeline
+from llmscale.engine.pipeline import Intake, Pipeline
 from tests.engine.answering import RowByRow
 from tests.virtual_time import Inline, now_s, virtually
 
@@ -48,9 +49,9 @@ class Asked(RowByRow):
         self.in_flight = 0
         self.most_in_flight = 0
 
-    async def answer_all(self, requests: Sequence[Request], settle: Settle) -> None:
-        self.groups.append([index_of(request) for request in requests])
-        await super().answer_all(requests, settle)
+    async def answer_all(self, rows: Sequence[AskedRow]) -> None:
+        self.groups.append([index_of(row.request) for row in rows])
+        await super().answer_all(rows)
 
     async def answer(self, request: Request) -> Reply:
         index = index_of(request)
@@ -134,7 +135,7 @@ class Case:
         self.writer = OutcomeWriter(self.sink, self.stats, when_safe, max_unstored)
         feed = OrderedFeed(iter(blocks))
         answers = answers or self.asked
-        self.pipeline = Pipeline(feed, answers, self.sink, self.writer, width, together=together)
+        self.pipeline = Pipeline(feed, answers, self.sink, self.writer, Intake(width, together))
 
     async def run(self) -> float:
         """Run to the end and return how long it took."""
@@ -461,7 +462,7 @@ def test_no_more_rows_are_taken_up_than_there_are_places_and_room(
         def watched(rows: int) -> None:
             assert 1 <= rows <= together
             assert case.pipeline.in_flight <= width
-            unstored = bound - case.writer.room_left
+            unstored = bound - case.writer.space_left
             assert unstored + case.pipeline.in_flight < bound + width
             take_up(rows)
 
@@ -476,7 +477,7 @@ def test_no_more_rows_are_taken_up_than_there_are_places_and_room(
 
 
 @pytest.mark.looptime
-async def test_a_row_that_is_settled_gives_its_place_free_whatever_its_group_waits_for() -> None:
+async def test_a_row_that_is_delivered_gives_its_place_free_whatever_its_group_waits_for() -> None:
     case = Case(blocks_of(40), lambda index: 60.0 if index == 0 else 1.0, width=4, together=4)
     assert await case.run() == 60.0
     assert sorted(case.sink.order[:-1]) == list(range(1, 40))
@@ -519,16 +520,16 @@ REPLY = Reply(text="x", finish_reason="stop", model="m", usage=Usage(1, 1))
 
 
 class Ending:
-    """Settles the first rows of a group, some of them more than once, and ends as it is told."""
+    """Delivers the first rows of a group, some of them more than once, and ends as it is told."""
 
-    def __init__(self, settles: Sequence[int], error: Exception | None = None) -> None:
-        self._settles = settles
+    def __init__(self, delivers: Sequence[int], error: Exception | None = None) -> None:
+        self._delivers = delivers
         self._error = error
 
-    async def answer_all(self, requests: Sequence[Request], settle: Settle) -> None:
+    async def answer_all(self, rows: Sequence[AskedRow]) -> None:
         await asyncio.sleep(1.0)
-        for position in self._settles:
-            settle(position, REPLY)
+        for position in self._delivers:
+            rows[position].deliver(REPLY)
         if self._error is not None:
             raise self._error
 
@@ -550,7 +551,7 @@ def kinds(case: Case) -> dict[int, str | None]:
         ExceptionGroup("out", [ExceptionGroup("in", [TimeoutError()])]),
     ],
 )
-async def test_where_a_layer_raises_what_it_should_not_rows_that_are_settled_stay_so(
+async def test_where_a_layer_raises_what_it_should_not_rows_that_are_delivered_stay_so(
     error: Exception,
 ) -> None:
     case = Case(blocks_of(5), width=5, together=5, answers=Ending([3, 0], error))
@@ -571,13 +572,13 @@ async def test_a_fault_in_one_group_is_none_of_the_others() -> None:
 
 
 class Forgetful:
-    """Never settles every third row."""
+    """Never delivers every third row."""
 
-    async def answer_all(self, requests: Sequence[Request], settle: Settle) -> None:
+    async def answer_all(self, rows: Sequence[AskedRow]) -> None:
         await asyncio.sleep(1.0)
-        for position, request in enumerate(requests):
-            if index_of(request) % 3 != 1:
-                settle(position, REPLY)
+        for row in rows:
+            if index_of(row.request) % 3 != 1:
+                row.deliver(REPLY)
 
 
 @pytest.mark.looptime
@@ -593,7 +594,7 @@ async def test_a_row_that_a_layer_has_forgotten_is_a_failure_and_keeps_no_place(
 
 
 @pytest.mark.looptime
-async def test_a_row_that_is_settled_twice_is_put_away_once() -> None:
+async def test_a_row_that_is_delivered_twice_is_put_away_once() -> None:
     case = Case(blocks_of(3), width=3, together=3, answers=Ending([1, 1, 0]))
     await case.run()
     assert sorted(case.sink.order) == [0, 1, 2]
@@ -607,12 +608,12 @@ async def test_an_error_of_the_job_in_a_group_of_errors_stops_it_and_is_raised_a
     together: int,
 ) -> None:
     refused = ExceptionGroup("out", [ExceptionGroup("in", [REFUSED])])
-    settled = [0] if together > 1 else []
-    case = Case(blocks_of(4), width=4, together=together, answers=Ending(settled, refused))
+    delivered = [0] if together > 1 else []
+    case = Case(blocks_of(4), width=4, together=together, answers=Ending(delivered, refused))
     with pytest.raises(ProviderRefused) as caught:
         await case.run()
     assert caught.value is REFUSED
-    assert case.sink.order == settled, "the others stay pending"
+    assert case.sink.order == delivered, "the others stay pending"
     assert (case.sink.taken_up, case.sink.put_backs) == (4, 0)
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
@@ -650,7 +651,7 @@ async def test_the_end_of_the_input_is_told_once_when_the_last_rows_are_asked(
 
     feed = OrderedFeed(iter(blocks_of(rows)))
     case.pipeline = Pipeline(
-        feed, case.asked, case.sink, case.writer, 8, together=together, input_ended=input_ended
+        feed, case.asked, case.sink, case.writer, Intake(8, together), input_ended=input_ended
     )
     await case.run()
     assert told == [rows]
@@ -821,7 +822,7 @@ async def test_a_place_without_a_row_waits_for_rows() -> None:
 
     case = Case([])
     writer = OutcomeWriter(case.sink, case.stats)
-    case.pipeline = Pipeline(Slow(iter(blocks_of(2))), case.asked, case.sink, writer, 4)
+    case.pipeline = Pipeline(Slow(iter(blocks_of(2))), case.asked, case.sink, writer, Intake(4))
     running = asyncio.create_task(case.run())
     await asyncio.sleep(0.5)
     assert seen(case) == (0, "rows", False)

@@ -38,8 +38,8 @@ class Call(NamedTuple):
         """Tell whether a failure may be that of one row of several, and not of the endpoint."""
         return self.failed_before is not None and failure.kind in CONTENT_LIKE
 
-    def settle(self, endpoint: Endpoint, replies: Sequence[Reply]) -> None:
-        """Correct what was taken by what was used."""
+    def reconcile(self, endpoint: Endpoint, replies: Sequence[Reply]) -> None:
+        """Replace the estimated tokens of an answered call by those that it used."""
         if self.estimate is not None:
             self.estimate.learn(self.requests, replies)
         if self.tokens and endpoint.limiter is not None:
@@ -52,7 +52,7 @@ class Place(NamedTuple):
 
     endpoint: Endpoint
     waited: Waited
-    bill: Reservation | None = None  # None: it may cost what it costs
+    reservation: Reservation | None = None  # None: it may cost what it costs
 
 
 class Attempts:

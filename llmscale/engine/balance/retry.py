@@ -168,14 +168,16 @@ class Balancer:
         if self._budget is None:
             return Place(*await self._endpoint(call, tried))
         began_s = asyncio.get_running_loop().time()
-        bill = await self._reserved(self._budget, call)
+        reservation = await self._reserved(self._budget, call)
         for_money_s = asyncio.get_running_loop().time() - began_s
         try:
             endpoint, waited = await self._endpoint(call, tried)
         except BaseException:
-            bill.settle(0.0)
+            reservation.charge(0.0)
             raise
-        return Place(endpoint, waited._replace(limited_s=waited.limited_s + for_money_s), bill)
+        return Place(
+            endpoint, waited._replace(limited_s=waited.limited_s + for_money_s), reservation
+        )
 
     async def _reserved(self, budget: Budget, call: Call) -> Reservation:
         self.waiting_for_money += 1
@@ -217,7 +219,7 @@ class Balancer:
             raise CallFailed(error.failure, trials.count) from None
 
     async def _billed(self, place: Place, call: Call, attempt: int) -> list[Reply]:
-        if place.bill is None:
+        if place.reservation is None:
             return await self._attempt(place, call, attempt)
         cost_usd = None  # as it stays after a cancellation
         try:
@@ -227,7 +229,7 @@ class Balancer:
             cost_usd = cost_of_failure_usd(error.failure)
             raise
         finally:
-            place.bill.settle(cost_usd)
+            place.reservation.charge(cost_usd)
         return replies
 
     async def _attempt(self, place: Place, call: Call, attempt: int) -> list[Reply]:
@@ -251,7 +253,7 @@ class Balancer:
             )
             endpoint.answered(began_s, ended_s, sum(r.usage.output_tokens for r in replies))
             self._first_calls.answered()
-            call.settle(endpoint, replies)
+            call.reconcile(endpoint, replies)
             return answered
         _learn_limits(endpoint)
         if not call.may_be_content(failure):

@@ -30,7 +30,7 @@ class Feed(Protocol):
         """
         ...
 
-    def settle(self, outcome: Outcome) -> None:
+    def reconcile(self, outcome: Outcome) -> None:
         """Take note of what became of a row."""
         ...
 

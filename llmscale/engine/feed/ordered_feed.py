@@ -37,7 +37,7 @@ class OrderedFeed:
         self._at = min(first + most, len(self._rows))
         return self._rows[first : self._at]
 
-    def settle(self, outcome: Outcome) -> None:
+    def reconcile(self, outcome: Outcome) -> None:
         """Nothing comes of it: the next row does not depend on this one."""
 
     def stop(self) -> None:

@@ -23,7 +23,7 @@ LOW_WATER = 50  # rows of a user; then more are looked for, so that none runs dr
 class Users(RateLimiters, Protocol):
     """The limits of users, which change with what becomes of their rows."""
 
-    def settle(self, outcome: Outcome) -> None:
+    def reconcile(self, outcome: Outcome) -> None:
         """Replace what a row was thought to take by what it took."""
         ...
 
@@ -64,9 +64,9 @@ class UserFeed:
             await self._change()
         return ()
 
-    def settle(self, outcome: Outcome) -> None:
+    def reconcile(self, outcome: Outcome) -> None:
         """Give back what was not used, which may let a user go sooner."""
-        self._users.settle(outcome)
+        self._users.reconcile(outcome)
         if self._queue.reconsider(outcome.row.user, asyncio.get_running_loop().time()):
             self._changed.set()
 

@@ -11,10 +11,11 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from llmscale.accounting.stats import Stats
+from llmscale.core.asked_row import AskedRow
 from llmscale.core.errors import CallFailed, CallStopped, JobError
-from llmscale.core.protocols import Sends, Settle
+from llmscale.core.protocols import Sends
 from llmscale.core.records import Failure, FailureKind, Reply, Request
-from llmscale.engine.layers.batches import Asking, Batch, BatchCaps, Item, OpenBatches
+from llmscale.engine.layers.batches import Batch, BatchCaps, Item, OpenBatches, OpenRows
 
 LAST_WAIT_S = 0.02  # once the input has ended, for rows that are on their way here
 
@@ -63,15 +64,16 @@ class Batcher:
         for batches in self._open.values():
             batches.close_all()
 
-    async def answer_all(self, requests: Sequence[Request], settle: Settle) -> None:
-        """Settle each request with what its batch comes to. Raises `JobError`."""
-        asking = Asking(len(requests), settle)
+    async def answer_all(self, rows: Sequence[AskedRow]) -> None:
+        """Deliver to each row its part of the result of its batch. Raises `JobError`."""
+        open_rows = OpenRows(len(rows))
         led: list[tuple[Batch, OpenBatches]] = []
-        for position, request in enumerate(requests):
-            batches = self._open.get(request.model)
+        for row in rows:
+            row.through(open_rows)
+            batches = self._open.get(row.request.model)
             if batches is None:
-                batches = self._open[request.model] = OpenBatches(self._caps)
-            batch = batches.put(Item(request, *self._weights.of(request), asking, position))
+                batches = self._open[row.request.model] = OpenBatches(self._caps)
+            batch = batches.put(Item(row, *self._weights.of(row.request)))
             if len(batch.items) == 1:
                 led.append((batch, batches))
         try:
@@ -79,13 +81,13 @@ class Batcher:
                 async with asyncio.TaskGroup() as group:
                     for batch, batches in led:
                         group.create_task(self._lead(batch, batches))
-                    await asking.end()
+                    await open_rows.end()
             else:
                 for batch, batches in led:
                     await self._lead(batch, batches)
-                await asking.end()
+                await open_rows.end()
         finally:
-            asking.give_up()
+            open_rows.give_up()
 
     async def _lead(self, batch: Batch, batches: OpenBatches) -> None:
         """Wait until the batch is closed and send it."""
@@ -104,7 +106,7 @@ class Batcher:
             batches.close(batch)
             stopped = CallStopped(may_be_paid=was_sent and not isinstance(error, JobError))
             # those who are given up together with this one take no note any more
-            asyncio.get_running_loop().call_soon(_settle, batch.items, stopped)
+            asyncio.get_running_loop().call_soon(_deliver, batch.items, stopped)
             raise
 
     async def _send(self, items: Sequence[Item]) -> None:
@@ -121,22 +123,22 @@ class Batcher:
                     for half in part.halves():
                         group.create_task(self._send_divided(half))
                 return
-            _settle(items, error)
+            _deliver(items, error)
         except JobError:
             raise
         except Exception as error:  # a fault of ours too: the other batches go on
-            _settle(items, error)
+            _deliver(items, error)
         else:
             if len(replies) != len(items):
-                _settle(items, CallFailed(_miscounted(len(items), len(replies))))
+                _deliver(items, CallFailed(_miscounted(len(items), len(replies))))
                 return
             self._answered += 1
             for item, reply in zip(items, replies, strict=True):
-                item.settle(reply)
+                item.deliver(reply)
 
     async def _replies(self, part: "_Part") -> list[Reply]:
         """Return the replies; where nothing is answered any more, it is the server that fails."""
-        requests = [item.request for item in part.items]
+        requests = [item.row.request for item in part.items]
         if part.failed > MAX_UNPROVEN and self._answered == part.answered_before:
             return await self._sends.send(requests)
         return await self._send_part(requests, part.failed)
@@ -155,9 +157,9 @@ class _Part(NamedTuple):
             yield self._replace(items=items, failed=self.failed + 1)
 
 
-def _settle(items: Sequence[Item], error: Exception) -> None:
+def _deliver(items: Sequence[Item], error: Exception) -> None:
     for item in items:
-        item.settle(error)
+        item.deliver(error)
 
 
 def _miscounted(asked: int, came: int) -> Failure:

@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from llmscale.core.protocols import Settle
-from llmscale.core.records import Reply, Request
+from llmscale.core.asked_row import AskedRow, Result
 
 
 class BatchCaps(NamedTuple):
@@ -23,27 +22,26 @@ class BatchCaps(NamedTuple):
     wait_s: float = 1.0  # after the first row came
 
 
-class Asking:
-    """Who asks for some rows: told of each as it is settled, unless that one has given up."""
+class OpenRows:
+    """The rows of one `answer_all` that have no result yet; its caller waits for the last."""
 
-    __slots__ = ("_ended", "_left", "_settle")
+    __slots__ = ("_ended", "_left")
 
-    def __init__(self, rows: int, settle: Settle) -> None:
+    def __init__(self, rows: int) -> None:
         self._left = rows
-        self._settle = settle
-        self._ended: asyncio.Event | None = None  # for who waits
+        self._ended: asyncio.Event | None = None  # set by the last result
 
-    def settle(self, position: int, result: Reply | Exception) -> None:
-        """Pass on what a row has come to; called once for each."""
+    def receive(self, row: AskedRow, result: Result) -> None:
+        """Deliver a result, unless the caller has given up."""
         if not self._left:
             return
         self._left -= 1
-        self._settle(position, result)
+        row.deliver(result)
         if self._ended is not None and not self._left:
             self._ended.set()
 
     async def end(self) -> None:
-        """Return when all rows are settled; who is cancelled first has given up at once."""
+        """Return when all rows have a result; a caller that is cancelled first gives up."""
         if not self._left:
             return
         self._ended = asyncio.Event()
@@ -53,25 +51,23 @@ class Asking:
             self.give_up()
 
     def give_up(self) -> None:
-        """Pass on nothing more."""
+        """Deliver nothing more."""
         self._left = 0
 
 
 class Item(msgspec.Struct, eq=False):
     """A row in a batch."""
 
-    request: Request
+    row: AskedRow
     tokens: int
     size_bytes: int
-    asking: Asking
-    position: int  # among the rows that were asked for together
-    is_settled: bool = False
+    is_delivered: bool = False
 
-    def settle(self, result: Reply | Exception) -> None:
-        """Tell who asks, the first time that the row has come to something."""
-        if not self.is_settled:
-            self.is_settled = True
-            self.asking.settle(self.position, result)
+    def deliver(self, result: Result) -> None:
+        """Deliver the first result of the row; ignore further ones."""
+        if not self.is_delivered:
+            self.is_delivered = True
+            self.row.deliver(result)
 
 
 class Batch:

@@ -13,9 +13,10 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from llmscale.accounting.stats import Stats
+from llmscale.core.asked_row import AskedRow, Result
 from llmscale.core.choices import CacheMode
 from llmscale.core.errors import JobError, first_error
-from llmscale.core.protocols import Answers, Settle
+from llmscale.core.protocols import Answers
 from llmscale.core.records import Reply, Request
 from llmscale.engine.cache.entry import Entry
 from llmscale.engine.cache.keys import fingerprint, key_of
@@ -51,122 +52,131 @@ class CacheLayer:
         self._stats = stats
         self._looks_up = mode in ("on", "read")
         self._stores = mode not in ("off", "read")
-        self._flights: dict[str, _Flight] = {}
+        self._flights: dict[str, _Flight] = {}  # by key
 
-    async def answer_all(self, requests: Sequence[Request], settle: Settle) -> None:
-        """Settle each request, with a reply that is marked where it was not paid for by this row.
-
-        Raises `JobError`.
-        """
-        led: dict[str, int] = {}  # position by key: this row answers for all who come
-        waiting: list[tuple[_Told, int]] = []
-        for position, request in enumerate(requests):
+    async def answer_all(self, rows: Sequence[AskedRow]) -> None:
+        """Deliver each reply, marked where this row did not pay for it. Raises `JobError`."""
+        led: list[_Flight] = []
+        waiting: list[tuple[_Shared, AskedRow]] = []
+        for row in rows:
             try:
-                key = key_of(request)
+                key = key_of(row.request)
             except Exception as error:  # a fault of ours: the rows beside this one go on
-                settle(position, error)
+                row.deliver(error)
                 continue
             flight = self._flights.get(key)
             if flight is None:
-                self._flights[key] = _Flight()
-                led[key] = position
+                flight = self._flights[key] = _Flight(self, key, row)
+                led.append(flight)
             else:
-                waiting.append((flight.told(), position))
+                waiting.append((flight.shared(), row))
         if not waiting:
-            await self._lead(led, requests, settle)
+            await self._lead(led)
             return
         async with asyncio.TaskGroup() as group:
-            for told, position in waiting:
-                group.create_task(self._follow(told, requests[position], position, settle))
-            await self._lead(led, requests, settle)
+            for shared, row in waiting:
+                group.create_task(self._follow(shared, row))
+            await self._lead(led)
 
-    async def _follow(self, told: "_Told", request: Request, position: int, settle: Settle) -> None:
+    async def _follow(self, shared: "_Shared", row: AskedRow) -> None:
         """Wait for another row's answer; where there is none, this row or the next asks."""
-        shared = await asyncio.shield(told)
-        if isinstance(shared, JobError):
-            raise shared
-        if shared is None:
-            await self.answer_all([request], lambda _, result: settle(position, result))
-        elif shared.cached:
-            settle(position, shared)
+        reply = await asyncio.shield(shared)
+        if isinstance(reply, JobError):
+            raise reply
+        if reply is None:
+            await self.answer_all([row])
+        elif reply.cached:
+            row.deliver(reply)
         else:
-            settle(position, replace(shared, deduped=True, attempts=0))
+            row.deliver(replace(reply, deduped=True, attempts=0))
 
-    async def _lead(self, led: dict[str, int], requests: Sequence[Request], settle: Settle) -> None:
-        """Look up and ask, for these rows and for all who wait for them."""
-
-        def end(key: str, result: Reply | Exception) -> None:
-            position = led.pop(key)
-            self._flights.pop(key).end(result if isinstance(result, Reply) else None)
-            settle(position, result)
-
+    async def _lead(self, led: Sequence["_Flight"]) -> None:
+        """Look up and ask, for these rows and for all that wait for them."""
         try:
             if self._looks_up:
-                await self._look_up(led, requests, end)
+                led = await self._missed(led)
             if led:
-                await self._ask(led, requests, end)
+                for flight in led:
+                    flight.row.through(flight)
+                await self._inner.answer_all([flight.row for flight in led])
         except Exception as error:
             refused = first_error(error)
-            if isinstance(refused, JobError):  # nobody who waits would fare better
-                for key in led:
-                    self._flights.pop(key).end(refused)
-                led.clear()
+            if isinstance(refused, JobError):  # no row that waits would fare better
+                self._end(led, refused)
             raise
         finally:
-            for key in led:
-                self._flights.pop(key).end(None)
+            self._end(led, None)
 
-    async def _look_up(
-        self, led: Mapping[str, int], requests: Sequence[Request], end: "_End"
-    ) -> None:
-        entries = await self._replies.get_many(led.keys())
-        for key, position in list(led.items()):
-            entry = entries.get(key)
-            self._stats.add_lookup(requests[position].model, hit=entry is not None)
-            if entry is not None:
-                end(key, replace(entry.reply, cached=True, attempts=0))
+    async def _missed(self, led: Sequence["_Flight"]) -> Sequence["_Flight"]:
+        """Deliver the answers that are stored; return the flights that have none."""
+        entries = await self._replies.get_many([flight.key for flight in led])
+        missed = []
+        for flight in led:
+            entry = entries.get(flight.key)
+            self._stats.add_lookup(flight.row.request.model, hit=entry is not None)
+            if entry is None:
+                missed.append(flight)
+            else:
+                flight.end(replace(entry.reply, cached=True, attempts=0))
+        return missed
 
-    async def _ask(self, led: Mapping[str, int], requests: Sequence[Request], end: "_End") -> None:
-        keys = list(led)
-        asked = [requests[position] for position in led.values()]
+    def _end(self, flights: Sequence["_Flight"], reason: JobError | None) -> None:
+        """End those flights that have no reply."""
+        for flight in flights:
+            if self._flights.get(flight.key) is flight:
+                flight.land(reason)
 
-        def settled(position: int, result: Reply | Exception) -> None:
-            if self._stores and isinstance(result, Reply) and is_storable(result):
-                request = asked[position]
-                entry = Entry(result, time.time(), fingerprint(request))
-                self._replies.put(keys[position], entry, request.model)
-            end(keys[position], result)
+    def landed(self, flight: "_Flight") -> None:
+        """Forget a flight. Raises `KeyError` for one that has landed before."""
+        if self._flights.get(flight.key) is not flight:
+            raise KeyError(flight.key)
+        del self._flights[flight.key]
 
-        await self._inner.answer_all(asked, settled)
+    def store(self, key: str, request: Request, result: Result) -> None:
+        """Store a reply that is worth it."""
+        if self._stores and isinstance(result, Reply) and is_storable(result):
+            entry = Entry(result, time.time(), fingerprint(request))
+            self._replies.put(key, entry, request.model)
 
 
-_End = Callable[[str, Reply | Exception], None]
-
-
-_Told = asyncio.Future[Reply | JobError | None]
+_Shared = asyncio.Future[Reply | JobError | None]
 
 
 class _Flight:
-    """A request that is being answered, and those who wait for the answer."""
+    """A request that is being answered, the row that asks, and the rows that wait."""
 
-    __slots__ = ("_told",)
+    __slots__ = ("_layer", "_shared", "key", "row")
 
-    def __init__(self) -> None:
-        self._told: _Told | None = None  # for who waits
+    def __init__(self, layer: CacheLayer, key: str, row: AskedRow) -> None:
+        self._layer = layer
+        self._shared: _Shared | None = None  # of the rows that wait
+        self.key = key
+        self.row = row
 
-    def told(self) -> _Told:
+    def shared(self) -> _Shared:
         """Return what will hold the reply, None where the row that asked has none.
 
-        To be taken before the flight ends, which may be before who waits has begun to.
+        To be taken before the flight ends, which may be before the row that waits has begun to.
         """
-        if self._told is None:
-            self._told = asyncio.get_running_loop().create_future()
-        return self._told
+        if self._shared is None:
+            self._shared = asyncio.get_running_loop().create_future()
+        return self._shared
 
-    def end(self, reply: Reply | JobError | None) -> None:
-        """Tell who waits."""
-        if self._told is not None:
-            self._told.set_result(reply)
+    def receive(self, row: AskedRow, result: Result) -> None:
+        """Store a reply, and deliver it to all."""
+        self._layer.store(self.key, row.request, result)
+        self.end(result)
+
+    def end(self, result: Result) -> None:
+        """Deliver a result to the row that asked, and a reply to those that wait."""
+        self.land(result if isinstance(result, Reply) else None)
+        self.row.deliver(result)
+
+    def land(self, reply: Reply | JobError | None) -> None:
+        """Answer the rows that wait."""
+        self._layer.landed(self)
+        if self._shared is not None:
+            self._shared.set_result(reply)
 
 
 def is_storable(reply: Reply) -> bool:

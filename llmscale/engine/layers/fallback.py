@@ -1,7 +1,7 @@
-"""Another model where the one that was asked for can't answer: only as the configuration says.
+"""Fallback models, where the model of a row can't answer: only as the configuration says.
 
-A model can't answer when its endpoints are exhausted: they fail, or rest for long. A request that
-is refused for what it says is not asked elsewhere. The answer is another model's, and says so.
+A model can't answer when its endpoints are exhausted: they fail, or cool down for long. A request
+that is refused for its content is not sent to a fallback. The reply names the model that answered.
 """
 
 import logging
@@ -9,36 +9,35 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from llmscale.core.errors import CallFailed
-from llmscale.core.protocols import Answers, Settle
+from llmscale.core.asked_row import AskedRow
+from llmscale.core.protocols import Answers
 from llmscale.core.records import Request
-from llmscale.engine.layers.replacement import answer_or_replace
+from llmscale.engine.layers.replacement import FailedTry, answer_or_replace
 
 log = logging.getLogger(__name__)
 
 
 class FallbackLayer:
-    """Asks the models that stand in for another one, in their order."""
+    """Asks the fallbacks of a model in their order."""
 
     def __init__(self, inner: Answers, fallbacks: Mapping[str, Sequence[str]]) -> None:
         """`fallbacks`: for a model, those that answer when it can't."""
         self._inner = inner
         self._fallbacks = fallbacks
 
-    async def answer_all(self, requests: Sequence[Request], settle: Settle) -> None:
-        """Settle each request with the first answer, or with what the last model has met.
+    async def answer_all(self, rows: Sequence[AskedRow]) -> None:
+        """Deliver the first reply of each row, or the failure of the last fallback.
 
         Either has all attempts. Raises `JobError`.
         """
+        await answer_or_replace(self._inner, rows, self._next)
 
-        def elsewhere(
-            position: int, request: Request, failed: int, error: CallFailed
-        ) -> Request | None:
-            fallbacks = self._fallbacks.get(requests[position].model, ())
-            if not error.failure.retryable or failed == len(fallbacks):
-                return None
-            model = fallbacks[failed]
-            log.debug("%s can't answer (%s); %s is asked", request.model, error, model)
-            return replace(request, model=model)
-
-        await answer_or_replace(self._inner, requests, settle, elsewhere)
+    def _next(self, tried: FailedTry) -> Request | None:
+        fallbacks = self._fallbacks.get(tried.first.model, ())
+        if not tried.error.failure.retryable or tried.earlier == len(fallbacks):
+            return None
+        model = fallbacks[tried.earlier]
+        log.debug(
+            "%s can't answer (%s); falling back to %s", tried.request.model, tried.error, model
+        )
+        return replace(tried.request, model=model)

@@ -1,11 +1,12 @@
-"""Vectors of the length 1, whatever the model's have: above the cache, which keeps the model's."""
+"""Vectors of length 1. Above the cache, which stores the vectors as the model returned them."""
 
 from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from llmscale.core.protocols import Answers, Settle
-from llmscale.core.records import Reply, Request
+from llmscale.core.asked_row import AskedRow, Result
+from llmscale.core.protocols import Answers
+from llmscale.core.records import Reply
 from llmscale.core.vectors import normalized
 
 
@@ -15,12 +16,14 @@ class NormalizationLayer:
     def __init__(self, inner: Answers) -> None:
         self._inner = inner
 
-    async def answer_all(self, requests: Sequence[Request], settle: Settle) -> None:
-        """Settle each request with its vector at length 1. Raises `JobError`."""
+    async def answer_all(self, rows: Sequence[AskedRow]) -> None:
+        """Deliver each vector at length 1. Raises `JobError`."""
+        for row in rows:
+            row.through(self)
+        await self._inner.answer_all(rows)
 
-        def settled(position: int, result: Reply | Exception) -> None:
-            if isinstance(result, Reply) and result.vector:
-                result = replace(result, vector=normalized(result.vector))
-            settle(position, result)
-
-        await self._inner.answer_all(requests, settled)
+    def receive(self, row: AskedRow, result: Result) -> None:
+        """Deliver a result with its vector normalized."""
+        if isinstance(result, Reply) and result.vector:
+            result = replace(result, vector=normalized(result.vector))
+        row.deliver(result)

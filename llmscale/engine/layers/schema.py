@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from llmscale.core.asked_row import AskedRow, Result
 from llmscale.core.errors import CallFailed, ConfigError
 from llmscale.core.json_depth import MAX_LEVELS, is_too_deep
-from llmscale.core.protocols import Answers, Settle
+from llmscale.core.protocols import Answers
 from llmscale.core.records import Failure, Reply, Request
 
 if TYPE_CHECKING:  # 0.1 s at run time, so not before a schema is wanted
@@ -28,29 +29,23 @@ class SchemaLayer:
         self._inner = inner
         self._validators: dict[int, tuple[Any, Validator]] = {}
 
-    async def answer_all(self, requests: Sequence[Request], settle: Settle) -> None:
-        """Settle each request with an answer that fits, or a `CallFailed` that says why it does
-        not. Raises `JobError`.
+    async def answer_all(self, rows: Sequence[AskedRow]) -> None:
+        """Deliver the answers that fit, and a `CallFailed` for each that does not.
+
+        Raises `JobError`.
         """
-        if all(request.response_format is None for request in requests):
-            await self._inner.answer_all(requests, settle)
-            return
-        checks: list[tuple[int, Validator | None]] = []  # position, and what the answer must fit
-        for position, request in enumerate(requests):
-            schema = schema_of(request)
-            try:  # before the call: a bad schema costs nothing
-                checks.append((position, None if schema is None else self._validator(schema)))
-            except CallFailed as error:
-                settle(position, error)
-
-        def settled(asked: int, result: Reply | Exception) -> None:
-            position, validator = checks[asked]
-            if validator is not None and isinstance(result, Reply) and not result.tool_calls:
-                result = _checked(validator, result)
-            settle(position, result)
-
-        if checks:
-            await self._inner.answer_all([requests[position] for position, _ in checks], settled)
+        asked: list[AskedRow] = []
+        for row in rows:
+            schema = schema_of(row.request)
+            if schema is not None:
+                try:  # before the call: a bad schema costs nothing
+                    row.through(_Check(self._validator(schema)))
+                except CallFailed as error:
+                    row.deliver(error)
+                    continue
+            asked.append(row)
+        if asked:
+            await self._inner.answer_all(asked)
 
     def _validator(self, schema: Any) -> "Validator":
         """One validator for each schema object: the rows that share a flag share the object."""
@@ -65,6 +60,20 @@ class SchemaLayer:
             self._validators.clear()
         self._validators[id(schema)] = (schema, validator)  # holds the object, so its id stays its
         return validator
+
+
+class _Check:
+    """Receives an answer that must fit a schema."""
+
+    __slots__ = ("_validator",)
+
+    def __init__(self, validator: "Validator") -> None:
+        self._validator = validator
+
+    def receive(self, row: AskedRow, result: Result) -> None:
+        if isinstance(result, Reply) and not result.tool_calls:
+            result = _checked(self._validator, result)
+        row.deliver(result)
 
 
 def _checked(validator: "Validator", reply: Reply) -> Reply | CallFailed:

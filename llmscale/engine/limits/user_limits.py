@@ -103,7 +103,7 @@ class UserLimits:
         self._taken[row.index] = tokens
         return row
 
-    def settle(self, outcome: Outcome) -> None:
+    def reconcile(self, outcome: Outcome) -> None:
         """Replace what a row was thought to take by what it took."""
         row = outcome.row
         tokens = self._taken.pop(row.index, None)

@@ -109,7 +109,7 @@ class Bench:
 
 
 @pytest.mark.looptime
-async def test_every_attempt_is_settled_by_what_it_has_cost() -> None:
+async def test_every_attempt_is_charged_its_cost() -> None:
     """1,000 tokens for a dollar; an empty answer was paid for, a 500 was not."""
     paid = failed("bad_response", retryable=True, reply=reply(500))
     bench = Bench(Scripted(paid, failed("server_error", retryable=True, status=500), 2_000), 50.0)
@@ -187,7 +187,7 @@ async def test_a_stop_sends_away_who_waits_for_money() -> None:
 async def test_a_call_that_nothing_bounds_is_not_tried() -> None:
     provider = Scripted()
     bench = Bench(provider, 50.0, Prices(is_listed=False))
-    with pytest.raises(CallFailed, match="the price of openai/m is not known") as raised:
+    with pytest.raises(CallFailed, match="the price of openai/m is unknown") as raised:
         await bench.send()
     assert raised.value.attempts == 0
     assert provider.called_at_s == []

@@ -244,7 +244,7 @@ class SlowMoney:
         await asyncio.sleep(self._wait_s)
         return self
 
-    def settle(self, cost_usd: float | None) -> None:
+    def charge(self, cost_usd: float | None) -> None:
         """Keep nothing."""
 
     def stop(self) -> None:

@@ -99,7 +99,7 @@ class Workers:
             nonlocal in_flight
             if row.failure is None and self._latency_s:
                 await asyncio.sleep(self._latency_s)
-            self._feed.settle(self._end(row))
+            self._feed.reconcile(self._end(row))
             in_flight -= 1
             free.set()
 

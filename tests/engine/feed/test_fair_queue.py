@@ -184,7 +184,7 @@ class Play:
             "cached": cached(row),
             "cancelled": failed(row, 0),
         }
-        self._limits.settle(ends[self._arrivals[row.index][2]])
+        self._limits.reconcile(ends[self._arrivals[row.index][2]])
         if self._queue.reconsider(row.user, now_s()):
             self._changed.set()
 

@@ -16,7 +16,7 @@ from llmscale.core.records import Outcome, Reply, Request, Row, Usage
 from llmscale.engine.feed.input_passes import IsDone
 from llmscale.engine.feed.user_feed import UserFeed
 from llmscale.engine.outcome_writer import OutcomeWriter
-from llmscale.engine.pipeline import Pipeline
+from llmscale.engine.pipeline import Intake, Pipeline
 from tests.engine.answering import RowByRow
 from tests.engine.feed import (
     Input,
@@ -268,7 +268,7 @@ class Sink:
 
 async def piped(feed: UserFeed, width: int, asked: Asked) -> tuple[Sink, Stats]:
     sink, stats = Sink(), Stats()
-    await Pipeline(feed, asked, sink, OutcomeWriter(sink, stats), width).run()
+    await Pipeline(feed, asked, sink, OutcomeWriter(sink, stats), Intake(width)).run()
     return sink, stats
 
 
@@ -286,7 +286,7 @@ async def test_a_row_that_is_refused_by_the_feed_is_an_outcome_that_was_never_as
 @pytest.mark.parametrize("error", [CallStopped(), ProviderRefused("no key")])
 async def test_a_pipeline_ends_though_its_users_would_have_to_wait(error: Exception) -> None:
     feed = feed_of(rows_of_users("ab" * 20), UserLimit(rpm=1))
-    pipeline = Pipeline(feed, Asked(error), sink := Sink(), OutcomeWriter(sink, Stats()), 8)
+    pipeline = Pipeline(feed, Asked(error), sink := Sink(), OutcomeWriter(sink, Stats()), Intake(8))
     asyncio.get_running_loop().call_later(5, pipeline.stop)
     began_s = now_s()
     if isinstance(error, ProviderRefused):

@@ -1,4 +1,4 @@
-"""Lots: full ones go out at once, the others in time, and every row is settled, come what may.
+"""Lots: full ones go out at once, the others in time, and every row is delivered, come what may.
 
 The time is virtual.
 """
@@ -20,7 +20,7 @@ from llmscale.core.errors import (
 from llmscale.core.records import Failure, FailureKind, Reply, Request, Usage
 from llmscale.engine.layers.batcher import LAST_WAIT_S, Batcher
 from llmscale.engine.layers.batches import BatchCaps
-from tests.engine.answering import Settled, answer, ends
+from tests.engine.answering import Delivered, answer, ends
 from tests.virtual_time import now_s
 
 pytestmark = pytest.mark.looptime
@@ -335,17 +335,17 @@ def texts_of(results: Sequence[Reply | Exception]) -> list[str]:
     ]
 
 
-def begin(bridge: Batcher, asked: Sequence[Request]) -> tuple[asyncio.Task[None], Settled]:
-    """Ask for a group, and return what tells of each row as it is settled."""
-    settled = Settled()
-    return asyncio.create_task(bridge.answer_all(asked, settled)), settled
+def begin(bridge: Batcher, asked: Sequence[Request]) -> tuple[asyncio.Task[None], Delivered]:
+    """Ask for a group, and return what tells of each row as it is delivered."""
+    delivered = Delivered()
+    return asyncio.create_task(bridge.answer_all(delivered.rows(asked))), delivered
 
 
 def texts(*numbers: int) -> list[Request]:
     return [text(number) for number in numbers]
 
 
-async def test_rows_of_one_group_go_out_in_several_lots_each_at_once_when_it_is_full() -> None:
+async def test_rows_of_one_group_go_out_in_several_batches_each_at_once_when_it_is_full() -> None:
     sends = Recorded(latency_s=5)
     found = await ends(batcher(sends, BatchCaps(items=4)), texts(*range(12)))
     assert texts_of(found) == [str(n) for n in range(12)]
@@ -355,11 +355,11 @@ async def test_rows_of_one_group_go_out_in_several_lots_each_at_once_when_it_is_
 
 async def test_a_group_that_does_not_fill_its_last_lot_waits_for_that_one_only() -> None:
     sends = Recorded()
-    running, settled = begin(batcher(sends, BatchCaps(items=4)), texts(*range(6)))
+    running, delivered = begin(batcher(sends, BatchCaps(items=4)), texts(*range(6)))
     await asyncio.sleep(0.5)
-    assert sorted(settled.order) == [0, 1, 2, 3]
+    assert sorted(delivered.order) == [0, 1, 2, 3]
     await running
-    assert settled.order[4:] == [4, 5]
+    assert delivered.order[4:] == [4, 5]
     assert sends.sent_at_s == [0, pytest.approx(1.0, abs=0.05)]
 
 
@@ -433,11 +433,11 @@ async def test_when_who_leads_a_lot_is_given_up_the_rows_of_other_groups_in_it_a
 async def test_rows_of_a_group_that_are_in_no_lot_of_who_is_given_up_are_answered() -> None:
     bridge = batcher(Recorded(latency_s=10), BatchCaps(items=3))
     leading, _ = begin(bridge, texts(0, 1))
-    following, settled = begin(bridge, texts(*range(2, 9)))
+    following, delivered = begin(bridge, texts(*range(2, 9)))
     await asyncio.sleep(0.5)
     leading.cancel()
     await asyncio.gather(leading, following, return_exceptions=True)
-    found = texts_of([settled.by_position[n] for n in range(7)])
+    found = texts_of([delivered.by_position[n] for n in range(7)])
     assert found == ["CallStopped", *(str(n) for n in range(3, 9))]
 
 
@@ -462,7 +462,7 @@ async def test_groups_that_are_given_up_together_take_no_note_of_each_other(
         running.cancel()
     await asyncio.gather(*(running for running, _ in groups), return_exceptions=True)
     await asyncio.sleep(100)
-    assert [settled.order for _, settled in groups] == [[] for _ in sizes]
+    assert [delivered.order for _, delivered in groups] == [[] for _ in sizes]
 
 
 @pytest.mark.parametrize("items", [2, 3, 50])
@@ -493,12 +493,12 @@ async def test_a_row_of_a_refused_lot_is_not_paid_and_one_of_the_lot_beside_it_m
 
     bridge = batcher(Refusing(latency_s=10), BatchCaps(items=3))
     leading, _ = begin(bridge, texts(*range(leads)))
-    following, settled = begin(bridge, texts(leads))
+    following, delivered = begin(bridge, texts(leads))
     (ended,) = await asyncio.gather(leading, return_exceptions=True)
     assert isinstance(ended, BaseException)
     assert first_error(ended) is refused
     await following
-    (of_follower,) = settled.by_position.values()
+    (of_follower,) = delivered.by_position.values()
     assert isinstance(of_follower, CallStopped)
     assert of_follower.may_be_paid is may_be_paid
 
@@ -536,7 +536,7 @@ class Moody(Recorded):
 
 
 @pytest.mark.parametrize("seed", range(30))
-async def test_groups_at_random_settle_each_row_once_with_its_own_answer(seed: int) -> None:
+async def test_groups_at_random_deliver_each_row_once_with_its_own_answer(seed: int) -> None:
     rng = random.Random(seed)
     caps = BatchCaps(items=rng.randint(1, 12), tokens=rng.choice([20, 60, 1_000]), wait_s=0.5)
     sends = Moody(rng)
@@ -553,15 +553,15 @@ async def test_groups_at_random_settle_each_row_once_with_its_own_answer(seed: i
             )
             for row in range(rng.randint(0, 15))
         ]
-        settled = Settled()
+        delivered = Delivered()
         try:
             async with asyncio.timeout(1.0 if rng.random() < 0.1 else 1e6):
-                await bridge.answer_all(asked, settled)
+                await bridge.answer_all(delivered.rows(asked))
         except TimeoutError:
             given_up += 1
         else:
-            assert sorted(settled.order) == list(range(len(asked)))
-        for position, result in settled.by_position.items():
+            assert sorted(delivered.order) == list(range(len(asked)))
+        for position, result in delivered.by_position.items():
             if isinstance(result, Reply):
                 assert result == reply_to(asked[position])
                 assert not (asked[position].text or "").startswith("bad")

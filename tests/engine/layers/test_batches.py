@@ -1,4 +1,4 @@
-"""Which batch a row joins, which batch goes out for it, and who is told what it has come to."""
+"""Which batch a row joins, which batch goes out for it, and who gets the results."""
 
 import asyncio
 
@@ -6,8 +6,8 @@ import pytest
 
 from llmscale.core.errors import CallStopped
 from llmscale.core.records import Reply, Request, Usage
-from llmscale.engine.layers.batches import Asking, Batch, BatchCaps, Item, OpenBatches
-from tests.engine.answering import Settled
+from llmscale.engine.layers.batches import Batch, BatchCaps, Item, OpenBatches, OpenRows
+from tests.engine.answering import Delivered
 from tests.virtual_time import now_s
 
 CAPS = BatchCaps(items=6, tokens=10, size_bytes=100)
@@ -20,20 +20,21 @@ async def loop() -> None:
 
 def item(tokens: int, size_bytes: int = 1) -> Item:
     request = Request(model="sim/v", text="x")
-    return Item(request, tokens, size_bytes, Asking(1, Settled()), 0)
+    (row,) = Delivered().rows([request])
+    return Item(row, tokens, size_bytes)
 
 
 def put(batches: OpenBatches, *tokens: int) -> list[Batch]:
     return [batches.put(item(count)) for count in tokens]
 
 
-async def test_a_row_joins_the_fullest_lot_that_takes_it() -> None:
+async def test_a_row_joins_the_fullest_batch_that_takes_it() -> None:
     five, seven, first, second = put(OpenBatches(CAPS), 5, 7, 3, 4)
     assert first is seven
     assert second is five
 
 
-async def test_of_lots_that_are_equally_full_the_oldest_is_joined() -> None:
+async def test_of_batches_that_are_equally_full_the_oldest_is_joined() -> None:
     oldest, _, joined = put(OpenBatches(CAPS), 6, 6, 4)
     assert joined is oldest
 
@@ -41,7 +42,7 @@ async def test_of_lots_that_are_equally_full_the_oldest_is_joined() -> None:
 @pytest.mark.parametrize(
     ("tokens", "size_bytes"), [([1] * 6, 1), ([5, 5], 1), ([1, 1], 50), ([11], 1), ([1], 101)]
 )
-async def test_a_lot_is_closed_when_no_row_could_be_added(
+async def test_a_batch_is_closed_when_no_row_could_be_added(
     tokens: list[int], size_bytes: int
 ) -> None:
     batches = OpenBatches(CAPS)
@@ -51,7 +52,7 @@ async def test_a_lot_is_closed_when_no_row_could_be_added(
     assert batches.put(item(1)) is not batch
 
 
-async def test_when_as_many_rows_gather_as_one_lot_may_have_the_fullest_goes_out() -> None:
+async def test_when_as_many_rows_gather_as_one_batch_may_have_the_fullest_goes_out() -> None:
     batches = OpenBatches(CAPS)
     gathering = put(batches, 6, 8, 6, 6, 6)
     assert not any(batch.closed.is_set() for batch in gathering)
@@ -77,72 +78,75 @@ async def test_the_fill_is_the_share_of_the_cap_that_is_nearest() -> None:
     assert OpenBatches(CAPS).put(item(4, 70)).fill == 0.7
 
 
-# --- who asks
+# --- rows without a result
 
 REPLY = Reply(text=None, finish_reason="stop", model="v", usage=Usage(1), vector=b"x")
 
 
-def items_of(asking: Asking, rows: int) -> list[Item]:
-    return [Item(Request(model="sim/v", text="x"), 1, 1, asking, row) for row in range(rows)]
+def items_of(open_rows: OpenRows, delivered: Delivered, rows: int) -> list[Item]:
+    asked = delivered.rows([Request(model="sim/v", text="x")] * rows)
+    for row in asked:
+        row.through(open_rows)
+    return [Item(row, 1, 1) for row in asked]
 
 
 @pytest.mark.looptime
-async def test_who_asks_is_told_of_each_row_at_once_and_waits_for_the_last() -> None:
-    settled = Settled()
-    asking = Asking(3, settled)
+async def test_each_result_is_delivered_at_once_and_the_caller_waits_for_the_last() -> None:
+    delivered = Delivered()
+    open_rows = OpenRows(3)
     loop = asyncio.get_running_loop()
-    for at_s, one in zip((3, 1, 2), items_of(asking, 3), strict=True):
-        loop.call_later(at_s, one.settle, REPLY)
-    waiting = asyncio.create_task(asking.end())
+    for at_s, one in zip((3, 1, 2), items_of(open_rows, delivered, 3), strict=True):
+        loop.call_later(at_s, one.deliver, REPLY)
+    waiting = asyncio.create_task(open_rows.end())
     await asyncio.sleep(2.5)
-    assert (settled.order, waiting.done()) == ([1, 2], False)
+    assert (delivered.order, waiting.done()) == ([1, 2], False)
     await waiting
-    assert (settled.order, now_s()) == ([1, 2, 0], 3)
+    assert (delivered.order, now_s()) == ([1, 2, 0], 3)
 
 
-async def test_where_all_is_settled_nobody_waits() -> None:
-    asking = Asking(2, Settled())
-    for one in items_of(asking, 2):
-        one.settle(REPLY)
+async def test_the_end_is_at_once_where_all_results_are_delivered() -> None:
+    open_rows = OpenRows(2)
+    for one in items_of(open_rows, Delivered(), 2):
+        one.deliver(REPLY)
     async with asyncio.timeout(1):
-        await asking.end()
-        await Asking(0, Settled()).end()
+        await open_rows.end()
+        await OpenRows(0).end()
 
 
-async def test_what_a_row_has_come_to_first_stands() -> None:
-    settled = Settled()
-    (one,) = items_of(Asking(1, settled), 1)
-    one.settle(REPLY)
-    one.settle(CallStopped())
-    assert settled.by_position == {0: REPLY}
+async def test_only_the_first_result_of_a_row_is_delivered() -> None:
+    delivered = Delivered()
+    (one,) = items_of(OpenRows(1), delivered, 1)
+    one.deliver(REPLY)
+    one.deliver(CallStopped())
+    assert delivered.by_position == {0: REPLY}
 
 
-async def test_a_row_that_is_settled_again_is_not_counted_for_another() -> None:
-    settled = Settled()
-    asking = Asking(2, settled)
-    first, second = items_of(asking, 2)
+async def test_a_second_result_of_a_row_does_not_count_for_another_row() -> None:
+    delivered = Delivered()
+    open_rows = OpenRows(2)
+    first, second = items_of(open_rows, delivered, 2)
     for one in (first, first, second):
-        one.settle(REPLY)
-    assert settled.order == [0, 1]
+        one.deliver(REPLY)
+    assert delivered.order == [0, 1]
 
 
-async def test_who_waits_and_is_cancelled_has_given_up_at_once() -> None:
-    settled = Settled()
-    asking = Asking(1, settled)
-    (one,) = items_of(asking, 1)
-    waiting = asyncio.create_task(asking.end())
+async def test_a_caller_that_is_cancelled_gives_up_at_once() -> None:
+    delivered = Delivered()
+    open_rows = OpenRows(1)
+    (one,) = items_of(open_rows, delivered, 1)
+    waiting = asyncio.create_task(open_rows.end())
     await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
-    one.settle(REPLY)
-    assert settled.order == []
+    one.deliver(REPLY)
+    assert delivered.order == []
 
 
-async def test_who_has_given_up_is_told_nothing_more() -> None:
-    settled = Settled()
-    asking = Asking(2, settled)
-    first, second = items_of(asking, 2)
-    first.settle(REPLY)
-    asking.give_up()
-    second.settle(REPLY)
-    assert settled.order == [0]
+async def test_a_caller_that_gave_up_gets_no_further_result() -> None:
+    delivered = Delivered()
+    open_rows = OpenRows(2)
+    first, second = items_of(open_rows, delivered, 2)
+    first.deliver(REPLY)
+    open_rows.give_up()
+    second.deliver(REPLY)
+    assert delivered.order == [0]

@@ -12,16 +12,16 @@ import pytest
 from msgspec.structs import replace
 
 from llmscale.accounting.stats import Stats
+from llmscale.core.asked_row import AskedRow
 from llmscale.core.choices import CacheMode
 from llmscale.core.errors import CallFailed, CallStopped, ProviderRefused
 from llmscale.core.output_line import line_of
-from llmscale.core.protocols import Settle
 from llmscale.core.records import Failure, Outcome, Reply, Request, Row, Usage
 from llmscale.engine.cache.entry import Entry
 from llmscale.engine.cache.keys import fingerprint, key_of
 from llmscale.engine.layers.cache import CacheLayer, is_storable
 from llmscale.engine.layers.schema import SchemaLayer
-from tests.engine.answering import RowByRow, Settled, answer, ends
+from tests.engine.answering import Delivered, RowByRow, answer, ends
 from tests.engine.cache import answer_to, entry_of, questions, reply, request
 
 pytestmark = pytest.mark.looptime
@@ -370,10 +370,10 @@ class Together(Bench):
             assert isinstance(result, Exception) or result.text == answer_to(one).text
         return results
 
-    def begin(self, asked: Sequence[Request]) -> tuple[asyncio.Task[None], Settled]:
-        """Ask for a group, and return what tells of each row as it is settled."""
-        settled = Settled()
-        return asyncio.create_task(self.cached.answer_all(asked, settled)), settled
+    def begin(self, asked: Sequence[Request]) -> tuple[asyncio.Task[None], Delivered]:
+        """Ask for a group, and return what tells of each row as it is delivered."""
+        delivered = Delivered()
+        return asyncio.create_task(self.cached.answer_all(delivered.rows(asked))), delivered
 
 
 LOOK_UPS = [None, 0.0, 1.0]  # seconds; None: not even a turn of the loop
@@ -431,26 +431,26 @@ async def test_duplicates_across_groups_share_a_call_whoever_leads(
             assert result.text == answer_to(one).text
 
 
-async def test_hits_are_settled_before_the_misses_are_answered() -> None:
+async def test_hits_are_delivered_before_the_misses_are_answered() -> None:
     asked = questions(5)
     bench = Together(memory=Memory(asked[1], asked[4], takes_s=1.0), takes_s=60.0)
-    running, settled = bench.begin(asked)
+    running, delivered = bench.begin(asked)
     await asyncio.sleep(1.5)
-    assert settled.order == [1, 4]
+    assert delivered.order == [1, 4]
     await running
-    assert sorted(settled.order) == list(range(5))
+    assert sorted(delivered.order) == list(range(5))
 
 
-async def test_each_row_of_a_group_is_settled_as_soon_as_it_is_answered() -> None:
+async def test_each_row_of_a_group_is_delivered_as_soon_as_it_is_answered() -> None:
     asked = questions(3)
     bench = Together(5.0, 1.0, 9.0, memory=Memory(takes_s=None))
-    running, settled = bench.begin([*asked, asked[1], asked[0]])
+    running, delivered = bench.begin([*asked, asked[1], asked[0]])
     await asyncio.sleep(2)
-    assert settled.order == [1, 3]
+    assert delivered.order == [1, 3]
     await asyncio.sleep(4)
-    assert settled.order == [1, 3, 0, 4]
+    assert delivered.order == [1, 3, 0, 4]
     await running
-    assert settled.order == [1, 3, 0, 4, 2]
+    assert delivered.order == [1, 3, 0, 4, 2]
 
 
 @pytest.mark.parametrize("kind", ["server_error", "timeout"])
@@ -525,38 +525,38 @@ async def test_what_stops_the_job_reaches_who_waits_in_another_group_without_ano
     assert bench.cached._flights == {}
 
 
-async def test_rows_that_were_settled_before_what_stops_the_job_stay_so() -> None:
+async def test_rows_that_were_delivered_before_what_stops_the_job_stay_so() -> None:
     asked = questions(3)
     bench = Together(1.0, ProviderRefused("no"), 1e6, memory=Memory(asked[2]))
-    running, settled = bench.begin([*asked, request("another")])
+    running, delivered = bench.begin([*asked, request("another")])
     with pytest.raises(BaseExceptionGroup):
         await running
-    assert settled.order == [2, 0]
+    assert delivered.order == [2, 0]
     assert bench.memory.stored == {key_of(asked[0]): 1}
 
 
 class Ending:
-    """Settles the first row of a group, and ends as it is told."""
+    """Delivers the first row of a group, and ends as it is told."""
 
     def __init__(self, error: Exception | None) -> None:
         self._error = error
 
-    async def answer_all(self, requests: Sequence[Request], settle: Settle) -> None:
+    async def answer_all(self, rows: Sequence[AskedRow]) -> None:
         await asyncio.sleep(1.0)
-        settle(0, answer_to(requests[0]))
+        rows[0].deliver(answer_to(rows[0].request))
         if self._error is not None:
             raise self._error
 
 
 @pytest.mark.parametrize("error", [None, ValueError("a fault of ours")])
-async def test_rows_that_the_layer_below_has_not_settled_keep_nobody_waiting(
+async def test_rows_that_the_layer_below_has_not_delivered_keep_nobody_waiting(
     error: Exception | None,
 ) -> None:
     asked = questions(3)
     cached = CacheLayer(Ending(error), Memory(), Stats())
-    first = asyncio.create_task(cached.answer_all(asked, Settled()))
-    later = Settled()
-    second = asyncio.create_task(cached.answer_all(asked, later))
+    first = asyncio.create_task(cached.answer_all(Delivered().rows(asked)))
+    later = Delivered()
+    second = asyncio.create_task(cached.answer_all(later.rows(asked)))
     async with asyncio.timeout(100):
         await asyncio.gather(first, second, return_exceptions=True)
     assert sorted(later.order) == [0, 1, 2], "each asks for itself"
@@ -572,7 +572,7 @@ async def test_a_request_that_has_no_key_fails_alone_and_leaves_nobody_waiting()
 
 
 @pytest.mark.parametrize("seed", range(40))
-async def test_groups_at_random_settle_each_row_once_with_its_own_answer(seed: int) -> None:
+async def test_groups_at_random_deliver_each_row_once_with_its_own_answer(seed: int) -> None:
     rng = Random(seed)
     fates: list[Any] = [1.0, 3.0, 0.0, failed(), failed("timeout"), CallStopped(), 1e5]
     stored = rng.sample(questions(8), rng.randint(0, 4))
@@ -585,15 +585,15 @@ async def test_groups_at_random_settle_each_row_once_with_its_own_answer(seed: i
     async def group(asked: list[Request]) -> None:
         nonlocal not_answered
         await asyncio.sleep(rng.choice([0.0, rng.uniform(0, 20)]))
-        settled = Settled()
+        delivered = Delivered()
         try:
             async with asyncio.timeout(rng.choice([0.0, 0.7, 2.0, 50.0, 1e6])):
-                await bench.cached.answer_all(asked, settled)
+                await bench.cached.answer_all(delivered.rows(asked))
         except TimeoutError:
             not_answered += len(asked)
         else:
-            assert sorted(settled.order) == list(range(len(asked)))
-        for position, result in settled.by_position.items():
+            assert sorted(delivered.order) == list(range(len(asked)))
+        for position, result in delivered.by_position.items():
             if isinstance(result, Exception):
                 not_answered += 1
             else:

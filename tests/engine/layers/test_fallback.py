@@ -11,7 +11,7 @@ from llmscale.core.output_line import line_of
 from llmscale.core.records import Failure, Outcome, Reply, Request, Row, Usage
 from llmscale.engine.cache.keys import key_of
 from llmscale.engine.layers.fallback import FallbackLayer
-from tests.engine.answering import RowByRow, Settled, answer, ends
+from tests.engine.answering import Delivered, RowByRow, answer, ends
 
 ORDER = {"sim/a": ["sim/b", "sim/c"]}
 EXHAUSTED = Failure(kind="overloaded", message="no endpoint answers", retryable=True)
@@ -168,10 +168,11 @@ async def test_each_row_of_a_group_has_its_own_stand_ins_and_attempts() -> None:
 
 
 async def test_a_row_that_is_answered_does_not_wait_for_those_that_are_asked_elsewhere() -> None:
-    settled = Settled()
+    delivered = Delivered()
+    rows = delivered.rows([request("sim/a"), request("sim/c")])
     inner = Answering({"sim/a": (EXHAUSTED, 1)})
-    await FallbackLayer(inner, ORDER).answer_all([request("sim/a"), request("sim/c")], settled)
-    assert settled.order == [1, 0]
+    await FallbackLayer(inner, ORDER).answer_all(rows)
+    assert delivered.order == [1, 0]
 
 
 async def test_a_row_that_is_stopped_is_not_asked_elsewhere() -> None:

@@ -16,7 +16,7 @@ from llmscale.engine.layers.schema import (
     schema_of,
     validator_of,
 )
-from tests.engine.answering import RowByRow, Settled, answer, ends
+from tests.engine.answering import Delivered, RowByRow, answer, ends
 
 PERSON = {
     "type": "object",
@@ -270,22 +270,24 @@ async def test_each_row_is_held_against_its_own_schema_however_many_there_are() 
 # --- rows that are asked together
 
 
-async def test_a_bad_schema_settles_its_row_at_once_and_the_others_are_asked() -> None:
+async def test_a_bad_schema_fails_its_row_at_once_and_the_others_are_asked() -> None:
     class Slow(Says):
         async def answer(self, request: Request) -> Reply:
             await asyncio.sleep(0.01)
             return await super().answer(request)
 
-    says, settled = Slow('{"name": "Ada"}'), Settled()
+    says, delivered = Slow('{"name": "Ada"}'), Delivered()
     schemas = [PERSON, {"type": "objekt"}, TREE, PERSON]
     requests = [request_for(schema) for schema in schemas]
-    running = asyncio.create_task(SchemaLayer(says).answer_all(requests, settled))
+    running = asyncio.create_task(SchemaLayer(says).answer_all(delivered.rows(requests)))
     await asyncio.sleep(0)
-    assert settled.order == [1]
+    assert delivered.order == [1]
     await running
-    kinds = {n: e.failure.kind for n, e in settled.by_position.items() if isinstance(e, CallFailed)}
+    kinds = {
+        n: e.failure.kind for n, e in delivered.by_position.items() if isinstance(e, CallFailed)
+    }
     assert kinds == {1: "bad_row", 2: "schema_mismatch"}
-    assert settled.by_position[0] is settled.by_position[3] is says.reply
+    assert delivered.by_position[0] is delivered.by_position[3] is says.reply
     assert says.asked == 3
 
 

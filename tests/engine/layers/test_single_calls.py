@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from llmscale.core.errors import CallFailed, CallStopped, ConfigError, ProviderRefused, first_error
 from llmscale.core.records import Failure, Reply, Request, Usage
 from llmscale.engine.layers.single_calls import SingleCalls
-from tests.engine.answering import Settled, answer, ends
+from tests.engine.answering import Delivered, answer, ends
 from tests.virtual_time import now_s
 
 REQUEST = Request(model="sim/x", messages=[{"role": "user", "content": "hi"}])
@@ -77,13 +77,14 @@ def saying(text: str) -> Request:
 
 
 @pytest.mark.looptime
-async def test_rows_of_a_group_are_calls_at_the_same_time_and_each_is_settled_when_it_ends() -> (
+async def test_rows_of_a_group_are_calls_at_the_same_time_and_each_is_delivered_when_it_ends() -> (
     None
 ):
-    sends, settled = ByText(), Settled()
-    await SingleCalls(sends).answer_all([saying(text) for text in ("3", "1", "2")], settled)
-    assert (settled.order, sends.sizes, now_s()) == ([1, 2, 0], [1, 1, 1], 3)
-    replies = [settled.by_position[n] for n in range(3)]
+    sends, delivered = ByText(), Delivered()
+    rows = delivered.rows([saying(text) for text in ("3", "1", "2")])
+    await SingleCalls(sends).answer_all(rows)
+    assert (delivered.order, sends.sizes, now_s()) == ([1, 2, 0], [1, 1, 1], 3)
+    replies = [delivered.by_position[n] for n in range(3)]
     assert [one.text for one in replies if isinstance(one, Reply)] == ["3", "1", "2"]
 
 
@@ -100,7 +101,7 @@ async def test_what_one_row_of_a_group_meets_is_its_own(error: Exception) -> Non
 
 
 @pytest.mark.looptime
-async def test_what_stops_the_job_ends_the_calls_beside_it_and_what_is_settled_stays() -> None:
+async def test_what_stops_the_job_ends_the_calls_beside_it_and_what_is_delivered_stays() -> None:
     class Refusing(ByText):
         async def send(self, requests: Sequence[Request]) -> list[Reply]:
             replies = await super().send(requests)
@@ -108,9 +109,9 @@ async def test_what_stops_the_job_ends_the_calls_beside_it_and_what_is_settled_s
                 raise ProviderRefused("no key")
             return replies
 
-    settled = Settled()
+    delivered = Delivered()
     asked = [saying(text) for text in ("60", "2", "1")]
     with pytest.raises(BaseExceptionGroup) as caught:
-        await SingleCalls(Refusing()).answer_all(asked, settled)
+        await SingleCalls(Refusing()).answer_all(delivered.rows(asked))
     assert isinstance(first_error(caught.value), ProviderRefused)
-    assert (settled.order, now_s()) == ([2], 2)
+    assert (delivered.order, now_s()) == ([2], 2)

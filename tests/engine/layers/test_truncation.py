@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from llmscale.core.asked_row import AskedRow
 from llmscale.core.errors import CallFailed, ProviderRefused
-from llmscale.core.protocols import Settle
 from llmscale.core.records import Failure, FailureKind, Reply, Request, Usage
 from llmscale.engine.layers.truncation import MAX_CUTS, TruncationLayer
-from tests.engine.answering import RowByRow, Settled, answer, ends
+from tests.engine.answering import Delivered, RowByRow, answer, ends
 
 
 class Takes(RowByRow):
@@ -20,9 +20,9 @@ class Takes(RowByRow):
         self._most = most
         self._kind = kind
 
-    async def answer_all(self, requests: Sequence[Request], settle: Settle) -> None:
-        self.groups.append(len(requests))
-        await super().answer_all(requests, settle)
+    async def answer_all(self, rows: Sequence[AskedRow]) -> None:
+        self.groups.append(len(rows))
+        await super().answer_all(rows)
 
     async def answer(self, request: Request) -> Reply:
         size = len(request.text or "")
@@ -82,10 +82,11 @@ async def test_of_a_group_only_the_texts_that_are_too_long_are_asked_again() -> 
     assert sorted(inner.groups) == [1, 1, 1, 4]
 
 
-async def test_a_text_that_fits_is_settled_before_the_others_are_cut() -> None:
-    settled = Settled()
-    await TruncationLayer(Takes(60)).answer_all([request(100), request(10), request(70)], settled)
-    assert settled.order == [1, 2, 0]
+async def test_a_text_that_fits_is_delivered_before_the_others_are_cut() -> None:
+    delivered = Delivered()
+    rows = delivered.rows([request(100), request(10), request(70)])
+    await TruncationLayer(Takes(60)).answer_all(rows)
+    assert delivered.order == [1, 2, 0]
 
 
 async def test_what_else_a_row_of_a_group_meets_is_its_own() -> None:

@@ -56,7 +56,7 @@ async def test_a_row_without_a_user_or_a_request_has_no_limit() -> None:
     for row in (row_of(None), bad):
         for _ in range(10):
             assert taken(limits, row) is row
-            limits.settle(failed(row, 0))
+            limits.reconcile(failed(row, 0))
     assert len(limits) == 0
 
 
@@ -68,7 +68,7 @@ async def test_a_row_that_reached_no_provider_gives_back_all_that_it_took(end: o
     row = row_of("a")
     taken(limits, row)
     assert limits.wait_s(row) > 50
-    limits.settle(end(row))
+    limits.reconcile(end(row))
     assert limits.wait_s(row) == 0
     assert len(limits) == 0, "as if it had never been"
 
@@ -79,7 +79,7 @@ async def test_a_row_that_failed_at_a_provider_has_used_its_quota(attempts: int)
     limits = limits_of(UserLimit(rpm=1))
     row = row_of("a")
     taken(limits, row)
-    limits.settle(failed(row, attempts))
+    limits.reconcile(failed(row, attempts))
     assert limits.wait_s(row) > 50
 
 
@@ -89,7 +89,7 @@ async def test_the_estimate_is_replaced_by_what_the_provider_reports() -> None:
         limits = limits_of(UserLimit(tpm=1_000))
         row = row_of("a", max_tokens=200)
         taken(limits, row)
-        limits.settle(answered(row, usage))
+        limits.reconcile(answered(row, usage))
         return limits.wait_s(row)
 
     exact, more = await wait_after(Usage(200, 21)), await wait_after(Usage(400, 400))
@@ -104,7 +104,7 @@ async def test_an_answer_that_was_paid_for_and_can_not_be_used_counts_with_its_t
     taken(limits, row)
     paid = Reply(text="?", finish_reason="length", model="a", usage=Usage(100, 900))
     failure = Failure(kind="schema_mismatch", message="no", reply=paid)
-    limits.settle(Outcome(row=row, failure=failure, attempts=1))
+    limits.reconcile(Outcome(row=row, failure=failure, attempts=1))
     assert limits.wait_s(row) > 50
 
 
@@ -132,7 +132,7 @@ async def test_a_row_above_its_users_minute_takes_nothing_and_says_why() -> None
     assert (refused.failure.kind, refused.failure.retryable) == ("invalid_request", False)
     assert "1014 tokens" in refused.failure.message
     assert "500 a minute" in refused.failure.message
-    limits.settle(failed(refused, 0))
+    limits.reconcile(failed(refused, 0))
     assert len(limits) == 0
     assert limits.wait_s(row_of("a")) == 0
 
@@ -184,7 +184,7 @@ async def test_a_user_is_forgotten_when_his_budgets_are_full_again_and_not_befor
     limits = limits_of(UserLimit(rpm=6, tpm=1_000))
     row = row_of("a")
     taken(limits, row)
-    limits.settle(answered(row, Usage(100, 100)))
+    limits.reconcile(answered(row, Usage(100, 100)))
     await asyncio.sleep(30)
     assert _one_more(limits) == 2, "the tokens are not back yet"
     await asyncio.sleep(200)
@@ -194,7 +194,7 @@ async def test_a_user_is_forgotten_when_his_budgets_are_full_again_and_not_befor
 def _one_more(limits: UserLimits) -> int:
     row = row_of("b")
     limits.take(row)
-    limits.settle(answered(row, Usage(100, 100)))
+    limits.reconcile(answered(row, Usage(100, 100)))
     return len(limits)
 
 
@@ -205,10 +205,10 @@ async def test_a_user_with_rows_in_flight_is_never_forgotten() -> None:
     for row in rows:
         limits.take(row)
     await asyncio.sleep(1_000)
-    limits.settle(answered(rows[0]))
+    limits.reconcile(answered(rows[0]))
     _one_more(limits)
     assert len(limits) == 2
-    limits.settle(answered(rows[1]))
+    limits.reconcile(answered(rows[1]))
 
 
 @pytest.mark.looptime
@@ -226,7 +226,7 @@ async def test_memory_is_that_of_the_users_of_the_last_moments(
     for index in range(10_000):
         row = row_of(f"user {index}", index)
         limits.take(row)
-        limits.settle(answered(row, Usage(15, 5)))
+        limits.reconcile(answered(row, Usage(15, 5)))
         if index % 50 == 0:
             await asyncio.sleep(1)
     used_bytes, _ = tracemalloc.get_traced_memory()
@@ -241,5 +241,5 @@ async def test_users_whose_rows_all_come_from_the_cache_leave_nothing_behind() -
     for index in range(1_000):
         row = row_of(f"user {index}", index)
         limits.take(row)
-        limits.settle(cached(row))
+        limits.reconcile(cached(row))
     assert len(limits) == 0
