@@ -274,13 +274,10 @@ def test_variables_that_can_not_be_used_are_refused(monkeypatch: pytest.MonkeyPa
     assert "canary" not in str(error.value)
 
 
-def test_without_the_extra_the_install_command_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
-    with pytest.raises(ConfigError, match=r'pip install "llmscale\[otel\]"'):
-        Tracing()
-
-
-def test_without_the_exporter_the_install_command_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+@pytest.mark.parametrize("module", ["sdk.trace", "exporter.otlp.proto.http.trace_exporter"])
+def test_without_the_extra_the_install_command_is_said(
+    module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, f"opentelemetry.{module}", None)
     with pytest.raises(ConfigError, match=r'pip install "llmscale\[otel\]"'):
         Tracing()

@@ -288,33 +288,6 @@ async def test_a_hostile_answer_is_a_failed_call_and_nothing_else(
 
 
 @every_http_provider
-@pytest.mark.parametrize(
-    "step", [Step(cut_after=30), Step(reset=True), Step(cut_after=0)], ids=["cut", "reset", "none"]
-)
-@on_its_loop
-async def test_a_cut_body_is_a_failed_call_worth_a_retry(
-    subjects: Subjects, name: str, step: Step
-) -> None:
-    subjects.server.script([step])
-    provider = subjects.open(name)
-    with pytest.raises(CallFailed) as raised:
-        await provider.send([request(name)])
-    await subjects.close(provider)
-    assert (raised.value.failure.kind, raised.value.failure.retryable) == ("connection", True)
-
-
-@every_http_provider
-@on_its_loop
-async def test_a_cut_answer_is_an_answer_that_is_marked(subjects: Subjects, name: str) -> None:
-    reason = "length" if name == "openai" else "max_tokens"
-    subjects.server.script([Step(body=ANSWERS[name]("half of it", reason))])
-    provider = subjects.open(name)
-    reply = (await provider.send([request(name)]))[0]
-    await subjects.close(provider)
-    assert (reply.text, reply.finish_reason) == ("half of it", "length")
-
-
-@every_http_provider
 @on_its_loop
 async def test_the_key_goes_with_the_call_and_is_masked_in_what_comes_back(
     subjects: Subjects, name: str, monkeypatch: pytest.MonkeyPatch
