@@ -268,7 +268,7 @@ def test_a_server_that_keeps_to_no_bound_passes_the_cap_with_one_round_of_calls_
 
 
 @pytest.mark.looptime
-async def test_a_server_that_keeps_to_no_bound_is_told_once(
+async def test_a_server_that_keeps_to_no_bound_is_warned_of_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.WARNING)
@@ -298,7 +298,7 @@ def test_the_most_is_that_of_the_dearest_endpoint_of_the_pool() -> None:
     assert CALL_TOKENS + 100 < alone < CALL_TOKENS + 100 + 400
 
 
-def test_the_most_of_a_lot_is_the_sum_of_its_rows() -> None:
+def test_the_most_of_a_batch_is_the_sum_of_its_rows() -> None:
     texts = [Request(model="openai/e", text="a" * 10_000) for _ in range(50)]
     found = bounds(DOLLAR_A_TOKEN).max_call_usd(texts)
     assert 50 * 10_000 < found < 50 * 10_100

@@ -112,7 +112,7 @@ def test_an_invalid_rule_is_reported_with_its_origin(name: str, tmp_path: Path) 
             load(flags, environ, path)
 
 
-def test_the_default_alarms_are_rules() -> None:
+def test_the_default_alerts_are_rules() -> None:
     rules = parse_rules(Config().observe.alert_on)
     assert [rule.metric for rule in rules] == ["errors", "call_p99", "stalled", "spend", "spend"]
 

@@ -88,7 +88,7 @@ async def test_a_call_that_got_no_answer_is_not_answered(
     assert not last["client_gone"]
 
 
-async def test_a_client_that_went_away_is_told_of(tmp_path: Path) -> None:
+async def test_a_client_that_went_away_is_noted(tmp_path: Path) -> None:
     file = tmp_path / "ledger"
     async with serving(ledger=file, latency=60) as served:
         client = await served.connect()
@@ -140,7 +140,7 @@ def test_lines_are_appended_and_for_their_owner_alone(tmp_path: Path) -> None:
 
 
 @needs_full_device
-async def test_a_full_disk_is_told_and_calls_are_still_answered() -> None:
+async def test_a_full_disk_is_reported_and_calls_are_still_answered() -> None:
     told: list[StorageError] = []
     ledger = Ledger(FULL_DEVICE)
     scenario = scenario_of({}, None)

@@ -50,7 +50,7 @@ def test_no_60_s_hold_more_than_the_limits_and_no_call_is_refused_without_need(
 
 
 @given(calls=CALLS, tokens=st.integers(1, 200), rpm=st.integers(1, 20), tpm=st.integers(1, 200))
-def test_a_refusal_asks_for_the_time_until_there_is_room_and_no_longer(
+def test_a_refusal_names_the_time_until_the_limit_allows_a_call_and_no_longer(
     calls: list[tuple[float, int]], tokens: int, rpm: int, tpm: int
 ) -> None:
     window = Window()
@@ -140,7 +140,7 @@ async def test_the_tool_learns_the_limits_from_the_headers() -> None:
     assert quota.tokens_per_min == 10_000
 
 
-async def test_a_429_asks_for_the_time_until_there_is_room() -> None:
+async def test_a_429_names_the_time_until_the_limit_allows_a_call() -> None:
     async with serving(rpm=1) as served:
         client = await served.connect()
         await client.ask()
@@ -156,7 +156,7 @@ async def test_a_429_asks_for_the_time_until_there_is_room() -> None:
         assert (await client.ask()).status == 200
 
 
-async def test_a_429_asks_for_what_it_is_told_to() -> None:
+async def test_a_429_names_the_time_that_is_set() -> None:
     async with serving(rpm=1, retry_after=0.25) as served:
         client = await served.connect()
         await client.ask()

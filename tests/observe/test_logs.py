@@ -161,7 +161,7 @@ def test_a_json_line_has_time_level_and_message(capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_a_traceback_is_told_without_its_control_characters(
+def test_a_traceback_is_logged_without_its_control_characters(
     log_format: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     set_up(verbose=True, log_format=log_format)

@@ -109,7 +109,7 @@ async def test_base64_whose_slashes_are_escaped_is_read_too(
         (b"[]", "not a JSON object"),
     ],
 )
-async def test_a_200_that_holds_no_embeddings_is_told_as_what_it_is(
+async def test_a_200_that_holds_no_embeddings_says_what_it_is(
     body: bytes,
     says: str,
     server: EmbeddingServer,

@@ -133,12 +133,6 @@ def test_tokens_are_counted_as_wordllama_counts_them(
     assert vectors.embed(["hello world", "a"])[1] == [2, 1]
 
 
-def test_rows_are_in_the_order_of_the_texts(vectors: StaticVectors, expected: Embedded) -> None:
-    rows, tokens = vectors.embed(TEXTS[::-1])
-    assert np.array_equal(rows[::-1], expected[0])
-    assert tokens[::-1] == expected[1]
-
-
 def test_a_vector_is_the_same_to_the_last_bit_whatever_is_beside_it(
     vectors: StaticVectors, expected: Embedded
 ) -> None:
@@ -151,10 +145,11 @@ def test_a_vector_is_the_same_to_the_last_bit_whatever_is_beside_it(
     picked=st.lists(st.integers(0, len(TEXTS) - 1), min_size=1, max_size=60),
     dimensions=st.sampled_from(DIMENSIONS),
 )
-def test_a_vector_is_the_same_in_every_lot(
+def test_a_vector_is_the_same_in_every_batch_and_at_the_place_of_its_text(
     vectors: StaticVectors, expected: Embedded, picked: list[int], dimensions: int
 ) -> None:
-    rows, _ = vectors.embed([TEXTS[i] for i in picked], dimensions)
+    rows, tokens = vectors.embed([TEXTS[i] for i in picked], dimensions)
+    assert tokens == [expected[1][i] for i in picked]
     assert np.array_equal(rows[-1:], vectors.embed([TEXTS[picked[-1]]], dimensions)[0])
     if dimensions == vectors.dimensions:
         assert np.array_equal(rows, expected[0][picked])
@@ -177,13 +172,6 @@ def test_texts_close_in_meaning_are_close(vectors: StaticVectors) -> None:
     texts = ["How do I reset my password?", "I forgot my login credentials", "Bake bread at 200 °C"]
     question, near, far = vectors.embed(texts)[0]
     assert question @ near > question @ far + 0.1
-
-
-@pytest.mark.parametrize("dimensions", [None, *DIMENSIONS])
-def test_vectors_have_length_1(vectors: StaticVectors, dimensions: int | None) -> None:
-    rows, _ = vectors.embed(TEXTS, dimensions)
-    assert rows.shape[1] == (dimensions or 256)
-    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("dimensions", DIMENSIONS)

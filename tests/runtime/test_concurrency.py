@@ -34,7 +34,7 @@ def test_with_connections_for_all_each_has_what_is_set(
     assert not caplog.records
 
 
-def test_without_room_each_has_its_share_and_a_warning_says_what_to_do(
+def test_with_too_few_files_each_has_its_share_and_a_warning_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     room(monkeypatch, 40)

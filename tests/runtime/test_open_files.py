@@ -41,7 +41,9 @@ def limited(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], RateLimits]
     return limit
 
 
-def test_where_there_is_room_nothing_is_touched(limited: Callable[[int, int], RateLimits]) -> None:
+def test_where_the_limit_is_high_enough_nothing_is_changed(
+    limited: Callable[[int, int], RateLimits],
+) -> None:
     limits = limited(1_024, 4_096)
     assert connections_for(500).connections == 500
     assert limits.soft == 1_024
@@ -74,7 +76,7 @@ def test_a_soft_limit_below_no_hard_one_is_raised(
     assert limits.hard == resource.RLIM_INFINITY
 
 
-def test_where_there_is_no_room_at_all_one_is_tried(
+def test_where_no_file_is_left_one_connection_is_tried(
     limited: Callable[[int, int], RateLimits],
 ) -> None:
     limited(20, 20)

@@ -41,7 +41,7 @@ def test_numpy_loads_a_matrix_with_a_row_of_nan_for_a_failed_line(
 
 
 @pytest.mark.parametrize("count", [1, 9, 10, 999, 1000, 12_345])
-def test_the_head_of_a_matrix_has_room_for_any_number_of_rows(count: int, tmp_path: Path) -> None:
+def test_the_head_of_a_matrix_fits_any_number_of_rows(count: int, tmp_path: Path) -> None:
     path = exported(tmp_path, ".npy", [line(at, [1.0, at]) for at in range(count)])
     np.testing.assert_array_equal(np.load(path)[:, 1], np.arange(count))
     assert path.stat().st_size == 128 + 8 * count

@@ -36,9 +36,9 @@ def test_up_to_each_bound_there_are_as_many_durations_as_the_bins_say(
     below = 0.0
     for upper_s, count in zip(found["upper_s"], found["rows"], strict=True):
         below += count
-        hair = 1 + 1e-5  # bounds have six digits
-        assert sum(s <= upper_s / hair for s in seconds) <= below
-        assert below <= sum(s <= upper_s * hair for s in seconds)
+        epsilon = 1 + 1e-5  # bounds have six digits
+        assert sum(s <= upper_s / epsilon for s in seconds) <= below
+        assert below <= sum(s <= upper_s * epsilon for s in seconds)
 
 
 def test_the_bins_are_equal_ratios() -> None:

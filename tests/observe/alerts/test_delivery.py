@@ -1,4 +1,4 @@
-"""Alarms reach every target without the run waiting for one; what can't be told is said once."""
+"""Alerts reach every target without the run waiting for one; what can't be told is said once."""
 
 import threading
 
@@ -33,7 +33,7 @@ class Refuser(Listener):
         raise self.error
 
 
-def test_every_target_hears_every_alarm() -> None:
+def test_every_target_gets_every_alert() -> None:
     one, other = Listener(), Listener()
     alerts = Delivery([one, other])
     for number in range(5):
@@ -61,7 +61,7 @@ def test_a_target_that_takes_none_is_complained_of_once_and_the_others_hear_it(
     assert said(caplog.records) == [f"WARNING: a refuser {why}; an alert was not delivered"]
 
 
-def test_without_a_target_or_an_alarm_there_is_no_thread() -> None:
+def test_without_a_target_or_an_alert_there_is_no_thread() -> None:
     before = threading.active_count()
     silent = Delivery([])
     silent.tell(b"x")

@@ -32,7 +32,9 @@ async def watch(watching: Alerts, seconds: float) -> None:
 # ---- while the run goes on ---------------------------------------------------------------------
 
 
-async def test_a_rule_that_trips_is_said_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_rule_that_trips_is_logged_and_delivered_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     stats, told = Stats(), list[bytes]()
     watching = alerts(stats, alert_on="errors>5%", told=told)
     asyncio.get_running_loop().call_later(2.5, add_rows, stats, 90, 10)
@@ -51,7 +53,7 @@ async def test_a_rule_that_trips_is_said_and_told_once(caplog: pytest.LogCapture
     assert record["tripped_at_s"] == pytest.approx(3.0, abs=BEAT_S)
 
 
-async def test_no_alarm_has_a_text_of_a_row(caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_alert_has_a_text_of_a_row(caplog: pytest.LogCaptureFixture) -> None:
     stats, told = Stats(), list[bytes]()
     add_rows(stats, failed=30)
     everything = Config().observe.alert_on + ",errors>1,retries>=0,cost>=0,rows_per_s>=0"
@@ -172,7 +174,7 @@ async def test_a_rule_that_has_recovered_by_the_end_has_warned_and_does_not_deci
     assert record["value_at_end"] == pytest.approx(0.009, abs=0.001)
 
 
-async def test_a_rule_that_has_warned_and_decides_is_told_once_and_said_as_an_error(
+async def test_a_rule_that_has_warned_and_decides_is_delivered_once_and_logged_as_an_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     stats, told = Stats(), list[bytes]()

@@ -54,7 +54,7 @@ def told(cause: Cause, settings: Settings = SETTINGS) -> tuple[str, str | None]:
 
 
 @pytest.mark.parametrize("cause", BOTTLENECK_OF)
-def test_every_cause_is_told_in_words(cause: Cause) -> None:
+def test_every_cause_is_described_in_words(cause: Cause) -> None:
     says, advice = told(cause, Settings(64, 16))
     assert says.startswith("100 % of the time ")
     assert advice is None or ": " in advice or advice.startswith("[[endpoint]]")

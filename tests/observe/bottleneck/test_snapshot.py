@@ -108,7 +108,7 @@ def test_a_place_without_a_row_shows_that_rows_are_scarce() -> None:
     assert found(waits_for="rows", in_flight=63, rows_wait_for="users") == {"users": 1}
 
 
-def test_a_place_without_room_shows_that_the_store_is_behind() -> None:
+def test_a_slot_that_waits_for_space_shows_that_the_store_is_behind() -> None:
     assert found(waits_for="space", in_flight=58) == {"storing": 1}
 
 

@@ -39,6 +39,6 @@ def test_a_word_has_one_meaning(word: Any, reason: str) -> None:
     assert finish_reason_of(word) == reason
 
 
-def test_a_word_that_is_not_known_is_told_apart() -> None:
+def test_a_word_that_is_not_known_is_kept_apart() -> None:
     assert is_known("stop")
     assert not is_known("bored")

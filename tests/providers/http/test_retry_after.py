@@ -86,7 +86,7 @@ def test_garbage_is_no_wish(value: str) -> None:
         ("Fri, 31 Dec 9999 23:59:59 GMT", 251_632_180_799.0),
     ],
 )
-def test_a_huge_wish_is_told_as_it_is(value: str, seconds: float) -> None:
+def test_a_huge_wait_is_passed_on_as_it_is(value: str, seconds: float) -> None:
     assert wish(retry_after=value) == seconds
 
 
