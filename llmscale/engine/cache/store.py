@@ -80,6 +80,7 @@ class Store:
             cull_limit=0,  # never while adding; `make_room` does it once a group
             sqlite_cache_size=_PAGES_KEPT,
             sqlite_mmap_size=_MAPPED_BYTES,
+            sqlite_checkpoint_fullfsync=1,  # on macOS `fsync` alone may leave a damaged file
         )
         self._refused = 0
 

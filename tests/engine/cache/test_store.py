@@ -54,6 +54,12 @@ def test_what_was_added_is_found_by_a_store_that_is_opened_later(folder: Path) -
         assert store.refused == 0
 
 
+def test_on_macos_a_checkpoint_reaches_the_disk_before_the_log_is_dropped(folder: Path) -> None:
+    """Other systems have the setting, and no use of it."""
+    with opened(folder) as store:
+        assert store._cache._sql("PRAGMA checkpoint_fullfsync").fetchone() == (1,)
+
+
 def test_the_later_of_two_entries_wins_in_a_group_and_after_it(folder: Path) -> None:
     first, second, third = (
         ToStore("k", Entry(replace(answer_to(request()), text=text), 0.0, {}), "sim/m")
