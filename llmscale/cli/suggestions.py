@@ -29,6 +29,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "--dry-run": ("--dry", "--dryrun", "--check", "--preview", "--validate"),
     "--export FILE": ("--database", "--db", "-d", "--npy", "--parquet", "--sqlite"),
     "--fail-on": ("--fail-under", "--threshold", "--error-rate"),
+    "--help": ("-h", "-help", "-?", "--usage"),
     "--include": ("--files", "--glob", "--pattern"),
     "--exclude": ("--ignore", "--skip"),
     "--json-schema": (
@@ -83,6 +84,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
 """Words of other tools by what they are here; a word may mean different options of commands."""
 
 ADVICE: Mapping[str, tuple[str, ...]] = {
+    "`llmscale --version` shows the version": ("-V", "-version"),
     "run the same command again: it resumes by itself": (
         "--resume",
         "--continue",

@@ -18,6 +18,7 @@ from llmscale.core.errors import CallFailed, ConfigError, JobError
 from llmscale.core.records import Row
 from llmscale.job.job_paths import JobPaths
 from llmscale.observe.progress import Reading, how_to_show
+from llmscale.providers import split_model
 from llmscale.rows.sources import STDIN
 from llmscale.rows.text_rows import TextParser
 from llmscale.runtime.document_rows import rows_as_files
@@ -42,6 +43,7 @@ def embed(config: Config) -> RunResult:
     vectors made until then are safe.
     """
     config = for_embedding(config)
+    split_model(config.models.default_model)  # before files are read, which takes its time
     paths = _paths(config.files, config.observe)
     observers = Observers(config.observe, None if paths is None else paths.output)
     with _opened(config, paths) as source:
@@ -70,6 +72,8 @@ def _opened(config: Config, paths: JobPaths | None) -> Iterator[JobInput]:
     with rows_as_files(config.files.inputs, config.embed, beside, reading) as (sources, found):
         if found is not None:
             log.info("%s", found)
+            if not found.complete.files:
+                log.warning("no file to embed; `llmscale help embed` lists what is read")
         parser = TextParser(text_request(config), 0 if found is None else found.complete.rows)
         yield JobInput(sources, Models(config.models), parser, FileCounts(found))
 
@@ -98,7 +102,7 @@ def _paths(files: FilesConfig, observe: ObserveConfig) -> JobPaths | None:
     """Refuse what can't be written, and to write over what is read, before anything is embedded."""
     if files.output is None and STDIN in files.inputs:
         raise ConfigError("standard input needs a named output: name it with -o FILE")
-    names = [Path(name).resolve().name for name in files.inputs]
+    names = [Path(os.path.realpath(name)).name for name in files.inputs]
     paths = job_paths(files, observe, _read(files.inputs), names, "vectors")
     if files.export:
         if paths is None:

@@ -44,5 +44,7 @@ def write_page(reports: Reports, output: Path, page: Path | None) -> Path:
     path = page or job_paths.page_of(output)
     if path.suffix in (".json", ".jsonl"):
         raise ConfigError(f"--html {path} would replace a job file; use a name that ends in .html")
+    if path.is_file() and not path.read_bytes()[:9].lower().startswith(b"<!doctype"):
+        raise ConfigError(f"--html {path} exists and is no page; use a name that ends in .html")
     replace_file(path, page_of(*reports))
     return path

@@ -4,6 +4,8 @@ The query is embedded with the same models, limits and cache as everything else.
 and vectors of another model are refused.
 """
 
+import os
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -49,6 +51,7 @@ def search(
     """
     if not query.strip():
         raise ConfigError("the query is empty")
+    _refuse_swapped(query, inputs)
     heads = [head for path in _paths(inputs) if (head := _head(path))]
     if not heads:
         return SearchResult(None, [])
@@ -63,6 +66,15 @@ def search(
             for hit, chunk in zip(hits, _chunks(heads, hits), strict=True)
         ],
     )
+
+
+def _refuse_swapped(query: str, inputs: Sequence[str]) -> None:
+    """Refuse a file in place of the query, where the query stands in place of a file."""
+    if Path(query).suffix and os.path.isfile(query) and not any(map(os.path.exists, inputs)):  # noqa: PTH113
+        raise ConfigError(
+            "the query comes first: `llmscale search "
+            f"{shlex.quote(inputs[0])} {shlex.quote(query)}`"
+        )
 
 
 def _paths(inputs: Sequence[str]) -> list[Path]:

@@ -39,15 +39,36 @@ from llmscale.core.units import duration_s, per_minute, size_bytes
 
 CONFIG_FILE = "llmscale.toml"
 ENV_PREFIX = "LLMSCALE_"
+MAX_SHOWN = 12  # characters of an invalid text
 
 _AS_JSON = frozenset({"stop", "param", "embed_include", "embed_exclude"})
 """Settings that are JSON in the environment: lists and objects."""
+
+_MAY_BE_EMPTY = frozenset({"alert_on", "fail_on", "system", "template"})
+"""Flags that an empty text turns off."""
 
 _OWN_FIELDS = frozenset({"model", "messages", "stream", "n", "temperature", "top_p", "max_tokens"})
 
 
 _PATH = re.compile(r"(\w+)\.(\w+)(.*)", re.DOTALL)
 """Where msgspec found something wrong: part, field, and the place within it."""
+
+_BOUND = re.compile(r"Expected (?:int|float) (>=|<=|>|<) (\S+)")
+"""What msgspec says of a number that is too small or too large."""
+
+_BOUNDS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
+
+_KIND = re.compile(r"Expected ((?:int|float|bool|str|array|object|null| \| )+)(?:, got \w+)?")
+"""What msgspec says of a value of another kind."""
+
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "text",
+    "array": "a list",
+    "object": "a table",
+}
 
 _NAMES = {place: name for name, place in SETTINGS.items()}
 
@@ -74,6 +95,7 @@ def load(
         raise ConfigError(_sentence(str(error), settings)) from None
     for name, setting in settings.items():
         _check_writable(name, setting)
+    _check_hosts(config.models)
     _check_addresses(config.models, settings)
     _check_units(config, settings)
     _check_limits(config, settings)
@@ -96,8 +118,10 @@ def _from_flags(flags: Mapping[str, Any]) -> dict[str, _Setting]:
     given = {name: value for name, value in flags.items() if value is not None}
     if "param" in given:
         given["param"] = _params(given["param"])
-    for name in given:
+    for name, value in given.items():
         _check_known(name, _flag_of(name), frozenset())
+        if value == "" and name not in _MAY_BE_EMPTY:
+            raise ConfigError(f"{_flag_of(name)} is empty; give it a value, or leave it out")
     return {name: _Setting(value, _flag_of(name)) for name, value in given.items()}
 
 
@@ -157,6 +181,15 @@ def _check_addresses(models: ModelsConfig, settings: Mapping[str, _Setting]) -> 
             raise ConfigError(f"{settings[name].origin}: {error}") from None
 
 
+def _check_hosts(models: ModelsConfig) -> None:
+    for host in models.allow_host:
+        if not host or "/" in host or "@" in host or host.count(":") == 1:
+            raise ConfigError(
+                f"--allow-host {host!r} is no host; write for example gateway.example.com, without "
+                "http:// and port"
+            )
+
+
 def _check_units(config: Config, settings: Mapping[str, _Setting]) -> None:
     """Parse every amount once, so that an invalid one is found before anything starts."""
     amounts: list[tuple[str, Any, Callable[[Any], float]]] = [
@@ -175,7 +208,7 @@ def _check_units(config: Config, settings: Mapping[str, _Setting]) -> None:
             if value is not None and read(value) <= 0:
                 raise ValueError("it must be more than 0")
         except ValueError as error:
-            raise ConfigError(f"{settings[name].origin}: {name}: {error}") from None
+            raise ConfigError(f"{_place(settings[name].origin, name)}: {error}") from None
 
 
 def _users(limits: LimitsConfig) -> list[tuple[str, UserLimit]]:
@@ -305,10 +338,33 @@ def _sentence(error: str, settings: Mapping[str, _Setting]) -> str:
     what, _, path = error.replace("`", "").partition(" - at $.")
     part, field, within = _PATH.fullmatch(path).groups()  # type: ignore[union-attr]
     name = _NAMES[SettingPath(part, field)]
+    setting = settings[name]
+    place = _place(setting.origin, name, within)
+    given = "" if within else _instead(setting.value)
+    if bound := _BOUND.fullmatch(what):
+        return f"{place} must be {_BOUNDS[bound[1]]} {float(bound[2]):.12g}{given}"
+    if kinds := _KIND.fullmatch(what):
+        words = [_KINDS[kind] for kind in kinds[1].split(" | ") if kind != "null"]
+        return f"{place} must be {' or '.join(words)}{given}"
     what = what[0].lower() + what[1:]
     if what.startswith("invalid enum"):
         what += f"; one of {', '.join(get_args(_type_of(SettingPath(part, field))))}"
-    return f"{settings[name].origin}: {name}{within}: {what}"
+    return f"{place}: {what}"
+
+
+def _instead(value: Any) -> str:
+    """Return ", not VALUE"; nothing for a table, and for a text that is long enough for a key."""
+    if isinstance(value, bool):
+        return f", not {str(value).lower()}"
+    if isinstance(value, str):
+        return f", not {value!r}" if len(value) <= MAX_SHOWN else ""
+    return "" if isinstance(value, list | dict) else f", not {value}"
+
+
+def _place(origin: str, name: str, within: str = "") -> str:
+    """Return where a setting was set; a flag and a variable are named after it."""
+    is_named = origin.startswith(("--", ENV_PREFIX)) and not within
+    return origin if is_named else f"{origin}: {name}{within}"
 
 
 def _type_of(place: SettingPath) -> Any:

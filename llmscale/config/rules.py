@@ -5,6 +5,7 @@ Only the grammar of rules; the numbers are in observe/alerts.
 
 import re
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -102,7 +103,9 @@ def _rule(text: str) -> Rule:
     metric, sign, bound = found.groups()
     read = METRICS.get(metric)
     if read is None:
-        raise ValueError(f"unknown metric in rule {text!r}; known are {', '.join(METRICS)}")
+        near = get_close_matches(metric, METRICS, n=1)
+        meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(METRICS)}"
+        raise ValueError(f"unknown metric in rule {text!r}; {meant}")
     try:
         return Rule(f"{metric}{sign}{bound}", metric, sign, read(bound), bound.endswith("%"))
     except _InvalidBound as error:

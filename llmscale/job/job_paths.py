@@ -3,6 +3,7 @@
 Looks at the file system and writes nothing.
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -127,7 +128,7 @@ def check_paths(
 
     `job` None: standard output.
     """
-    taken = {Path(name).resolve(): "an input" for name in inputs}
+    taken = {_real(Path(name)): "an input" for name in inputs}
     if job is not None:
         _check_output(job, taken)
     for path in map(Path, exports):
@@ -136,8 +137,43 @@ def check_paths(
         if path.exists() and not path.is_file():  # it would be replaced: a folder, a device
             raise ConfigError(f"{flag} {path} is not a regular file; name another file")
         if not path.parent.is_dir():
-            raise ConfigError(f"there is no folder {path.parent} for {flag} {path.name}")
+            raise ConfigError(
+                f"there is no folder {path.parent} for {flag} {path.name}; create it, or name "
+                "another file"
+            )
         _claim(path, flag, taken)
+        if path.exists() and not _may_replace(flag, path):
+            raise ConfigError(
+                f"{flag} {path} exists and was not written by {flag}; name another file, or move "
+                "it away"
+            )
+
+
+_WRITTEN = MappingProxyType(
+    {
+        "--report": (b'{\n  "schema"',),
+        "--junit": (b"<?xml", b"<testsuite"),
+        "--metrics": (b"# HELP llmscale",),
+    }
+)
+"""How a file begins that a flag has written; any other is somebody's and is not replaced."""
+
+
+def _may_replace(flag: str, path: Path) -> bool:
+    """Tell whether a file may be replaced: an earlier one of the same flag, or an empty one."""
+    if path.suffix in (".jsonl", ".gz") or JobPaths(path).manifest.exists():
+        return False
+    try:
+        with path.open("rb") as file:
+            head = file.read(64).lstrip()
+    except OSError:
+        return True  # writing it will say why not
+    return not head or head.startswith(_WRITTEN[flag])
+
+
+def _real(path: Path) -> Path:
+    """Return where a path leads; unlike `Path.resolve` also for a link to itself."""
+    return Path(os.path.realpath(path))
 
 
 def _check_output(job: JobPaths, taken: dict[Path, str]) -> None:
@@ -148,20 +184,23 @@ def _check_output(job: JobPaths, taken: dict[Path, str]) -> None:
         if output.exists() and not output.is_file():
             raise ConfigError(f"{output} is a device or a pipe; name a file with -o")
         if not output.parent.is_dir():
-            raise ConfigError(f"there is no folder {output.parent} for the output")
+            raise ConfigError(
+                f"there is no folder {output.parent} for the output; create it, or name another "
+                "output with -o"
+            )
         output.with_name(output.name + ".job.json.tmp").exists()  # the longest name beside it
     except OSError as error:
         raise ConfigError(
             f"the output can't be {output}: {error.strerror}; name another file with -o"
         ) from None
-    if output.resolve() in taken:
+    if _real(output) in taken:
         raise ConfigError(f"{output} is both input and output; name another output with -o")
     for path in (output, job.partial, job.manifest, job.lock, job.status):
-        taken[path.resolve()] = "the output"
+        taken[_real(path)] = "the output"
 
 
 def _claim(path: Path, flag: str, taken: dict[Path, str]) -> None:
-    found = path.resolve()
+    found = _real(path)
     if found in taken:
         raise ConfigError(f"{flag} {path} is also {taken[found]}; name another file")
     taken[found] = flag

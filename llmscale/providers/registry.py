@@ -44,6 +44,7 @@ class ProviderSpec:
     embedding: str | None = None  # the module that embeds; None: no embeddings
     base_url: str | None = None  # None: runs in this process
     key_variable: str = ""  # of the environment
+    model_prefixes: tuple[str, ...] = ()  # of names that are known to be its own
     base_url_variable: str = ""  # the same; replaces `base_url`
     takes_any_model: bool = True  # one address serves models by name
     sets_capacity: bool = False  # the module knows how many calls in flight are of use
@@ -69,6 +70,7 @@ SPECS = (
         base_url="https://api.openai.com/v1",
         key_variable="OPENAI_API_KEY",
         base_url_variable="OPENAI_BASE_URL",
+        model_prefixes=("gpt-", "o1", "o3", "o4", "chatgpt-", "text-embedding-", "ft:gpt-"),
         limit_headers=LimitHeaders("x-ratelimit-{field}-{unit}", ("requests", "tokens")),
     ),
     ProviderSpec(
@@ -77,6 +79,7 @@ SPECS = (
         base_url="https://api.anthropic.com/v1",
         key_variable="ANTHROPIC_API_KEY",
         base_url_variable="ANTHROPIC_BASE_URL",
+        model_prefixes=("claude",),
         default_max_tokens=4096,  # the API requires a maximum in every request
         limit_headers=LimitHeaders(
             "anthropic-ratelimit-{unit}-{field}",
@@ -110,8 +113,28 @@ def split_model(model: str) -> tuple[str, str]:
     """Return ("provider", "name"). Raises `ConfigError` for a provider that is not known."""
     provider, name = split_model_name(model)
     if provider not in PROVIDERS or not name:
-        raise ConfigError(f"model {model!r} names no known provider; use one of {prefixes()}")
+        raise ConfigError(_no_provider(model))
     return provider, name
+
+
+def _no_provider(model: str) -> str:
+    """Return a sentence for a name without a known provider, with the one that is meant."""
+    provider, name = split_model_name(model)
+    if not model or provider in PROVIDERS:
+        return f"model {model!r} names no model; write one of {prefixes()}"
+    if model.endswith(".gguf"):
+        return f"model {model!r} has no provider; did you mean local/{_absolute(model)}?"
+    own = next((spec for spec in SPECS if model.startswith(spec.model_prefixes)), None)
+    if own is not None:
+        return f"model {model!r} has no provider; did you mean {own.name}/{model}?"
+    return (
+        f"model {model!r} names no known provider; use one of {prefixes()}, and for any server "
+        f"with the OpenAI API openai/{name or model} with --base-url URL"
+    )
+
+
+def _absolute(path: str) -> str:
+    return path if path.startswith("/") else f"/path/to/{path}"
 
 
 def spec_of(model: str) -> ProviderSpec:

@@ -21,6 +21,7 @@ import msgspec
 
 from llmscale.core.errors import ConfigError, StorageError
 from llmscale.rows.file_names import check_unicode
+from llmscale.rows.input_names import check_regular, missing_input
 from llmscale.rows.nameless_file import open_again
 
 STDIN = "-"
@@ -59,11 +60,11 @@ def expand(inputs: Sequence[str]) -> list[Source]:
     for name in inputs:
         found = [name] if name == STDIN or _exists(name) else sorted(glob.glob(name))  # noqa: PTH207
         if not found:
-            raise ConfigError(f"there is no input {name}")
+            raise ConfigError(missing_input(name))
         for path in found:
             check_unicode(path)
-            if Path(path).is_dir():
-                raise ConfigError(f"{path} is a folder; name its files: '{path}/*.jsonl'")
+            if path != STDIN:
+                check_regular(path)
             paths[os.path.normpath(path)] = None  # ./a is a
     if STDIN in paths and len(paths) > 1:
         raise ConfigError("standard input (-) can't be mixed with files")
@@ -74,7 +75,7 @@ def expand(inputs: Sequence[str]) -> list[Source]:
 
 def _exists(name: str) -> bool:
     try:
-        return Path(name).exists()
+        return bool(name) and os.path.lexists(name)
     except OSError:  # longer than a name can be, such as a prompt
         return False
 
@@ -112,6 +113,10 @@ def blocks_of_lines(
                     yield from _split(source.name, _unpacked(source.path, hashed).read1)
                     digests[source.path] = hashed.hexdigest()
         except (OSError, EOFError, zlib.error) as error:
+            if isinstance(error, gzip.BadGzipFile) and "Not a gzipped" in str(error):
+                raise ConfigError(
+                    f"{source.name} is not gzipped, though its name ends in .gz; rename it"
+                ) from None
             reason = getattr(error, "strerror", None) or str(error)
             raise StorageError(f"can't read {source.name}: {reason}") from None
 

@@ -287,7 +287,7 @@ def test_patterns_may_come_from_the_environment(folder: Path) -> None:
         (("docs", "--dimensions", 0), "dimensions"),
         (("docs", "--model", "anthropic/x"), "no embeddings"),
         (("docs", "--model", "local/other"), "local/wordllama"),
-        (("docs", "--batch-bytes", "much"), "batch_bytes"),
+        (("docs", "--batch-bytes", "much"), "--batch-bytes: invalid size"),
         (("-", "docs"), "standard input"),
     ],
 )

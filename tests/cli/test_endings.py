@@ -37,7 +37,7 @@ SLOW = ("run", "in.jsonl", "-o", "out.jsonl", "--model", "sim/latency=0.1", "--c
         (("in.jsonl", "--model", "nobody/x"), "names no known provider"),
         (("in.jsonl", "--model", "openai/gpt-4.1-mini"), "OPENAI_API_KEY"),
         (("in.jsonl", "--concurrency", "0"), "--concurrency"),
-        (("in.jsonl", "--temperature", "9"), "<= 2.0"),
+        (("in.jsonl", "--temperature", "9"), "--temperature must be at most 2, not 9"),
         (("in.jsonl", "--template", "{"), "--template"),
         (("in.jsonl", "--param", "x"), "KEY=JSON"),
         (("in.jsonl", "--json-schema", "none.json"), "none.json"),

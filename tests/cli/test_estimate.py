@@ -124,7 +124,7 @@ def test_a_sample_without_answers_exits_with_1_and_estimates_from_counts(folder:
         (("--scale", "inf"), "--scale must be from 1"),
         (("--sample", -1), "-1"),
         (("--sample", "many"), "many"),
-        (("--max-tokens", 0), "max_tokens"),
+        (("--max-tokens", 0), "--max-tokens must be at least 1"),
         (("--max-cost", 1, "--sample", 3), "price of openai/none"),
     ],
 )

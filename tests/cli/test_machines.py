@@ -115,7 +115,7 @@ def test_a_wrong_rule_is_one_sentence_and_exit_code_2_before_anything_starts(fol
     ended = llmscale(*RUN, "--model", "sim/a", "--fail-on", "speed>1", cwd=folder)
     assert ended.returncode == 2
     (line,) = ended.stderr.splitlines()
-    assert "--fail-on: unknown metric in rule 'speed>1'; known are errors, " in line
+    assert "--fail-on: unknown metric in rule 'speed>1'; did you mean spend?" in line
     assert not (folder / "out.jsonl").exists()
 
 

@@ -128,3 +128,42 @@ def test_a_file_that_is_something_else_already_is_refused(tmp_path: Path) -> Non
         check_paths(None, read, flagged=same)
     with pytest.raises(ConfigError, match="is both input and output"):
         check_paths(job, [str(tmp_path / "sub" / ".." / "out.jsonl")])
+
+
+@pytest.mark.parametrize(
+    ("flag", "name", "content", "is_replaced"),
+    [
+        ("--report", "r.json", b'{\n  "schema": 1', True),
+        ("--report", "r.json", b'{"mine": 1}', False),
+        ("--report", "notes.md", b"# Notes", False),
+        ("--report", "other.jsonl", b'{\n  "schema": 1', False),
+        ("--junit", "j.xml", b"<?xml version", True),
+        ("--junit", "j.xml", b"<html>", False),
+        ("--metrics", "m.prom", b"# HELP llmscale_rows", True),
+        ("--metrics", "m.prom", b"# HELP node_cpu", False),
+        ("--metrics", "m.prom", b"", True),
+    ],
+)
+def test_a_flag_replaces_only_what_it_has_written(
+    flag: str, name: str, content: bytes, is_replaced: bool, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    flagged = [FlagPath(flag, tmp_path / name)]
+    if is_replaced:
+        check_paths(None, [], flagged=flagged)
+    else:
+        with pytest.raises(ConfigError, match=f"exists and was not written by {flag}; name"):
+            check_paths(None, [], flagged=flagged)
+
+
+def test_the_output_of_another_job_is_not_replaced_by_a_report(tmp_path: Path) -> None:
+    other = JobPaths(tmp_path / "other")
+    for path in (other.output, other.manifest):
+        path.write_bytes(b"")
+    with pytest.raises(ConfigError, match="was not written by --report"):
+        check_paths(None, [], flagged=[FlagPath("--report", other.output)])
+
+
+def test_a_link_to_itself_is_no_bug(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    check_paths(JobPaths(tmp_path / "out.jsonl"), [str(tmp_path / "loop")])

@@ -4,6 +4,7 @@ openai and anthropic talk to a scripted server on loopback, local to real weight
 """
 
 import asyncio
+import re
 import subprocess
 import sys
 import typing
@@ -390,9 +391,25 @@ def test_the_http_client_is_loaded_at_the_first_call_and_not_when_an_endpoint_is
     assert (ended.stdout.splitlines(), ended.stderr) == (["False", "connection True"], "")
 
 
-@pytest.mark.parametrize("model", ["", "gpt-4o", "openai", "openai/", "OpenAI/x", "azure/x", "/x"])
-def test_a_model_of_no_known_provider_is_a_config_error(model: str) -> None:
-    with pytest.raises(ConfigError, match=r"names no known provider; use one of openai/"):
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        ("", "names no model; write one of openai/..., anthropic/..."),
+        ("openai", "names no model; write one of openai/..., anthropic/..."),
+        ("openai/", "names no model; write one of openai/..., anthropic/..."),
+        ("gpt-4o", "has no provider; did you mean openai/gpt-4o?"),
+        ("text-embedding-3-small", "did you mean openai/text-embedding-3-small?"),
+        ("claude-sonnet-4", "has no provider; did you mean anthropic/claude-sonnet-4?"),
+        ("/models/x.gguf", "has no provider; did you mean local//models/x.gguf?"),
+        ("azure/x", "no known provider; use one of .* any server with the OpenAI API openai/x"),
+        ("OpenAI/x", "for any server with the OpenAI API openai/x with --base-url URL"),
+        ("llama3", "for any server with the OpenAI API openai/llama3 with --base-url URL"),
+    ],
+)
+def test_a_model_of_no_known_provider_is_one_sentence_with_what_to_write(
+    model: str, sentence: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(sentence).replace(r"\.\*", ".*")):
         split_model(model)
 
 

@@ -238,8 +238,6 @@ def damaged_gzip(kind: str) -> bytes:
     whole = bytearray(gzip.compress(b"".join(b'{"prompt": "%d"}\n' % i for i in range(2000))))
     if kind == "cut":
         return bytes(whole[:-100])
-    if kind == "no gzip":
-        return b'{"prompt": "plain text"}\n'
     if kind == "garbled":
         whole[300:400] = b"\xff" * 100
     else:
@@ -247,11 +245,18 @@ def damaged_gzip(kind: str) -> bytes:
     return bytes(whole)
 
 
-@pytest.mark.parametrize("kind", ["cut", "no gzip", "garbled", "checksum"])
+@pytest.mark.parametrize("kind", ["cut", "garbled", "checksum"])
 def test_a_damaged_gzip_file_is_a_sentence_that_names_it(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl.gz"
     path.write_bytes(damaged_gzip(kind))
     with pytest.raises(StorageError, match=r"can't read in\.jsonl\.gz: \S"):
+        raws_of(path)
+
+
+def test_a_plain_file_that_is_called_gzipped_is_to_be_renamed(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl.gz"
+    path.write_bytes(b'{"prompt": "plain text"}\n')
+    with pytest.raises(ConfigError, match=r"in\.jsonl\.gz is not gzipped, .*; rename it$"):
         raws_of(path)
 
 
