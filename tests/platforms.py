@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 FULL_DEVICE = "/dev/full"
+PROC = "/proc/self/stat"
 
 needs_full_device = pytest.mark.skipif(
     not Path(FULL_DEVICE).exists(), reason="only Linux has a device that is always full"
 )
 needs_proc = pytest.mark.skipif(
-    not Path("/proc/self/stat").exists(), reason="only Linux tells of processes in /proc"
+    not Path(PROC).exists(), reason="only Linux tells of processes in /proc"
 )
 needs_raw_names = pytest.mark.skipif(
     sys.platform == "darwin", reason="macOS refuses file names that are not UTF-8"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from llmscale.core.errors import ConfigError
 from llmscale.rows.documents import FileFailure, FoundFile, Walk
 from llmscale.rows.documents.walk import HEAD_BYTES, is_binary
+from tests.platforms import needs_raw_names
 from tests.rows.documents.tree import failures, sources, write
 
 
@@ -205,6 +206,7 @@ def test_a_head_that_is_not_utf8_is_binary(head: bytes) -> None:
     assert is_binary(head)
 
 
+@needs_raw_names
 def test_a_name_that_is_not_utf8_is_a_failure_that_can_be_printed(folder: Path) -> None:
     write(folder, "docs/a.md")
     Path(os.fsdecode(b"docs/caf\xe9.md")).write_text("x")
