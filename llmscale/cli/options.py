@@ -156,6 +156,14 @@ class SamplingOptions(ParamOptions):
         str | None,
         typer.Option(metavar="FILE", help="Require answers that match this JSON Schema."),
     ] = None
+    repair: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Send an answer that doesn't match the schema back, up to N times.",
+            show_default="0",
+        ),
+    ] = None
     max_tokens: Annotated[
         int | None, typer.Option(metavar="N", help="Maximum completion tokens.")
     ] = None

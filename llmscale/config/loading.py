@@ -35,6 +35,7 @@ from llmscale.config.settings import (
     with_settings,
 )
 from llmscale.core.errors import ConfigError
+from llmscale.core.small_file import read_small
 from llmscale.core.units import duration_s, per_minute, size_bytes
 
 CONFIG_FILE = "llmscale.toml"
@@ -46,6 +47,8 @@ _AS_JSON = frozenset({"stop", "param", "embed_include", "embed_exclude"})
 
 _MAY_BE_EMPTY = frozenset({"alert_on", "fail_on", "system", "template"})
 """Flags that an empty text turns off."""
+_MAY_BE_FILES = frozenset({"template", "system"})
+"""Settings that may be the content of a file: `@prompt.txt`."""
 
 _OWN_FIELDS = frozenset({"model", "messages", "stream", "n", "temperature", "top_p", "max_tokens"})
 
@@ -93,6 +96,8 @@ def load(
         config = msgspec.convert(values, Config, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigError(_sentence(str(error), settings)) from None
+    for name in _MAY_BE_FILES & settings.keys():
+        config = with_settings(config, **{name: _text_of(settings[name], name)})
     for name, setting in settings.items():
         _check_writable(name, setting)
     _check_hosts(config.models)
@@ -112,6 +117,23 @@ def load(
         host = host_of(flags["base_url"])
         config = with_settings(config, allow_host=(*config.models.allow_host, host))
     return config
+
+
+def _text_of(setting: _Setting, name: str) -> Any:
+    """Return a text, or that of the file which `@FILE` names."""
+    text = setting.value
+    if not isinstance(text, str) or not text.startswith("@"):
+        return text
+    path = text[1:]
+    try:
+        return read_small(path).decode("utf-8-sig").rstrip("\n")
+    except UnicodeDecodeError:
+        reason = "it is not UTF-8"
+    except ValueError as error:
+        reason = str(error)
+    except OSError as error:
+        reason = error.strerror or str(error)
+    raise ConfigError(f"{setting.origin}: {name}: can't read {path}: {reason}")
 
 
 def _from_flags(flags: Mapping[str, Any]) -> dict[str, _Setting]:
@@ -291,7 +313,7 @@ def _from_file(path: str | None) -> dict[str, _Setting]:
     if path is None and not source.is_file():
         return {}
     try:
-        table = tomllib.loads(source.read_text(encoding="utf-8"))
+        table = tomllib.loads(read_small(source).decode())
     except OSError as error:
         raise ConfigError(f"can't read the config file {source}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
@@ -303,6 +325,9 @@ def _from_file(path: str | None) -> dict[str, _Setting]:
         _check_known(name, str(source), FLAG_ONLY)
     if isinstance(table.get("json_schema"), str):
         table["json_schema"] = str(source.parent / table["json_schema"])
+    for name in _MAY_BE_FILES:
+        if isinstance(table.get(name), str) and table[name].startswith("@"):
+            table[name] = f"@{source.parent / table[name][1:]}"
     return {name: _Setting(value, str(source)) for name, value in table.items()}
 
 

@@ -169,6 +169,7 @@ class SamplingConfig(_Table, frozen=True, kw_only=True):
     seed: int | None = None
     stop: tuple[str, ...] = ()
     json_schema: str | None = None  # a file
+    repair: Annotated[int, Meta(ge=0, le=20)] = 0  # times an answer that does not fit is sent back
     param: dict[str, Any] = {}  # further fields of the request's body
 
 

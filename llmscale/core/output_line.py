@@ -21,6 +21,9 @@ EXTRA_OF_CHOICE = ("logprobs",)
 EXTRA_OF_ANSWER = ("citations", "search_results", "related_questions")
 """Fields of `extra` that stand beside the message, and beside the choices, in a chat completion."""
 
+_KEEPS_TEXT = frozenset({"schema_mismatch", "schema_timeout"})
+"""Failures whose text was paid for and is kept in the error, as `raw`."""
+
 _READ_FIELDS = frozenset({"id", "index", "model", "usage", "cost_usd", "attempts", "error"})
 
 
@@ -40,6 +43,8 @@ def line_of(outcome: Outcome, output_format: OutputFormat = "llmscale") -> dict[
     _add_facts(line, outcome, paid)
     if reply is not None and reply.tool_calls:
         line["tool_calls"] = reply.tool_calls
+    if paid is not None and paid.repairs:
+        line["repairs"] = paid.repairs
     if reply is not None and reply.extra:
         line["extra"] = reply.extra
     return line
@@ -175,7 +180,10 @@ def _has(value: Any, *names: str) -> bool:
 
 
 def _error(failure: Failure) -> dict[str, Any]:
-    return {"type": failure.kind, "message": failure.message, "retryable": failure.retryable}
+    error = {"type": failure.kind, "message": failure.message, "retryable": failure.retryable}
+    if failure.kind in _KEEPS_TEXT and failure.reply is not None:
+        error["raw"] = failure.reply.text
+    return error
 
 
 @cache

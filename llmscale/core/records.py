@@ -18,6 +18,7 @@ FailureKind = Literal[
     "content_filter",  # the provider refuses the content, or withheld the answer
     "model_not_found",
     "schema_mismatch",  # the answer is not what --json-schema asks for
+    "schema_timeout",  # whether it is took too long to tell
     "bad_response",  # an answer that is no answer: empty, malformed, cut
     "rate_limited",
     "server_error",
@@ -110,6 +111,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     latency_s: float = 0.0  # of the attempt that answered
     cached: bool = False  # from the store: not paid for now
     deduped: bool = False  # from the call of another row: not paid for twice
+    repairs: int = 0  # calls that sent an answer back with what was wrong with it
     extra: dict[str, Any] | None = None  # what came beside the text: `logprobs`, `audio`, ...
     unknown_counts: tuple[str, ...] = ()  # fields of `usage` that could not be read
 

@@ -13,7 +13,7 @@ import msgspec
 from llmscale.config import SamplingConfig
 from llmscale.core.records import SAMPLING_FIELDS, Request, Row
 from llmscale.rows.row_parser import BadRow, RowParser, id_of, user_of
-from llmscale.rows.template import Template
+from llmscale.rows.template import MissingField, SystemText, Template
 
 BATCH_PATH = "/chat/completions"
 """How the url of a batch line ends, whatever stands before it: a version, a host."""
@@ -90,7 +90,7 @@ class ChatParser(RowParser):
         super().__init__()
         self._model = model
         self._resolve_model = resolve_model
-        self._system = sampling.system
+        self._system = None if sampling.system is None else SystemText(sampling.system)
         self._template = None if sampling.template is None else Template(sampling.template)
         self._defaults: dict[str, Any] = {
             "max_tokens": sampling.max_tokens,
@@ -121,15 +121,15 @@ class ChatParser(RowParser):
 
     def _request(self, fields: dict[str, Any]) -> Request:
         passed = {n: fields[n] for n in fields.keys() & PASSED_FIELDS if fields[n] is not None}
-        return self._build(fields, _messages(fields), passed)
+        return self._build(fields, _messages(fields), passed, row=fields)
 
     def _request_from_template(self, template: Template, fields: dict[str, Any]) -> Request:
         """Take every field as data, except id, user and metadata."""
         try:
             prompt = template.fill(fields)
-        except KeyError as error:
-            raise BadRow(f"the template needs a field {error}") from None
-        return self._build({}, [{"role": "user", "content": prompt}], {})
+        except MissingField as missing:
+            raise BadRow(f"the template needs {missing}") from None
+        return self._build({}, [{"role": "user", "content": prompt}], {}, row=fields)
 
     def _request_from_batch(self, fields: dict[str, Any]) -> Request:
         body = fields["body"]
@@ -140,7 +140,7 @@ class ChatParser(RowParser):
             raise BadRow("body has no messages")
         known = {*REQUEST_FIELDS, "model", "messages", "system"}
         passed = {n: value for n, value in body.items() if n not in known and value is not None}
-        return self._build(body, _messages(body), passed, is_batch=True)
+        return self._build(body, _messages(body), passed, row=fields, is_batch=True)
 
     def _build(
         self,
@@ -148,6 +148,7 @@ class ChatParser(RowParser):
         messages: list[Any],
         passed: dict[str, Any],
         *,
+        row: dict[str, Any],
         is_batch: bool = False,
     ) -> Request:
         settings = self._defaults
@@ -165,7 +166,11 @@ class ChatParser(RowParser):
         if extra and (extra.get("stream") or extra.get("n", 1) != 1):
             raise BadRow("stream and n are not supported: a row has one whole answer")
         system = fields.get("system")
-        system = self._system if system is None else system
+        if system is None and self._system is not None:
+            try:
+                system = self._system.fill(row)
+            except MissingField as missing:
+                raise BadRow(f"--system needs {missing}") from None
         if system is not None and not isinstance(system, str):
             raise BadRow("system is not text")
         if system is not None and not _has_system(messages):

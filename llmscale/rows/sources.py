@@ -21,6 +21,7 @@ import msgspec
 
 from llmscale.core.errors import ConfigError, StorageError
 from llmscale.rows.file_names import check_unicode
+from llmscale.rows.input_kinds import check_kind
 from llmscale.rows.input_names import check_regular, missing_input
 from llmscale.rows.nameless_file import open_again
 
@@ -65,6 +66,7 @@ def expand(inputs: Sequence[str]) -> list[Source]:
             check_unicode(path)
             if path != STDIN:
                 check_regular(path)
+                check_kind(path)
             paths[os.path.normpath(path)] = None  # ./a is a
     if STDIN in paths and len(paths) > 1:
         raise ConfigError("standard input (-) can't be mixed with files")

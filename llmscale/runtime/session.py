@@ -117,6 +117,7 @@ class Session:
 
     async def aclose(self) -> None:
         """Close endpoints and cache."""
+        await self._workload.aclose()
         await self.opened.aclose()
 
     async def __aenter__(self) -> Self:

@@ -24,6 +24,7 @@ from llmscale.runtime.models import Models
 if TYPE_CHECKING:
     from llmscale.accounting.stats import Stats
     from llmscale.engine.balance.retry import Balancer
+    from llmscale.engine.json_schema.worker import SchemaWorkers
 
 ROWS_PER_LOOKUP = 64  # in the cache
 
@@ -86,6 +87,10 @@ class Workload(Protocol):
         """Return the layers above the cache, which stores answers unchanged."""
         ...
 
+    async def aclose(self) -> None:
+        """Let go of what the layers hold."""
+        ...
+
 
 class ChatWorkload:
     """Prompts and messages to answers, a call each."""
@@ -98,6 +103,8 @@ class ChatWorkload:
     def __init__(self, config: Config) -> None:
         self._output_format = config.files.output_format
         self._has_template = config.sampling.template is not None
+        self._repairs = config.sampling.repair
+        self._workers: SchemaWorkers | None = None
 
     def output_format(self, *, is_batch: bool) -> OutputFormat:
         """Return the format that is set, else that of the input."""
@@ -123,14 +130,23 @@ class ChatWorkload:
 
     def bridge(self, balancer: "Balancer", stats: "Stats") -> Bridge:  # noqa: ARG002
         """Return a call for each row, with its answer checked against the JSON schema."""
+        from llmscale.engine.json_schema.worker import SchemaWorkers
         from llmscale.engine.layers.schema import SchemaLayer
         from llmscale.engine.layers.single_calls import SingleCalls
 
-        return Bridge(SchemaLayer(SingleCalls(balancer)), lambda: None)
+        if self._workers is None:
+            self._workers = SchemaWorkers()
+        layer = SchemaLayer(SingleCalls(balancer), self._workers, self._repairs)
+        return Bridge(layer, lambda: None)
 
     def above_cache(self, answers: Answers) -> Answers:
         """Return the answers as they are."""
         return answers
+
+    async def aclose(self) -> None:
+        """End the processes that check answers."""
+        if self._workers is not None:
+            await self._workers.aclose()
 
 
 class EmbeddingWorkload:
@@ -193,6 +209,9 @@ class EmbeddingWorkload:
             answers = NormalizationLayer(answers)
         return answers
 
+    async def aclose(self) -> None:
+        """Let go of nothing."""
+
 
 def for_embedding(config: Config) -> Config:
     """Return the settings with the embedding model as the default model."""
@@ -210,7 +229,7 @@ def text_request(config: Config) -> Request:
 
 def chat_parser(config: Config, models: Models) -> ChatParser:
     """Return what makes chat rows of lines. Raises `ConfigError` for an unusable JSON schema."""
-    from llmscale.engine.layers.schema import load_response_format
+    from llmscale.engine.json_schema.schema_file import load_response_format
 
     json_schema = config.sampling.json_schema
     response_format = None if json_schema is None else load_response_format(json_schema)

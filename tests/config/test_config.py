@@ -35,6 +35,7 @@ MAY_CHANGE_BETWEEN_RUNS = frozenset(
         "allow_host",
         # how it is asked
         "concurrency",
+        "repair",
         "timeout",
         "max_attempts",
         "retry_time",

@@ -310,7 +310,18 @@ def test_a_bad_row_keeps_its_id() -> None:
 
 
 def test_a_template_that_needs_a_field_makes_a_row_without_it_a_bad_one() -> None:
-    assert complaint_of({"a": "x"}, template="{a} {b}") == "the template needs a field 'b'"
+    complaint = complaint_of({"a": "x"}, template="{a} {b}")
+    assert complaint == "the template needs a field 'b'; the row has a"
+    complaint = complaint_of({"a": None}, template="{a}")
+    assert complaint == "the template needs a field 'a', which is null"
+
+
+def test_a_system_message_is_filled_from_the_row() -> None:
+    request = request_of({"prompt": "hello", "city": "Bonn"}, system='In {city}: {"a": 1} {{x}}')
+    assert request.messages[0]["content"] == 'In Bonn: {"a": 1} {x}'
+    assert complaint_of({"prompt": "a"}, system="In {city}") == (
+        "--system needs a field 'city'; the row has prompt"
+    )
 
 
 UGLY_ROWS = [

@@ -1,20 +1,21 @@
 """Answers that must fit a JSON Schema: the layer that checks them, and the file they come from.
 
-An answer that does not fit is a failed row that was paid for. Nothing is repaired, nothing is
-fetched: a schema that refers to another document is refused.
+An answer that does not fit is a failed row that was paid for. A check that is not sure to be quick
+is made in a process of its own, so that no pattern and no schema holds up the event loop.
 """
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import orjson
+from msgspec.structs import replace
 
-from llmscale.core.asked_row import AskedRow, Result
-from llmscale.core.errors import CallFailed, ConfigError
-from llmscale.core.json_depth import MAX_LEVELS, is_too_deep
+from llmscale.core.errors import CallFailed, JobError
 from llmscale.core.protocols import Answers
 from llmscale.core.records import Failure, Reply, Request
+from llmscale.engine.json_schema.cost import MAX_QUICK_CHARACTERS, is_quick
+from llmscale.engine.json_schema.validators import misfit, validator_of
+from llmscale.engine.json_schema.worker import CHECK_TIMEOUT_S, SchemaTimeout, SchemaWorkers
 
 if TYPE_CHECKING:  # 0.1 s at run time, so not before a schema is wanted
     from jsonschema.protocols import Validator
@@ -22,69 +23,196 @@ if TYPE_CHECKING:  # 0.1 s at run time, so not before a schema is wanted
 MAX_VALIDATORS = 64
 
 
+class Check(NamedTuple):
+    """What an answer must fit, and how that is found out."""
+
+    schema: Any
+    validator: "Validator"
+    is_quick: bool
+
+
 class SchemaLayer:
     """Lets an answer pass when it is JSON and fits the schema that its request asks for."""
 
-    def __init__(self, inner: Answers) -> None:
+    def __init__(
+        self, inner: Answers, workers: SchemaWorkers | None = None, repairs: int = 0
+    ) -> None:
+        """`workers` are closed by who made them.
+
+        `repairs`: how often an answer that does not fit is sent back with what is wrong.
+        """
         self._inner = inner
-        self._validators: dict[int, tuple[Any, Validator]] = {}
+        self._workers = workers or SchemaWorkers()
+        self._repairs = repairs
+        self._checks: dict[int, Check] = {}
 
     async def answer_all(self, rows: Sequence[AskedRow]) -> None:
         """Deliver the answers that fit, and a `CallFailed` for each that does not.
 
         Raises `JobError`.
         """
+        checked: list[tuple[AskedRow, Check]] = []
         asked: list[AskedRow] = []
         for row in rows:
             schema = schema_of(row.request)
             if schema is not None:
                 try:  # before the call: a bad schema costs nothing
-                    row.through(_Check(self._validator(schema)))
+                    checked.append((row, self._check(schema)))
                 except CallFailed as error:
                     row.deliver(error)
                     continue
             asked.append(row)
-        if asked:
+        if not checked:
             await self._inner.answer_all(asked)
+        elif asked:
+            async with asyncio.TaskGroup() as group:
+                for row, check in checked:
+                    row.through(_Checking(self, check, group))
+                await self._inner.answer_all(asked)
 
-    def _validator(self, schema: Any) -> "Validator":
-        """One validator for each schema object: the rows that share a flag share the object."""
-        known = self._validators.get(id(schema))
-        if known is not None:
-            return known[1]
+    def judged_at_once(self, check: Check, reply: Reply) -> Result | None:
+        """Return what a reply comes to; None: that takes a call, or a process of its own."""
+        if not _is_quick(check, reply):
+            return None
+        complaint = misfit(check.validator, reply.text or "")
+        return None if complaint is not None and self._repairs else _judged(reply, complaint)
+
+    async def judge(self, row: AskedRow, check: Check, reply: Reply) -> None:
+        """Deliver what a reply comes to. Raises `JobError`."""
         try:
-            validator = validator_of(schema)
-        except ValueError as error:
-            raise CallFailed(Failure(kind="bad_row", message=f"json_schema: {error}"), 0) from None
-        if len(self._validators) >= MAX_VALIDATORS:
-            self._validators.clear()
-        self._validators[id(schema)] = (schema, validator)  # holds the object, so its id stays its
-        return validator
-
-
-class _Check:
-    """Receives an answer that must fit a schema."""
-
-    __slots__ = ("_validator",)
-
-    def __init__(self, validator: "Validator") -> None:
-        self._validator = validator
-
-    def receive(self, row: AskedRow, result: Result) -> None:
-        if isinstance(result, Reply) and not result.tool_calls:
-            result = _checked(self._validator, result)
+            result = await self._judged(row.request, check, reply)
+        except JobError:
+            raise
+        except Exception as error:  # a fault of ours too: the rows beside this one go on
+            result = error
         row.deliver(result)
 
+    async def _judged(self, request: Request, check: Check, reply: Reply) -> Result:
+        """Send an answer back until one fits, at the most as often as is set."""
+        try:
+            while (complaint := await self._complaint(check, reply)) is not None:
+                if reply.repairs >= self._repairs:
+                    return _judged(reply, complaint)
+                request = with_complaint(request, reply, complaint)
+                result = await self._answer(request)
+                if not isinstance(result, Reply):
+                    return _with_paid(result, reply)
+                reply = together(reply, result)
+                if result.tool_calls:
+                    break
+        except SchemaTimeout:
+            return _timed_out(reply)
+        return reply
 
-def _checked(validator: "Validator", reply: Reply) -> Reply | CallFailed:
+    async def _answer(self, request: Request) -> Result:
+        last = _Last()
+        await self._inner.answer_all([AskedRow(request, last)])
+        return last.result
+
+    async def _complaint(self, check: Check, reply: Reply) -> str | None:
+        if _is_quick(check, reply):
+            return misfit(check.validator, reply.text or "")
+        return await self._workers.misfit(check.schema, reply.text or "")
+
+    def _check(self, schema: Any) -> Check:
+        """One check for each schema object: the rows that share a flag share the object."""
+        known = self._checks.get(id(schema))
+        if known is not None:
+            return known
+        try:
+            check = Check(schema, validator_of(schema), is_quick(schema))
+        except ValueError as error:
+            raise CallFailed(Failure(kind="bad_row", message=f"json_schema: {error}"), 0) from None
+        if len(self._checks) >= MAX_VALIDATORS:
+            self._checks.clear()
+        self._checks[id(schema)] = check  # holds the object, so its id stays its own
+        return check
+
+
+class _Checking:
+    """Receives an answer that must fit a schema."""
+
+    __slots__ = ("_check", "_group", "_layer")
+
+    def __init__(self, layer: SchemaLayer, check: Check, group: asyncio.TaskGroup) -> None:
+        self._layer = layer
+        self._check = check
+        self._group = group
+
+    def receive(self, row: AskedRow, result: Result) -> None:
+        if not isinstance(result, Reply) or result.tool_calls:
+            row.deliver(result)
+            return
+        judged = self._layer.judged_at_once(self._check, result)
+        if judged is not None:
+            row.deliver(judged)
+        else:
+            self._group.create_task(self._layer.judge(row, self._check, result))
+
+
+class _Last:
+    """Receives the result of one row and keeps it."""
+
+    def __init__(self) -> None:
+        self.result: Result = RuntimeError("a layer has not delivered a row")
+
+    def receive(self, row: AskedRow, result: Result) -> None:
+        del row
+        self.result = result
+
+
+def _is_quick(check: Check, reply: Reply) -> bool:
+    return check.is_quick and len(reply.text or "") <= MAX_QUICK_CHARACTERS
+
+
+def with_complaint(request: Request, reply: Reply, complaint: str) -> Request:
+    """Return the request that sends an answer back."""
+    messages = [
+        *request.messages,
+        {"role": "assistant", "content": reply.text or ""},
+        {
+            "role": "user",
+            "content": f"That answer can't be used: {complaint}. Reply with the corrected JSON "
+            "and nothing else.",
+        },
+    ]
+    return replace(request, messages=messages)
+
+
+def together(earlier: Reply, later: Reply) -> Reply:
+    """Return the later reply with what both have cost."""
+    costs = (earlier.cost_usd, later.cost_usd)
+    return replace(
+        later,
+        usage=earlier.usage + later.usage,
+        cost_usd=None if costs[0] is None or costs[1] is None else costs[0] + costs[1],
+        attempts=earlier.attempts + later.attempts,
+        repairs=earlier.repairs + 1,
+    )
+
+
+def _with_paid(result: Result, paid: Reply) -> Result:
+    """Return a failure with the attempts that were made before it, and what they cost."""
+    if not isinstance(result, CallFailed):
+        return result
+    failure = result.failure
+    reply = paid if failure.reply is None else together(paid, failure.reply)
+    return CallFailed(replace(failure, reply=reply), paid.attempts + result.attempts)
+
+
+def _judged(reply: Reply, complaint: str | None) -> Reply | CallFailed:
     """Return a reply that fits, or how it does not."""
-    misfit = _misfit(validator, reply.text or "")
-    if misfit is None:
+    if complaint is None:
         return reply
     if reply.finish_reason == "length":
-        misfit += "; it was cut, so raise --max-tokens"
-    failure = Failure(kind="schema_mismatch", message=misfit, reply=reply)
+        complaint += "; it was cut, so raise --max-tokens"
+    failure = Failure(kind="schema_mismatch", message=complaint, reply=reply)
     return CallFailed(failure, reply.attempts)
+
+
+def _timed_out(reply: Reply) -> CallFailed:
+    message = f"whether the answer fits the schema took more than {CHECK_TIMEOUT_S:g} s to tell"
+    return CallFailed(Failure(kind="schema_timeout", message=message, reply=reply), reply.attempts)
 
 
 def schema_of(request: Request) -> Any:
@@ -94,77 +222,3 @@ def schema_of(request: Request) -> Any:
         return None
     named = response_format.get("json_schema")
     return named.get("schema") if isinstance(named, dict) else None
-
-
-def load_response_format(path: str) -> dict[str, Any]:
-    """Read a schema file into a `response_format`. Raises `ConfigError`."""
-    try:
-        raw = Path(path).read_bytes()
-        schema = orjson.loads(raw)
-        if is_too_deep(raw, schema):
-            raise ValueError(f"has more than {MAX_LEVELS} levels")
-        validator_of(schema)
-    except OSError as error:
-        raise ConfigError(f"--json-schema: can't read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise ConfigError(f"--json-schema: {path}: {error}") from None
-    name = "".join(c if c.isascii() and c.isalnum() else "_" for c in Path(path).name.split(".")[0])
-    named = {"name": name[:64] or "answer", "schema": schema, "strict": True}
-    return {"type": "json_schema", "json_schema": named}
-
-
-def validator_of(schema: Any) -> "Validator":
-    """Return a validator that fetches nothing. Raises `ValueError` for what is no schema."""
-    from jsonschema.exceptions import SchemaError
-    from jsonschema.validators import Draft202012Validator, validator_for
-    from referencing import Registry
-    from referencing.exceptions import Unresolvable
-    from referencing.jsonschema import DRAFT202012
-
-    if not isinstance(schema, dict):
-        raise ValueError("a schema is a JSON object")
-    kind = validator_for(schema, default=Draft202012Validator)
-    try:
-        kind.check_schema(schema)
-    except SchemaError as error:
-        raise ValueError(f"not a JSON Schema: {error.message} at {error.json_path}") from None
-    registry: Registry[Any] = Registry()
-    resolver = registry.resolver_with_root(DRAFT202012.create_resource(schema))
-    for reference in _references(schema):
-        if not reference.startswith("#"):
-            raise ValueError(f"refers to {reference}; put the definition into the same file")
-        try:
-            resolver.lookup(reference)
-        except Unresolvable:
-            raise ValueError(f"refers to {reference}, which is not there") from None
-    return kind(schema, registry=registry)
-
-
-def _references(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        for keyword in ("$ref", "$dynamicRef"):
-            if isinstance(node.get(keyword), str):
-                yield node[keyword]
-        node = list(node.values())
-    if isinstance(node, list):
-        for child in node:
-            yield from _references(child)
-
-
-def _misfit(validator: "Validator", text: str) -> str | None:
-    """Say why an answer does not fit, or None when it does."""
-    from jsonschema.exceptions import best_match
-
-    try:
-        answer = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        return f"the answer is not JSON ({error})"
-    if is_too_deep(text.encode(), answer):
-        return f"the answer has more than {MAX_LEVELS} levels of JSON"
-    try:
-        found = best_match(validator.iter_errors(answer))
-    except RecursionError:
-        return "the schema refers to itself without end"
-    if found is None:
-        return None
-    return f"the answer does not fit the schema at {found.json_path}: {found.message}"

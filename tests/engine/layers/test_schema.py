@@ -6,15 +6,18 @@ from typing import Any
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from llmscale.core.errors import CallFailed, ConfigError
-from llmscale.core.records import Failure, FinishReason, Reply, Request, Usage
+from llmscale.core.output_line import line_of
+from llmscale.core.records import Failure, FinishReason, Outcome, Reply, Request, Row, Usage
+from llmscale.engine.json_schema.schema_file import load_response_format
+from llmscale.engine.json_schema.validators import validator_of
+from llmscale.engine.json_schema.worker import SchemaWorkers
 from llmscale.engine.layers.schema import (
     MAX_VALIDATORS,
     SchemaLayer,
-    load_response_format,
     schema_of,
-    validator_of,
 )
 from tests.engine.answering import Delivered, RowByRow, answer, ends
 
@@ -320,3 +323,61 @@ async def test_what_a_row_meets_below_is_not_held_against_its_schema() -> None:
             raise late
 
     assert await ends(SchemaLayer(Late()), [request_for(PERSON)] * 2) == [late] * 2
+
+
+class Learning(RowByRow):
+    """Answers wrongly until it was told what is wrong so many times."""
+
+    def __init__(self, after: int) -> None:
+        self.asked: list[Request] = []
+        self._after = after
+
+    async def answer(self, request: Request) -> Reply:
+        self.asked.append(request)
+        complaints = sum("can't be used" in str(m["content"]) for m in request.messages)
+        text = '{"n": 1}' if complaints >= self._after else '{"n": "one"}'
+        return Reply(text=text, finish_reason="stop", model="m", usage=Usage(10, 2), cost_usd=0.5)
+
+
+NUMBER = {"type": "object", "properties": {"n": {"type": "integer"}}}
+ASKED = Request(
+    model="sim/m",
+    messages=[{"role": "user", "content": "hello"}],
+    response_format={"type": "json_schema", "json_schema": {"schema": NUMBER}},
+)
+
+
+async def test_an_answer_is_sent_back_with_what_is_wrong_until_it_fits() -> None:
+    inner = Learning(after=2)
+    reply = await answer(SchemaLayer(inner, repairs=3), ASKED)
+    assert (reply.text, reply.repairs, reply.attempts) == ('{"n": 1}', 2, 3)
+    assert (reply.usage, reply.cost_usd) == (Usage(30, 6), 1.5)
+    roles = [message["role"] for message in inner.asked[-1].messages]
+    assert roles == ["user", *["assistant", "user"] * 2]
+
+
+async def test_an_answer_that_never_fits_fails_with_its_text_and_what_all_of_it_has_cost() -> None:
+    with pytest.raises(CallFailed) as raised:
+        await answer(SchemaLayer(Learning(after=9), repairs=2), ASKED)
+    outcome = Outcome(row=Row(index=0), failure=raised.value.failure, attempts=3)
+    line = line_of(outcome)
+    assert line["error"]["raw"] == '{"n": "one"}'
+    assert (line["cost_usd"], line["repairs"]) == (1.5, 2)
+
+
+async def test_a_check_that_takes_too_long_fails_the_row_and_no_other() -> None:
+    evil = {"type": "object", "properties": {"n": {"type": "string", "pattern": "^(o|n|e|on)+$"}}}
+    workers = SchemaWorkers()
+
+    class Long(RowByRow):
+        async def answer(self, request: Request) -> Reply:
+            text = '{"n": "' + "on" * 40 + '!"}'
+            return Reply(text=text, finish_reason="stop", model="m", usage=Usage(10, 2))
+
+    asked = replace(ASKED, response_format={"type": "json_schema", "json_schema": {"schema": evil}})
+    try:
+        with pytest.raises(CallFailed) as raised:
+            await answer(SchemaLayer(Long(), workers), asked)
+    finally:
+        await workers.aclose()
+    assert raised.value.failure.kind == "schema_timeout"

@@ -1,0 +1,1 @@
+"""JSON Schemas that answers must fit: read once, checked without ever holding up the event loop."""
