@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
+from llmscale.core.asked_row import AskedRow, Result
 from llmscale.core.errors import CallFailed, JobError
 from llmscale.core.protocols import Answers
 from llmscale.core.records import Failure, Reply, Request
