@@ -1,6 +1,5 @@
 """What an input is that is no JSONL: told from its first bytes, in one sentence with a way out."""
 
-import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -50,14 +49,6 @@ def check_kind(path: str) -> None:
     What can't be read is left for who reads it; a line that can't be used is a bad row.
     """
     try:
-        mode = Path(path).stat().st_mode
-        if not stat.S_ISREG(mode):
-            if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode):
-                raise ConfigError(
-                    f"{path} is a pipe or a device; read it by standard input: llmscale run - "
-                    f"-o OUT.jsonl < {path}"
-                )
-            return
         with Path(path).open("rb") as file:
             head = file.read(HEAD_BYTES)
     except OSError:

@@ -1,7 +1,6 @@
 """An input that is no JSONL is named for what it is, with a way out; JSONL never is."""
 
 import gzip
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -57,12 +56,6 @@ def test_a_file_of_another_kind_is_named(tmp_path: Path, content: bytes, words: 
 def test_what_may_be_jsonl_is_left_alone(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "in.jsonl").write_bytes(content)
     check_kind(str(tmp_path / "in.jsonl"))
-
-
-def test_a_pipe_is_refused_and_holds_nobody_up(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ConfigError, match="is a pipe or a device"):
-        check_kind(str(tmp_path / "pipe"))
 
 
 def test_the_command_that_is_told_for_csv_makes_rows(tmp_path: Path) -> None:
