@@ -312,11 +312,15 @@ def test_a_model_in_this_process_needs_no_bound() -> None:
 @pytest.mark.parametrize(
     ("prices", "request_", "reason"),
     [
-        ((Prices(is_listed=False),), asking("x", max_tokens=5), r"price of openai/m .*\[\[price"),
+        (
+            (Prices(is_listed=False),),
+            asking("x", max_tokens=5),
+            r"openai/m has no known price; .*\[\[price",
+        ),
         (
             (DOLLAR_A_TOKEN, Prices(is_listed=False)),
             asking("x", max_tokens=5),
-            r"price of openai/m is unknown",
+            r"openai/m has no known price",
         ),
         ((DOLLAR_A_TOKEN,), asking("x"), "set max_tokens"),
         ((DOLLAR_A_TOKEN,), asking([{"type": "file"}], max_tokens=5), "neither text nor"),  # type: ignore[arg-type]
