@@ -68,17 +68,26 @@ TREE = st.lists(
 )
 
 
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an empty one, for trees elsewhere."""
+    folder = tmp_path_factory.mktemp("repository")
+    subprocess.run(["git", "init", "-q", "--template=", str(folder)], check=True)
+    return folder / ".git"
+
+
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is the judge")
 @given(TREE, st.lists(PATTERN, max_size=5), st.lists(PATTERN, max_size=3))
 def test_what_git_would_add_is_what_is_walked(
+    repository: Path,
     tmp_path_factory: pytest.TempPathFactory,
     tree: list[tuple[list[str], str, str]],
     outer: list[str],
     inner: list[str],
 ) -> None:
-    folder = tmp_path_factory.mktemp("repo")
-    git = ["git", "-c", "core.excludesFile=/dev/null", "-C", str(folder)]
-    subprocess.run([*git, "init", "-q", "--template="], check=True)
+    folder = tmp_path_factory.mktemp("tree")
+    of_tree = ["--git-dir", str(repository), "--work-tree", str(folder)]
+    git = ["git", "-c", "core.excludesFile=/dev/null", "-C", str(folder), *of_tree]
     for folders, name, extension in tree:
         write(folder, "/".join([*folders, name + extension]))
     write(folder, ".gitignore", text="\n".join(outer))
