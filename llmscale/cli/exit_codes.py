@@ -8,7 +8,7 @@ EXIT_CODES = {
     0: "all rows answered",
     1: "some rows failed, or a --fail-on rule tripped",
     2: "usage or settings",
-    3: "refused by the provider",
+    3: "refused, never answered, or too many failures",
     4: "budget reached",
     EXIT_STORAGE: "storage",
     6: "locked by another run",

@@ -17,9 +17,8 @@ log = logging.getLogger(__name__)
 BAR_BEAT_S = 0.2
 HEARTBEAT_S = 10.0
 
-WIDE_COLUMNS = 100
+DEFAULT_COLUMNS = 100
 MIN_BAR_COLUMNS = 3
-_NARROW = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{remaining} left, {rate_fmt}{postfix}]"
 _SHOWN_FIRST = ("failed", "spent", "left", "files")
 """Figures that a narrow terminal shows first."""
 
@@ -139,9 +138,7 @@ class Progress:
         def beat() -> None:
             bar.n = self._kept + self._stats.done
             bar.set_postfix_str("", refresh=False)
-            columns = bar.format_dict["ncols"] or WIDE_COLUMNS
-            is_narrow = columns < WIDE_COLUMNS and self._total is not None
-            bar.bar_format = _NARROW if is_narrow else None
+            columns = bar.format_dict["ncols"] or DEFAULT_COLUMNS
             without = len(tqdm.format_meter(**{**bar.format_dict, "ncols": 0}))
             shown = fitting(self._figures(), columns - without - MIN_BAR_COLUMNS)
             bar.set_postfix_str(shown, refresh=False)

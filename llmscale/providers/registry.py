@@ -5,6 +5,7 @@ from the entry. The module is imported only when a run uses it, so that no run p
 stack or weights that it does not need.
 """
 
+import re
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -18,6 +19,8 @@ if TYPE_CHECKING:  # so that help can name the providers at no cost
     from llmscale.core.protocols import Provider
 
 Task = Literal["chat", "embedding"]
+
+_VERSION = re.compile(r"/v\d+\w*$")
 
 
 class LimitHeaders(NamedTuple):
@@ -44,8 +47,10 @@ class ProviderSpec:
     embedding: str | None = None  # the module that embeds; None: no embeddings
     base_url: str | None = None  # None: runs in this process
     key_variable: str = ""  # of the environment
-    model_prefixes: tuple[str, ...] = ()  # of names that are known to be its own
     base_url_variable: str = ""  # the same; replaces `base_url`
+    paths: tuple[str, ...] = ()  # of its API; an address that ends in one is understood
+    version_path: str = ""  # added to an address that ends in no version
+    model_prefixes: tuple[str, ...] = ()  # of names that are known to be its own
     takes_any_model: bool = True  # one address serves models by name
     sets_capacity: bool = False  # the module knows how many calls in flight are of use
     default_max_tokens: int | None = None  # sent where a request sets none; None: sends none
@@ -70,6 +75,7 @@ SPECS = (
         base_url="https://api.openai.com/v1",
         key_variable="OPENAI_API_KEY",
         base_url_variable="OPENAI_BASE_URL",
+        paths=("/chat/completions", "/embeddings", "/models"),
         model_prefixes=("gpt-", "o1", "o3", "o4", "chatgpt-", "text-embedding-", "ft:gpt-"),
         limit_headers=LimitHeaders("x-ratelimit-{field}-{unit}", ("requests", "tokens")),
     ),
@@ -79,6 +85,8 @@ SPECS = (
         base_url="https://api.anthropic.com/v1",
         key_variable="ANTHROPIC_API_KEY",
         base_url_variable="ANTHROPIC_BASE_URL",
+        paths=("/messages",),
+        version_path="/v1",  # as the SDK adds it
         model_prefixes=("claude",),
         default_max_tokens=4096,  # the API requires a maximum in every request
         limit_headers=LimitHeaders(
@@ -161,8 +169,13 @@ def open_provider(
 
 def base_url_of(endpoint: "EndpointConfig") -> str | None:
     """Return the address of an endpoint; None: it runs in this process."""
-    own = spec_of(endpoint.model).base_url
-    return own and (endpoint.base_url or own)
+    spec = spec_of(endpoint.model)
+    if spec.base_url is None or endpoint.base_url is None:
+        return spec.base_url
+    address = endpoint.base_url.rstrip("/")
+    for path in spec.paths:
+        address = address.removesuffix(path)
+    return address if _VERSION.search(address) else address + spec.version_path
 
 
 def default_capacity(model: str, task: Task = "chat") -> int | None:

@@ -9,7 +9,7 @@ from llmscale.config import EndpointConfig, ModelsConfig
 from llmscale.config.addresses import check_address, host_of
 from llmscale.core.errors import ConfigError
 from llmscale.core.model_name import split_model_name
-from llmscale.providers import PROVIDERS, Task, default_capacity, spec_of, split_model
+from llmscale.providers import PROVIDERS, Task, base_url_of, default_capacity, spec_of, split_model
 
 DEFAULT_CONCURRENCY = 64
 DEFAULT_BATCHES = 16  # in flight, of texts to be embedded
@@ -46,7 +46,7 @@ class Models:
     def _addressed(self, endpoint: EndpointConfig, environ: Mapping[str, str]) -> EndpointConfig:
         spec = spec_of(endpoint.model)
         address = environ.get(spec.base_url_variable, "").strip().rstrip("/")
-        if not address or endpoint.base_url is not None or address == spec.base_url:
+        if not address or endpoint.base_url is not None:
             return endpoint
         try:
             check_address(address, None)
@@ -54,8 +54,11 @@ class Models:
                 raise ValueError(f"{address!r} is no address; write http(s)://HOST[:PORT]/v1")
         except ValueError as error:
             raise ConfigError(f"{spec.base_url_variable}: {error}") from None
+        addressed = replace(endpoint, base_url=address)
+        if base_url_of(addressed) == spec.base_url:  # its own, at its own prices
+            return endpoint
         self.by_variable[spec.base_url_variable] = address
-        return replace(endpoint, base_url=address)
+        return addressed
 
     def fallbacks(self) -> dict[str, list[str]]:
         """Return for each model that answers here those that answer when it can't.

@@ -77,3 +77,25 @@ def test_an_unknown_vendor_is_refused_with_the_known_ones(acme: ProviderSpec) ->
 def test_each_entry_is_whole(spec: ProviderSpec) -> None:
     assert spec.chat or spec.embedding
     assert spec.is_remote == bool(spec.key_variable) == bool(spec.host)
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "expected"),
+    [
+        ("openai/m", "http://host/v1", "http://host/v1"),
+        ("openai/m", "http://host/v1/", "http://host/v1"),
+        ("openai/m", "http://host/v1/chat/completions", "http://host/v1"),
+        ("openai/m", "http://host/v1/embeddings/", "http://host/v1"),
+        ("openai/m", "http://host", "http://host"),
+        ("anthropic/m", "https://host/v1", "https://host/v1"),
+        ("anthropic/m", "https://host", "https://host/v1"),
+        ("anthropic/m", "https://host/v1/messages", "https://host/v1"),
+        ("anthropic/m", "https://host/anthropic/", "https://host/anthropic/v1"),
+        ("anthropic/m", "https://host/v1beta", "https://host/v1beta"),
+        ("sim/m", "https://host", None),
+    ],
+)
+def test_an_address_is_understood_with_and_without_the_paths_of_its_api(
+    model: str, given: str, expected: str | None
+) -> None:
+    assert base_url_of(EndpointConfig(model=model, base_url=given)) == expected

@@ -106,9 +106,17 @@ def test_an_address_in_the_environment_replaces_that_of_its_provider_alone(
     assert found.allow_hosts == ({"gateway"} if is_used else set())
 
 
-@pytest.mark.parametrize("address", ["", "https://api.openai.com/v1/"])
-def test_no_address_and_the_own_one_change_nothing(address: str) -> None:
-    found = Models(config_of(model="openai/a").models, {"OPENAI_BASE_URL": address})
+@pytest.mark.parametrize(
+    ("model", "address"),
+    [
+        ("openai/a", ""),
+        ("openai/a", "https://api.openai.com/v1/"),
+        ("anthropic/a", "https://api.anthropic.com"),
+    ],
+)
+def test_no_address_and_the_own_one_change_nothing(model: str, address: str) -> None:
+    variables = {f"{name}_BASE_URL": address for name in ("OPENAI", "ANTHROPIC")}
+    found = Models(config_of(model=model).models, variables)
     assert [one.base_url for one in found.endpoints] == [None]
     assert not found.by_variable
 
