@@ -10,6 +10,8 @@ import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack, ExitStack
 
+import uvloop
+
 from llmscale.core.errors import ConfigError, StorageError
 from llmscale.mock.ledger import Ledger, Tally
 from llmscale.mock.scenario import Scenario
@@ -38,7 +40,7 @@ def serve(
             stack.callback(ledger.close)
         gc.freeze()  # what is loaded stays, and calls leave no cycles
         gc.set_threshold(COLLECT_EVERY)
-        with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_serve(scenario, port, seed, ledger, announce))
 
 
@@ -76,11 +78,3 @@ async def _serve(
 def _no_port(port: int, error: OSError) -> ConfigError:
     reason = "is in use" if error.errno == errno.EADDRINUSE else f"can't be had: {error.strerror}"
     return ConfigError(f"--port: port {port} of {HOST} {reason}; choose another, or 0 for any")
-
-
-def _new_event_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop
-    except ImportError:  # Windows
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()

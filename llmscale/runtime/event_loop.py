@@ -5,15 +5,12 @@ import gc
 from collections.abc import Coroutine
 from typing import Any
 
+import uvloop
+
 from llmscale.core.protocols import OutcomeSink
 from llmscale.runtime.input_rows import InputRows
 from llmscale.runtime.session import RunContext, Session
 from llmscale.runtime.signals import run_stoppable
-
-try:
-    from uvloop import new_event_loop
-except ImportError:  # Windows
-    from asyncio import new_event_loop  # type: ignore[assignment]
 
 COLLECT_EVERY = 10_000  # objects made; Python's own default is 700
 
@@ -41,5 +38,5 @@ def run_loop(work: Coroutine[Any, Any, None]) -> None:
     """
     gc.freeze()
     gc.set_threshold(COLLECT_EVERY)
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(work)
