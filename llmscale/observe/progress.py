@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 from llmscale.accounting.stats import Stats
 
@@ -84,6 +84,16 @@ class Reading:
                     return
 
 
+class Unit(NamedTuple):
+    """What a row is called, and further figures by name, shown in front of the others."""
+
+    name: str = "row"
+    more: Callable[[], Mapping[str, str]] = dict
+
+
+ROWS = Unit()
+
+
 class Progress:
     """Shows how far a run is. `total` rows (None: not known), `kept` of them from earlier runs."""
 
@@ -94,21 +104,15 @@ class Progress:
         kept: int,
         show: Show,
         left_usd: Callable[[], float] | None = None,
-        *,
-        unit: str = "row",
-        more: Callable[[], Mapping[str, str]] = dict,
+        unit: Unit = ROWS,
     ) -> None:
-        """`left_usd` of the budget; None: there is none. `unit`: what a row is called.
-
-        `more`: further figures, by name, to be shown in front of the others.
-        """
+        """`left_usd` of the budget; None: there is none."""
         self._stats = stats
         self._total = total
         self._kept = kept
         self._show = show
         self._left_usd = left_usd
         self._unit = unit
-        self._more = more
 
     async def watch(self) -> None:
         """Show the numbers until cancelled."""
@@ -122,7 +126,7 @@ class Progress:
         done = self._kept + self._stats.done
         total = "" if self._total is None else f"/{self._total}"
         figures = ", ".join(f"{value} {name}" for name, value in self._figures().items())
-        return f"{done}{total} {self._unit}s, {figures}"
+        return f"{done}{total} {self._unit.name}s, {figures}"
 
     async def _watch_bar(self) -> None:
         from tqdm import tqdm  # for terminals alone
@@ -130,7 +134,7 @@ class Progress:
         bar = tqdm(
             total=self._total,
             initial=self._kept,
-            unit=self._unit,
+            unit=self._unit.name,
             dynamic_ncols=True,
             smoothing=0.1,
         )
@@ -161,7 +165,7 @@ class Progress:
         rows, calls = self._stats.rows(), self._stats.calls()
         tokens = calls.usage.total_tokens
         figures = {
-            **self._more(),
+            **self._unit.more(),
             "failed": f"{rows.failed}",
             "cached": f"{rows.cached}",
             "tokens": f"{tokens:,}",

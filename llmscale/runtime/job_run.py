@@ -206,7 +206,7 @@ class JobRun:
         known: _Known,
         budget: "CostBudget | None",
     ) -> "list[Watcher]":
-        from llmscale.observe.progress import Progress, how_to_show
+        from llmscale.observe.progress import Progress, Unit, how_to_show
 
         logging, files = self._config.logging, self._input.files
         progress = Progress(
@@ -215,8 +215,7 @@ class JobRun:
             target.resumed_rows,
             how_to_show(quiet=logging.quiet, log_format=logging.log_format),
             None if budget is None else lambda: budget.left_usd,
-            unit=files.unit(known.rows),
-            more=files.figures,
+            Unit(files.unit(known.rows), files.figures),
         )
         endpoints = session.opened.endpoints
         watchers = [

@@ -18,6 +18,7 @@ from llmscale.observe.progress import (
     HEARTBEAT_S,
     Progress,
     Reading,
+    Unit,
     fitting,
     how_to_show,
 )
@@ -151,7 +152,7 @@ def test_a_line_without_a_known_total_has_none() -> None:
 
 def test_a_row_has_the_name_that_it_is_given_and_further_figures_come_first() -> None:
     more = {"files": "3/7"}
-    progress = Progress(Stats(), 12, 2, "log", unit="chunk", more=lambda: more)
+    progress = Progress(Stats(), 12, 2, "log", unit=Unit("chunk", lambda: more))
     assert progress.line() == "2/12 chunks, 3/7 files, 0 failed, 0 cached, 0 tokens"
     more["files"] = "4/7"
     assert "4/7 files" in progress.line()
