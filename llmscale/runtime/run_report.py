@@ -80,7 +80,7 @@ class RunReport:
                 log.error("%s", error)
         self._observers.finish(report, failed)
         if not self._config.logging.quiet:
-            self._show(report, path, output if failed is None else _partial(output))
+            self._show(report, path, output if failed is None else _partial(output, report))
         return RunResult(exit_code, report, failed)
 
     def _note_use(self, output: str, opened: "Opened") -> None:
@@ -111,14 +111,18 @@ class RunReport:
         return build(self._stats, facts, run)
 
     def _show(self, report: dict[str, Any], path: str | None, output: str) -> None:
-        """`output`: the file that is there."""
+        """`output`: the file that has rows, "" where none has."""
         if not sys.stderr.isatty() or self._config.logging.log_format != "text":
-            log.info("%s -> %s", summary_line(report), output)
+            log.info("%s%s", summary_line(report), output and f" -> {output}")
             return
         print_table(report)
-        log.info("%s in %s, report in %s", self._produces, output, path or "no file")
+        where = f"{self._produces} in {output}, " if output else ""
+        log.info("%sreport in %s", where, path or "no file")
 
 
-def _partial(output: str) -> str:
-    """Return where the rows are of a run that has not come to its end."""
-    return output if output == STDOUT else str(JobPaths(Path(output)).partial)
+def _partial(output: str, report: dict[str, Any]) -> str:
+    """Return where the rows are of a run that has not come to its end; "" where there are none."""
+    rows = report["rows"]
+    if output == STDOUT:
+        return output
+    return str(JobPaths(Path(output)).partial) if rows["total"] > rows["pending"] else ""

@@ -1,5 +1,6 @@
 """Mistakes of a first hour: each is one sentence that says what to do, with the right exit code."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,18 @@ def test_a_model_that_the_server_does_not_know_is_named(folder: Path) -> None:
         ended = llmscale("run", "in.jsonl", *to_server, cwd=folder)
     assert ended.returncode in (1, 3)
     assert "model_not_found" in ended.stderr
+
+
+def test_a_server_that_is_not_there_is_said_in_the_words_of_the_system(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    write_rows(folder / "in.jsonl", prompts(40))
+    address = ("--base-url", f"http://127.0.0.1:{port}/v1")
+    ended = llmscale("run", "in.jsonl", "-m", "openai/m", *address, cwd=folder)
+    assert ended.returncode == 3
+    said = f"(no connection to 127.0.0.1:{port}: connection refused)"
+    summary, error, resume = ended.stderr.splitlines()
+    assert "0 of 40 rows answered" in summary
+    assert "->" not in summary, "there is no row anywhere"
+    assert said in error
+    assert "to resume: llmscale run in.jsonl" in resume

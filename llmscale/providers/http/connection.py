@@ -6,6 +6,7 @@ takes a tenth of a second, so this module is imported at the first call and not 
 """
 
 import asyncio
+import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
@@ -74,11 +75,21 @@ class Connection:
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             message = f"the certificate of {self._url.host} can't be verified"
             return Failure(kind="connection", message=message, unsent=True)
+        if isinstance(error, aiohttp.ClientConnectorError) and error.errno is not None:
+            message = f"no connection to {self._url.host}:{self._url.port}: {_reason(error)}"
+            return Failure(kind="connection", message=message, retryable=True, unsent=True)
         unsent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
         # before it is cut, so that no half of a key stays at its end
         reason = one_line(self._redaction.of_text(str(error))) or type(error).__name__
         message = f"no answer from {self._url.host}: {reason}"
         return Failure(kind="connection", message=message, retryable=True, unsent=unsent)
+
+
+def _reason(error: aiohttp.ClientConnectorError) -> str:
+    """Return the system's words for a connection that was not made, and not those of asyncio."""
+    number = error.errno or 0
+    words = os.strerror(number) if number > 0 else str(error.strerror)  # below 0: of a name
+    return words[:1].lower() + words[1:]
 
 
 def _too_large(response: aiohttp.ClientResponse) -> CallFailed:
