@@ -14,6 +14,7 @@ from llmscale.core.records import Reply, Request
 
 BYTES_PER_TOKEN = 4.0  # English: a word of 4 letters; Chinese: 4 characters are 3 tokens
 MESSAGE_BYTES = 16  # four tokens around a message: its role, and the marks of a chat template
+PICTURE_BYTES = 4_000  # a thousand tokens, however many bytes are sent along
 OUTPUT_TOKENS = 256.0  # of an answer without a bound, before any is seen
 _LEARNING_RATE = 0.1
 _PLAIN_MESSAGE = {"role", "content"}
@@ -102,8 +103,25 @@ def text_bytes(text: str) -> int:
 
 
 def _message_bytes(message: Any) -> int:
-    if isinstance(message, dict) and message.keys() == _PLAIN_MESSAGE:
-        content = message["content"]
-        if isinstance(content, str):
-            return MESSAGE_BYTES + text_bytes(content)
-    return len(dumps(message))  # parts, pictures, calls of tools
+    if not isinstance(message, dict) or "content" not in message:
+        return len(dumps(message))  # calls of tools, or what a server will refuse
+    size_bytes = MESSAGE_BYTES + _content_bytes(message["content"])
+    if message.keys() == _PLAIN_MESSAGE:
+        return size_bytes
+    return size_bytes + len(dumps({**message, "content": None}))
+
+
+def _content_bytes(content: Any) -> int:
+    if isinstance(content, str):
+        return text_bytes(content)
+    return sum(map(_part_bytes, content)) if isinstance(content, list) else 0
+
+
+def _part_bytes(part: Any) -> int:
+    """Return the size of a text; a picture or a file in base64 is `PICTURE_BYTES` at most."""
+    if isinstance(part, dict):
+        if isinstance(part.get("text"), str):
+            return text_bytes(part["text"])
+        if "content" in part:  # the result of a tool
+            return _content_bytes(part["content"])
+    return min(len(dumps(part)), PICTURE_BYTES)

@@ -9,6 +9,7 @@ from llmscale.accounting.tokens import (
     BYTES_PER_TOKEN,
     MESSAGE_BYTES,
     OUTPUT_TOKENS,
+    PICTURE_BYTES,
     TokenEstimate,
     TokenEstimates,
     estimated_input_tokens,
@@ -93,6 +94,25 @@ def test_tools_and_every_message_count() -> None:
     many.messages.extend({"role": "user", "content": "x" * 400} for _ in range(10))
     assert estimate.of([request("hello", tools=tools)]) - estimate.of([bare]) > 1_000
     assert estimate.of([many]) - estimate.of([bare]) > 1_000
+
+
+def chat_of(*parts: Any) -> Request:
+    return Request(model="m", messages=[{"role": "user", "content": list(parts)}], max_tokens=1)
+
+
+def test_text_in_parts_has_the_estimate_of_the_same_text() -> None:
+    whole, parts = request("ab" * 200, max_tokens=1), [{"type": "text", "text": "ab" * 100}] * 2
+    assert TokenEstimate().of([chat_of(*parts)]) == TokenEstimate().of([whole])
+    result = {"type": "tool_result", "tool_use_id": "1", "content": "ab" * 200}
+    assert TokenEstimate().of([chat_of(result)]) == TokenEstimate().of([whole])
+
+
+def test_a_picture_counts_as_a_picture_and_not_as_its_bytes() -> None:
+    """A row with a photo must not look larger than any limit of tokens a minute."""
+    photo = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 2_000_000}}
+    text = {"type": "text", "text": "What is this?"}
+    more = TokenEstimate().of([chat_of(text, photo)]) - TokenEstimate().of([chat_of(text)])
+    assert more == PICTURE_BYTES / BYTES_PER_TOKEN == 1_000
 
 
 def test_nothing_that_is_sent_takes_no_token() -> None:
