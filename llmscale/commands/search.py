@@ -80,7 +80,7 @@ def _refuse_swapped(query: str, inputs: Sequence[str]) -> None:
 def _paths(inputs: Sequence[str]) -> list[Path]:
     if STDIN in inputs:
         raise ConfigError("vectors can't come from standard input; name a file")
-    return [Path(source.path) for source in expand(inputs)]
+    return [Path(source.path) for source in expand(inputs, of_rows=False)]
 
 
 def _head(path: Path) -> _Head | None:

@@ -52,10 +52,11 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     raw: bytes | None
 
 
-def expand(inputs: Sequence[str]) -> list[Source]:
+def expand(inputs: Sequence[str], *, of_rows: bool = True) -> list[Source]:
     """Return the sources that files, globs and `-` name, in order, each once.
 
-    Raises `ConfigError` for an input that does not exist.
+    Raises `ConfigError` for an input that does not exist and, where they hold rows, for one that is
+    known to be something else than JSONL.
     """
     paths: dict[str, None] = {}
     for name in inputs:
@@ -66,7 +67,8 @@ def expand(inputs: Sequence[str]) -> list[Source]:
             check_unicode(path)
             if path != STDIN:
                 check_regular(path)
-                check_kind(path)
+                if of_rows:
+                    check_kind(path)
             paths[os.path.normpath(path)] = None  # ./a is a
     if STDIN in paths and len(paths) > 1:
         raise ConfigError("standard input (-) can't be mixed with files")
