@@ -14,7 +14,7 @@ from llmscale import vector_files as exports
 from llmscale.accounting.forecast.drift import MIN_ROWS, MIN_S, MIN_SHARE, DriftSummary
 from llmscale.accounting.forecast.strata import MIN_DRAWN
 from llmscale.accounting.stats import BOTTLENECKS, Spend
-from llmscale.accounting.tokens import BYTES_PER_TOKEN
+from llmscale.accounting.tokens import BYTES_PER_TOKEN, OUTPUT_TOKENS, PICTURE_BYTES
 from llmscale.commands import help as manual
 from llmscale.commands.estimate.forecast_from_counts import MAX_CHARACTERS_PER_TOKEN
 from llmscale.commands.plan.advice import STAGES
@@ -414,6 +414,12 @@ def test_the_figures_in_the_text_are_those_of_the_code() -> None:
     assert "a second after its first text" in embed
     assert Config().embed.batch_wait == 1
     assert f"estimated at {BYTES_PER_TOKEN:g} bytes of UTF-8 each" in embed
+    estimated = (
+        f"{BYTES_PER_TOKEN:g} bytes of UTF-8 are a token, a picture is "
+        f"{PICTURE_BYTES / BYTES_PER_TOKEN:,.0f}, and an answer without `max_tokens` "
+        f"{OUTPUT_TOKENS:g}"
+    )
+    assert estimated in flat(page("limits"))
     estimate = flat(page("estimate"))
     assert f"prompts of {MAX_CHARACTERS_PER_TOKEN:g} characters a token" in estimate
     assert (MIN_DRAWN, MIN_SHARE, MIN_S) == (2, 0.1, 60)
