@@ -131,7 +131,7 @@ def test_calls_that_a_server_refuses_cost_nothing(tmp_path: Path) -> None:
 
 
 def test_a_server_that_is_not_there_does_not_use_up_the_budget(tmp_path: Path) -> None:
-    write_job(tmp_path, prompts(20))
+    write_job(tmp_path, prompts(10))
     nowhere = ("--base-url", "http://127.0.0.1:9/v1", "--max-attempts", 1, "--max-cost", 0.1)
     ended = llmscale(*BOUNDED, *nowhere, cwd=tmp_path)
     assert ended.returncode == 1, ended.stderr
