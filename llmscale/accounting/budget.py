@@ -51,8 +51,8 @@ class CallBounds:
         for one in prices:
             max_call_usd = one.max_call_usd(model, input_tokens, output_tokens)
             if max_call_usd is None:
-                why = f"the price of {model} is unknown; set it as a [[price]] in llmscale.toml"
-                raise _unbounded(f"--max-cost prevents this row from being sent: {why}")
+                reason = f"the price of {model} is unknown; set it as a [[price]] in llmscale.toml"
+                raise _unbounded(f"--max-cost prevents this row from being sent: {reason}")
             highest_usd = max(highest_usd, max_call_usd)
         return highest_usd
 

@@ -4,7 +4,7 @@ A layer has the same shape outside and inside, so layers stack in any number. Th
 to calls is `layers.batcher` or `layers.single_calls`. Nothing here does any work.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from llmscale.core.asked_row import AskedRow
@@ -51,7 +51,12 @@ class Provider(Sends, Protocol):
 
 
 class RateLimiter(Protocol):
-    """How many calls an endpoint may send over time. It only answers; it never waits."""
+    """How many calls may be sent over time, to an endpoint or for a user.
+
+    It never waits, and answers at once: a pool picks and reserves in one step. A limiter that
+    shares its limits with other processes leases a part of them ahead, in the background, and
+    answers from its lease; `when_changed` tells it whom to call when the lease has grown.
+    """
 
     @property
     def max_call_tokens(self) -> float | None:
@@ -59,27 +64,43 @@ class RateLimiter(Protocol):
         ...
 
     def wait_s(self, tokens: int) -> float:
-        """Return the seconds until a call of `tokens` may go out, 0 when it may now."""
+        """Return the seconds until a call of `tokens` may be sent, infinite for never."""
         ...
 
-    def held_by(self, tokens: int) -> tuple[Limit, float]:
-        """Return which limit a call of `tokens` waits for longest, and for how many seconds."""
+    def binding_limit(self, tokens: int) -> tuple[Limit, float]:
+        """Return the limit that a call of `tokens` waits for longest, and the seconds."""
         ...
 
-    def take(self, tokens: int) -> None:
-        """Count a call that goes out."""
+    def reserve(self, tokens: int) -> None:
+        """Count a call that is sent, whether it had to wait or not."""
         ...
 
-    def correct(self, taken: int, used: int) -> None:
-        """Replace the tokens that were taken for a call by those that it used."""
+    def reconcile(self, reserved: int, used: int) -> None:
+        """Replace the tokens that were reserved for a call by those that it used."""
+        ...
+
+    def refund(self, tokens: int) -> None:
+        """Return a reservation whose call was not sent."""
+        ...
+
+    def cool_down(self, seconds: float) -> None:
+        """Let no call be sent for a while: the provider asked for it."""
+        ...
+
+    def when_changed(self, then: Callable[[], None]) -> None:
+        """Call `then` whenever `wait_s` may have become shorter by itself."""
         ...
 
     def summary(self) -> dict[str, float | None]:
-        """Return the limits as they were set and as the provider says they are, as JSON."""
+        """Return the limits as they were set and as the provider reports them, as JSON."""
         ...
 
     def learn(self, quota: Quota) -> list[str]:
-        """Keep to what the provider says where that is less; return where it is not as was set."""
+        """Keep to what the provider reports where that is less; return what differs from it."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give back what is leased; a second call does nothing."""
         ...
 
 

@@ -37,7 +37,7 @@ class RunFacts(NamedTuple):
     exit_code: int
     cache_mode: str
     store: Mapping[str, int] | None  # counts of the cache; None: no cache
-    endpoints: Mapping[str, Mapping[str, Any]]  # ejections and limits, by name
+    endpoints: Mapping[str, Mapping[str, Any]]  # trips and limits, by name
     bottleneck: Mapping[str, Any]
     documents: Mapping[str, Any] | None = None  # the files that were embedded; None: rows
     alerts: Sequence[Mapping[str, Any]] = ()  # rules that tripped

@@ -115,7 +115,7 @@ def _models(report: dict[str, Any]) -> Section:
 
 
 def _endpoints(report: dict[str, Any]) -> Section:
-    columns = ["endpoint", "calls", "retries", "failed", "429", "ejections", "tokens", "cost"]
+    columns = ["endpoint", "calls", "retries", "failed", "429", "trips", "tokens", "cost"]
     columns += ["rpm", "tpm", "adaptive rpm"]
     rows = [
         [
@@ -124,7 +124,7 @@ def _endpoints(report: dict[str, Any]) -> Section:
             f"{part['retries']:,}",
             f"{sum(part['failures'].values()):,}",
             f"{part['failures'].get('rate_limited', 0):,}",
-            f"{part['ejections']:,}",
+            f"{part['trips']:,}",
             f"{tokens_of(part):,}",
             dollars(part),
             *(_limit(part["limits"], limit) for limit in ("rpm", "tpm")),

@@ -96,8 +96,8 @@ class BottleneckMeter:
         pipeline, balanced = self._pipeline, self._stack.balanced
         held: Counter[Cause] = Counter({"budget": balanced.waiting_for_money})
         for pool in self._stack.pools.opened():
-            if pool.holds.by is not None:
-                held[pool.holds.by] += pool.waiting
+            if pool.wait_cause.by is not None:
+                held[pool.wait_cause.by] += pool.waiting
         in_flight = in_full = 0
         for endpoint in self._endpoints:
             if endpoint.is_full:

@@ -15,7 +15,7 @@ from llmscale.config import BalanceConfig, Config, EndpointConfig
 from llmscale.core.protocols import Answers, Budget
 from llmscale.core.units import per_minute
 from llmscale.engine.balance.adaptive_window import AdaptiveWindow
-from llmscale.engine.balance.endpoint import Endpoint
+from llmscale.engine.balance.endpoint import Endpoint, Slots
 from llmscale.engine.balance.pool import Pool
 from llmscale.engine.balance.retry import Balancer, RetryPolicy
 from llmscale.engine.balance.strategies import strategy
@@ -118,6 +118,8 @@ class Opened(NamedTuple):
         """Close all of it."""
         for endpoint in self.endpoints.values():
             await endpoint.provider.aclose()
+            if endpoint.limiter is not None:
+                await endpoint.limiter.aclose()
         if self.replies is not None:
             await self.replies.aclose()
         if self.tracing is not None:
@@ -194,25 +196,30 @@ class _Opener(NamedTuple):
     workload: Workload
     tracing: "Tracing | None"
 
-    def open(self, endpoint: EndpointConfig, slots: int) -> Endpoint:
+    def open(self, endpoint: EndpointConfig, capacity: int) -> Endpoint:
         config, task = self.config, self.workload.task
-        provider = open_provider(endpoint, slots, self.models.allow_hosts, task)
+        provider = open_provider(endpoint, capacity, self.models.allow_hosts, task)
         if self.tracing is not None:
             address = base_url_of(endpoint)
             provider = self.tracing.around(provider, endpoint.model, address, config.retry.timeout)
         opened = Endpoint(
             self.models.label(endpoint),
             provider,
-            slots,
+            self._slots(endpoint, capacity),
             prices_at(config.cost, endpoint),
             _limits(endpoint),
-            weight=endpoint.weight,
-            window=_window(endpoint, slots) if config.balance.adaptive else None,
-            full_at=default_capacity(endpoint.model, task),
-            follows_concurrency=endpoint.capacity is None,
+            endpoint.weight,
         )
         opened.address = base_url_of(endpoint)
         return opened
+
+    def _slots(self, endpoint: EndpointConfig, capacity: int) -> Slots:
+        return Slots(
+            capacity,
+            window=_window(endpoint, capacity) if self.config.balance.adaptive else None,
+            full_at=default_capacity(endpoint.model, self.workload.task),
+            follows_concurrency=endpoint.capacity is None,
+        )
 
 
 def _window(endpoint: EndpointConfig, slots: int) -> AdaptiveWindow:

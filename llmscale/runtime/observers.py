@@ -69,13 +69,13 @@ class Observers:
             return [self._alerts.watch]
         from llmscale.observe.metrics import MetricsFile
 
-        health = {endpoint.name: endpoint.health for endpoint in endpoints.values()}
+        breakers = {endpoint.name: endpoint.breaker for endpoint in endpoints.values()}
         self._metrics = MetricsFile(
             Path(self._config.metrics),
             stats,
             total,
             kept,
-            lambda: {name: (h.ejections, h.recoveries) for name, h in health.items()},
+            lambda: {name: (one.trips, one.recoveries) for name, one in breakers.items()},
         )
         return [self._alerts.watch, self._metrics.watch]
 

@@ -62,7 +62,7 @@ def built(stats: Stats, rows: int) -> bytes:
         exit_code=1,
         cache_mode="off",
         store=None,
-        endpoints={f"at {model}": {"ejections": 0, "limits": {}} for model in MODELS},
+        endpoints={f"at {model}": {"trips": 0, "limits": {}} for model in MODELS},
         bottleneck=analyze({"requests": wall_s}, wall_s, Settings(64)),
     )
     return encode(build(stats, JobFacts(total=rows, spend=stats.spend()), run))

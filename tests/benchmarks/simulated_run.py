@@ -21,7 +21,7 @@ from llmscale.accounting.stats import Stats
 from llmscale.config import Config, EndpointConfig
 from llmscale.core.errors import CallFailed, JobError
 from llmscale.core.records import Failure, Outcome, Quota, Reply, Request, Row, Usage
-from llmscale.engine.balance.endpoint import Endpoint
+from llmscale.engine.balance.endpoint import Endpoint, Slots
 from llmscale.engine.cache.disk_backend import DiskBackend
 from llmscale.engine.feed.input_passes import IsDone
 from llmscale.observe.bottleneck import Settings, analyze
@@ -255,7 +255,7 @@ async def _opened(job: Simulation, models: Models) -> Opened:
     if split_model(job.config.models.default_model)[0] == "local":  # without the weights
         endpoint = EndpointConfig(model=job.config.models.default_model)
         slots, free = default_capacity(endpoint.model) or 1, Prices(is_listed=False, is_free=True)
-        local = Endpoint("local", job.server(), slots, free, full_at=slots)
+        local = Endpoint("local", job.server(), Slots(slots, full_at=slots), free)
         return Opened(models, {endpoint: local}, None, {}, slots, slots, 1)
     opened = open_all(job.config, models, _workload(job))
     for one in opened.endpoints.values():

@@ -11,7 +11,7 @@ from llmscale.accounting.stats import Stats
 from llmscale.core.errors import CallFailed
 from llmscale.core.records import Failure, FailureKind, Reply, Request, Usage
 from llmscale.engine.balance.adaptive_window import AdaptiveWindow
-from llmscale.engine.balance.endpoint import Endpoint
+from llmscale.engine.balance.endpoint import Endpoint, Slots
 from llmscale.engine.balance.pool import Pool
 from llmscale.engine.balance.retry import Balancer, RetryPolicy
 from llmscale.engine.balance.strategies import strategy
@@ -113,7 +113,7 @@ class Bench:
         free = Prices(is_listed=False, is_free=True)
         pairs = zip(providers, capacities, strict=True)
         endpoints = [
-            Endpoint(f"e{i}", p, c, free, limits, window=AdaptiveWindow(c))
+            Endpoint(f"e{i}", p, Slots(c, AdaptiveWindow(c)), free, limits)
             for i, (p, c) in enumerate(pairs)
         ]
         pool = Pool(endpoints, strategy("least-loaded", "sim/m", random.Random(1)))

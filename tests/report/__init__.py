@@ -10,7 +10,7 @@ from llmscale.observe.bottleneck import Settings, analyze
 from llmscale.report.builder import JobFacts, RunFacts, build
 
 STORE = {"stored": 1, "dropped": 2, "evicted": 3, "refused": 4, "errors": 5}
-AT_ENDPOINT = {"ejections": 0, "limits": {"adaptive_rpm": None}}
+AT_ENDPOINT = {"trips": 0, "limits": {"adaptive_rpm": None}}
 
 
 def add_row(

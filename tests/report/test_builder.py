@@ -92,7 +92,7 @@ def test_the_report_has_the_documented_keys(mixed: Stats) -> None:
         assert set(part) == {"rows", "calls"}
         assert (set(part["rows"]), set(part["calls"])) == (ROW_KEYS, CALL_KEYS)
     for part in found["endpoints"].values():
-        assert set(part) == {*CALL_KEYS, "ejections", "limits"}
+        assert set(part) == {*CALL_KEYS, "trips", "limits"}
     for part in (found["rows"], found["calls"], *found["endpoints"].values()):
         assert set(part["latency_s"]) == LATENCY_KEYS
     assert set(found["job"]) == {"runs", "spend", "unconfirmed_usd", "max_cost_usd", "left_usd"}

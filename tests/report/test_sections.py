@@ -33,7 +33,7 @@ def test_each_model_and_each_endpoint_has_a_line() -> None:
 
 def test_a_column_that_says_nothing_is_left_out() -> None:
     endpoints = titled(sections(built(mixed_stats(), 5)), "Endpoints")
-    assert not {"ejections", "rpm", "tpm", "adaptive rpm"} & set(endpoints.columns)
+    assert not {"trips", "rpm", "tpm", "adaptive rpm"} & set(endpoints.columns)
     assert all(len(row) == len(endpoints.columns) for row in endpoints.rows)
 
 

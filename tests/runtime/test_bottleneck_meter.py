@@ -10,7 +10,7 @@ from llmscale.accounting.prices import Prices
 from llmscale.accounting.stats import Cause, Stats
 from llmscale.config import EndpointConfig
 from llmscale.core.records import Failure, Outcome, Reply, Row, Usage
-from llmscale.engine.balance.endpoint import Endpoint
+from llmscale.engine.balance.endpoint import Endpoint, Slots
 from llmscale.observe.bottleneck import Snapshot
 from llmscale.runtime import bottleneck_meter as meter
 from llmscale.runtime.bottleneck_meter import BEAT_S, BottleneckMeter
@@ -76,11 +76,11 @@ class World:
         return {by: s for by, s in self.stats.causes_s.items() if s}
 
     def waiting(self, by: Cause, calls: int) -> None:
-        self.pools.append(SimpleNamespace(holds=SimpleNamespace(by=by), waiting=calls))
+        self.pools.append(SimpleNamespace(wait_cause=SimpleNamespace(by=by), waiting=calls))
 
 
 def endpoint(**settings: Any) -> Endpoint:
-    return Endpoint("a", Unasked(), 64, Prices(is_listed=False), **settings)
+    return Endpoint("a", Unasked(), Slots(64, **settings), Prices(is_listed=False))
 
 
 @pytest.fixture

@@ -97,13 +97,13 @@ def test_an_own_server_is_tried_carefully_and_a_provider_with_its_whole_capacity
     own, provider = only(own_server()), only(EndpointConfig(model="openai/a"))
     assert own.window is not None
     assert provider.window is not None
-    assert (own.room, provider.room) == (8, 64)
+    assert (own.max_in_flight, provider.max_in_flight) == (8, 64)
 
 
 def test_without_adaptive_there_is_always_as_much_room_as_there_is_capacity() -> None:
     one = only(own_server(), adaptive=False)
     assert one.window is None
-    assert one.room == one.capacity == 64
+    assert one.max_in_flight == one.capacity == 64
 
 
 @asynccontextmanager
@@ -225,7 +225,7 @@ def test_an_endpoint_without_a_capacity_of_its_own_has_places_for_all_rows_in_fl
     for config, by in ((of_sim(), "width"), (of_sim(capacity=64), "capacity")):
         one = only(config)
         one.in_flight = 64
-        assert one.no_place_by() == by
+        assert one.no_slot_cause() == by
 
 
 def test_a_model_in_this_process_is_full_with_the_calls_that_suit_it() -> None:

@@ -29,7 +29,9 @@ def run_sample(job: JobState, indexes: Sequence[int]) -> tuple[Sample, Stats]:
     """
     config, models = job.config, job.models
     session = Session.open(config, models, ChatWorkload(config))
-    slots = {endpoint.name: endpoint.room for endpoint in session.opened.endpoints.values()}
+    slots = {
+        endpoint.name: endpoint.max_in_flight for endpoint in session.opened.endpoints.values()
+    }
     outcomes, stats = _answer(job, session, indexes)
     opened = session.opened
     caches = opened.replies is not None and config.cache.mode == "on"
@@ -115,6 +117,6 @@ def _overheads(sent: Sequence[Outcome], stats: Stats) -> dict[str, Overhead]:
 
 
 def _pace(endpoint: Endpoint, slots_before: float) -> Pace:
-    limits, slots = endpoint.summary()["limits"], endpoint.room
+    limits, slots = endpoint.summary()["limits"], endpoint.max_in_flight
     reported = limits.get("provider_rpm"), limits.get("provider_tpm")
     return Pace(slots, slots > slots_before, *reported)

@@ -1,1 +1,1 @@
-"""Load balancing: `pool` picks the endpoint of a call, `retrying` tries again where that helps."""
+"""Load balancing: `pool` picks the endpoint of a call, `retry` retries where that helps."""

@@ -1,27 +1,27 @@
-"""How many calls a second an endpoint lets in, learned from those that it refuses.
+"""How many calls a second an endpoint accepts, adapted from those that it refuses.
 
-Known are the calls of the last minute that were let in, and when the last one was refused. The rate
-is cut a little below both, at most by half, and grows back along the curve of CUBIC (RFC 9438,
+Known are the calls of the last minute that were accepted, and when the last one was refused. The
+rate is cut a little below both, at most by half, and grows back along the curve of CUBIC (RFC 9438,
 section 4.2): soon to where it was, there for a while, then faster and faster. Nothing is paced
-before the first refusal, and where nothing was let in, a refusal says nothing of the rate.
+before the first refusal, and where nothing was accepted, a refusal says nothing about the rate.
 """
 
 from collections import deque
 
 MINUTE_S = 60.0
 KEPT = 0.97  # of the rate at a refusal
-_DEEPEST_CUT = 0.5  # of the rate: after a long rest, little was let in because little was sent
+_MAX_CUT = 0.5  # of the rate: after a long pause little was accepted because little was sent
 _BACK_AFTER_S = (20.0, 80.0)  # from there to where it was: soon, and later where calls are few
 _BACK_AFTER_CALLS = 80.0  # so that hardly one of a hundred is refused
-_SLOWEST = 1 / MINUTE_S  # calls a second
-_SHORTEST_S = 1.0  # a rate is not measured over less
+_MIN_PER_S = 1 / MINUTE_S  # calls a second
+_MIN_MEASURED_S = 1.0  # a rate is not measured over less
 
 
 class AdaptiveRate:
     """The pace of calls to one endpoint. Times are seconds on the event loop's clock."""
 
     def __init__(self) -> None:
-        self._let_in: deque[list[int]] = deque()  # [second, calls begun in it and not refused]
+        self._accepted: deque[list[int]] = deque()  # [second, calls begun in it and not refused]
         self._sum = 0
         self._first_s: float | None = None
         self.peak_per_s = float("inf")  # the rate at the last refusal
@@ -37,8 +37,8 @@ class AdaptiveRate:
         """Return the calls a second that may begin; infinite while nothing is known."""
         if not self.is_known:
             return self.peak_per_s
-        soonest_s, latest_s = _BACK_AFTER_S
-        back_s = min(max(_BACK_AFTER_CALLS / self.peak_per_s, soonest_s), latest_s)
+        min_s, max_s = _BACK_AFTER_S
+        back_s = min(max(_BACK_AFTER_CALLS / self.peak_per_s, min_s), max_s)
         since_s = now_s - self._cut_s
         return self.peak_per_s * (1 + (1 - KEPT) * (since_s / back_s - 1) ** 3)
 
@@ -51,11 +51,11 @@ class AdaptiveRate:
         if self._first_s is None:
             self._first_s = now_s
         second = int(now_s)
-        if self._let_in and self._let_in[-1][0] == second:
-            self._let_in[-1][1] += 1
+        if self._accepted and self._accepted[-1][0] == second:
+            self._accepted[-1][1] += 1
         else:
             self._forget(now_s)
-            self._let_in.append([second, 1])
+            self._accepted.append([second, 1])
         self._sum += 1
         if self.is_known:
             gap_s = 1 / self.per_s(now_s)
@@ -67,7 +67,7 @@ class AdaptiveRate:
 
         Returns whether the rate was cut.
         """
-        for entry in self._let_in:
+        for entry in self._accepted:
             if entry[0] == int(began_s):
                 entry[1] -= 1
                 self._sum -= 1
@@ -77,20 +77,20 @@ class AdaptiveRate:
         self._forget(now_s)
         if self._sum <= 0 and not self.is_known:
             return False
-        self.peak_per_s = max(self._peak(now_s), _SLOWEST)
+        self.peak_per_s = max(self._peak(now_s), _MIN_PER_S)
         self._cut_s = now_s
         self._opens_s = max(self._opens_s, now_s + 1 / self.per_s(now_s))
         return True
 
     def _peak(self, now_s: float) -> float:
         before = self.per_s(now_s)
-        let_in = self._let_in_per_s(now_s) / KEPT
-        return min(before, max(let_in, before * _DEEPEST_CUT)) if self.is_known else let_in
+        accepted = self._accepted_per_s(now_s) / KEPT
+        return min(before, max(accepted, before * _MAX_CUT)) if self.is_known else accepted
 
-    def _let_in_per_s(self, now_s: float) -> float:
+    def _accepted_per_s(self, now_s: float) -> float:
         began_s = now_s if self._first_s is None else self._first_s
-        return self._sum / min(max(now_s - began_s, _SHORTEST_S), MINUTE_S)
+        return self._sum / min(max(now_s - began_s, _MIN_MEASURED_S), MINUTE_S)
 
     def _forget(self, now_s: float) -> None:
-        while self._let_in and self._let_in[0][0] < int(now_s - MINUTE_S):
-            self._sum -= self._let_in.popleft()[1]
+        while self._accepted and self._accepted[0][0] < int(now_s - MINUTE_S):
+            self._sum -= self._accepted.popleft()[1]

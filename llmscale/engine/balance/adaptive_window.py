@@ -41,7 +41,7 @@ class AdaptiveWindow:
         first = max(FIRST, (capacity - NO_SHARE_OF) * FIRST_SHARE)
         self.size = min(self._capacity, first) if follows_latency else self._capacity
         self.cuts = 0
-        self.has_settled = not follows_latency  # else it grows, as far as is known
+        self.has_converged = not follows_latency  # else it grows, as far as is known
         self._cut_s = float("-inf")
         self._unloaded_s = float("inf")  # latency for a token
         self._tried: tuple[float, float] | None = None  # size and latency before a trial
@@ -102,7 +102,7 @@ class AdaptiveWindow:
         return next((factor for least, factor in _GROWTH if roominess > least), 1.0)
 
     def _hold_or_cut(self, latency_s: float, token_s: float, now_s: float) -> None:
-        self.has_settled = True
+        self.has_converged = True
         self._held_rounds += 1
         self._uncut_rounds = max(0, self._uncut_rounds - 1)
         roominess = TOLERATED * self._unloaded_s / token_s
@@ -130,7 +130,7 @@ class AdaptiveWindow:
 
     def _cut(self, size: float, now_s: float) -> None:
         self.size = size
-        self.has_settled = True
+        self.has_converged = True
         self.cuts += 1
         self._cut_s = now_s
 

@@ -1,4 +1,4 @@
-"""A call on its way: what is to be sent, what it has met, what an attempt has come to and cost."""
+"""A call in progress: what is sent, the attempts so far, what an attempt cost."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -44,44 +44,44 @@ class Call(NamedTuple):
             self.estimate.learn(self.requests, replies)
         if self.tokens and endpoint.limiter is not None:
             used = sum(r.usage.total_tokens for r in replies)
-            endpoint.limiter.correct(self.tokens, used or self.tokens)
+            endpoint.limiter.reconcile(self.tokens, used or self.tokens)
 
 
-class Place(NamedTuple):
-    """Where an attempt may go out now, and the money for it."""
+class Slot(NamedTuple):
+    """Where an attempt may be sent now, and the reservation for it."""
 
     endpoint: Endpoint
     waited: Waited
-    reservation: Reservation | None = None  # None: it may cost what it costs
+    reservation: Reservation | None = None  # None: no cap
 
 
 class Attempts:
-    """What a call has met so far."""
+    """The attempts of a call so far."""
 
     def __init__(self, began_s: float, latest_s: float) -> None:
         self.count = 0
         self.latest_s = latest_s  # for the last attempt to begin
         self.tried: set[Endpoint] = set()
-        self.own_failures = 0  # where it was not the endpoint that was ill, or fell ill
-        self.refusals = 0  # for the rate, and waited out
+        self.own_failures = 0  # at endpoints whose circuit was closed, and stayed so
+        self.refusals = 0  # by a rate limit, waited out
         self._began_s = began_s
-        self._ejections = 0
+        self._trips = 0
 
     def failed(self, endpoint: Endpoint, pool: Pool, failure: Failure, now_s: float) -> None:
         """Note a failure."""
         self.tried.add(endpoint)
-        if self._ejections != pool.ejections:  # so the failures before were the endpoint's
-            self._ejections, self.own_failures = pool.ejections, 0
+        if self._trips != pool.trips:  # so the failures before were the endpoint's
+            self._trips, self.own_failures = pool.trips, 0
         if self.is_waited_out(endpoint, failure, now_s):
             self.refusals += 1
         else:
-            self.own_failures += not endpoint.health.is_probed
+            self.own_failures += endpoint.breaker.is_closed
 
     def is_waited_out(self, endpoint: Endpoint, failure: Failure, now_s: float) -> bool:
-        """Tell whether a failure is a refusal by an endpoint that answers other rows.
+        """Tell whether a failure is a rate limit of an endpoint that answers other rows.
 
-        That is no attempt: the row goes on waiting. Before anything was answered, others in flight
-        may be, for as long as a window of a minute is closed.
+        That does not use up an attempt: the row waits. Before the first answer, calls in flight
+        count as such rows, for as long as a window of a minute may be closed.
         """
         if failure.kind != "rate_limited":
             return False
@@ -91,16 +91,16 @@ class Attempts:
 
     @property
     def backoff_step(self) -> int:
-        """How often it was in vain, of which the wait depends."""
+        """The failures that the length of the backoff depends on."""
         return self.own_failures + self.refusals
 
 
 def counts_as_retry(endpoint: Endpoint, failure: Failure) -> bool:
-    """Tell whether another try could be part of a storm.
+    """Tell whether a retry spends the retry budget.
 
-    A refusal for the rate is waited out, at a pace that is adapted; an ill endpoint gets one call.
+    Rate limits are waited out at an adapted pace; a half-open circuit gets one call at a time.
     """
-    return failure.kind != "rate_limited" and not endpoint.health.is_probed
+    return failure.kind != "rate_limited" and endpoint.breaker.is_closed
 
 
 def cost_of_replies_usd(replies: Sequence[Reply]) -> float | None:

@@ -1,10 +1,10 @@
-"""One address with its load: how many calls it has, may have, and until when it rests.
+"""One address with its load: how many calls it has, may have, and until when it cools down.
 
-Everything that is known of an endpoint meets here: its limits, its health, its pace. It is asked
-and told, and never waits.
+Everything that is known of an endpoint meets here: limits, circuit breaker, key, pace. It never
+waits.
 """
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from llmscale.accounting.prices import Prices
 from llmscale.accounting.stats import Cause
@@ -38,6 +38,15 @@ class CallQueue(Protocol):
         ...
 
 
+class Slots(NamedTuple):
+    """How many calls an endpoint may have in flight, and what says so."""
+
+    capacity: int
+    window: AdaptiveWindow | None = None  # None: always `capacity`
+    full_at: int | None = None  # calls from which on more are of no use; None: unknown
+    follows_concurrency: bool = False  # the capacity is what the rows in flight are
+
+
 class Endpoint:
     """One address with its load."""
 
@@ -45,52 +54,51 @@ class Endpoint:
         self,
         name: str,
         provider: Provider,
-        capacity: int,
+        slots: Slots,
         prices: Prices,
         limiter: RateLimiter | None = None,
-        *,
         weight: float = 1.0,
-        window: AdaptiveWindow | None = None,
-        full_at: int | None = None,
-        follows_concurrency: bool = False,
     ) -> None:
-        """`window` None: always `capacity`. `full_at`: calls from which on more are of no use.
-
-        `follows_concurrency`: the capacity is what the rows in flight are.
-        """
+        """`limiter` None: no limit. `weight`: its share of the load beside other endpoints."""
         self.name = name
         self.provider = provider
-        self.capacity = capacity
+        self.capacity = slots.capacity
         self.prices = prices
-        self.limiter = limiter  # None: no limit
+        self.limiter = limiter
         self.weight = weight
-        self.window = window
-        self._full_at = full_at  # None: not known
-        self._full_by: Cause = "width" if follows_concurrency else "capacity"
-        self.health = CircuitBreaker()
+        self.window = slots.window
+        self._full_at = slots.full_at
+        self._full_cause: Cause = "width" if slots.follows_concurrency else "capacity"
+        self.breaker = CircuitBreaker()
         self.key = KeyEvidence()
         self.address: str | None = None  # where its server is; None: in this process
         self.answered_s = float("-inf")  # when it last answered, on the event loop's clock
-        self.pace = RecoveryPace(capacity)
+        self.pace = RecoveryPace(slots.capacity)
         self.rate = AdaptiveRate()
         self.in_flight = 0
-        self.in_flight_when_tripped = 0  # of those: what does not stand in a probe's way
+        self.in_flight_when_tripped = 0  # of those; they do not keep a probe waiting
         self.cooldown_until_s = 0.0  # on the event loop's clock
         self.cooldown_cause: Cause = "failing"  # or "refused"
         self._quota: Quota | None = None  # as last seen
         self.latency_s = 0.0  # exponentially weighted mean, failures counted as slow
         self._answer_s = 0.0  # the same of answers alone
         self.queues: list[CallQueue] = []  # where its calls come from
+        if limiter is not None:
+            limiter.when_changed(self._serve)
+
+    def _serve(self) -> None:
+        for queue in self.queues:
+            queue.serve()
 
     @property
-    def room(self) -> float:
-        """Calls that may be in flight."""
+    def max_in_flight(self) -> float:
+        """Calls that may be in flight now; a window may grow by less than one call."""
         return self.capacity if self.window is None else self.window.size
 
     @property
     def utilisation(self) -> float:
-        """The share of its room that is in use, for its weight."""
-        return self.in_flight / (self.room * self.weight)
+        """The share of its slots that is in use, for its weight."""
+        return self.in_flight / (self.max_in_flight * self.weight)
 
     @property
     def expected_s(self) -> float:
@@ -102,42 +110,42 @@ class Endpoint:
         """Tell whether further calls would only make the others slower."""
         return self._full_at is not None and self.in_flight >= self._full_at
 
-    def has_place(self) -> bool:
-        """Tell whether one more call may be in flight; after an illness, one at all."""
-        if self.health.is_probed and self.in_flight > self.in_flight_when_tripped:
+    def has_slot(self) -> bool:
+        """Tell whether one more call may be in flight; while the circuit is half-open, one."""
+        if not self.breaker.is_closed and self.in_flight > self.in_flight_when_tripped:
             return False
-        return self.in_flight < self.capacity and self.in_flight + 1 <= self.room
+        return self.in_flight < self.capacity and self.in_flight + 1 <= self.max_in_flight
 
     def opens_in_s(self, now_s: float, tokens: int) -> float:
-        """Return the seconds until rest and limits let a call of `tokens` out, 0 for now."""
+        """Return the seconds until cooldown and limits allow a call of `tokens`, 0 for now."""
         wait_s = max(
             self.cooldown_until_s - now_s, self.pace.wait_s(now_s), self.rate.wait_s(now_s), 0.0
         )
         return wait_s if self.limiter is None else max(wait_s, self.limiter.wait_s(tokens))
 
-    def held_by(self, now_s: float, tokens: int) -> Cause:
-        """Tell what keeps a call of `tokens` from going out longest."""
+    def wait_cause(self, now_s: float, tokens: int) -> Cause:
+        """Return what a call of `tokens` waits for longest, where there is a slot."""
         cooldown_s = max(self.cooldown_until_s - now_s, self.pace.wait_s(now_s))
-        learned_s = self.rate.wait_s(now_s)
+        adaptive_s = self.rate.wait_s(now_s)
         if self.limiter is not None:
-            limit, limit_s = self.limiter.held_by(tokens)
-            if limit_s >= max(cooldown_s, learned_s):
+            limit, limit_s = self.limiter.binding_limit(tokens)
+            if limit_s >= max(cooldown_s, adaptive_s):
                 return limit
-        return self.cooldown_cause if cooldown_s >= learned_s else "adaptive_rpm"
+        return self.cooldown_cause if cooldown_s >= adaptive_s else "adaptive_rpm"
 
-    def no_place_by(self) -> Cause:
-        """Tell why no further call may be in flight: a probe, what is set, or what it bears."""
-        if self.health.is_probed:
+    def no_slot_cause(self) -> Cause:
+        """Return why no further call may be in flight: a probe, a setting, or its own load."""
+        if not self.breaker.is_closed:
             return "failing"
         if self.is_full:
             return "local"
         if self.window is None or self.in_flight >= self.capacity:
-            return self._full_by
-        return "saturated" if self.window.has_settled else "ramp"
+            return self._full_cause
+        return "saturated" if self.window.has_converged else "ramp"
 
     def is_free(self, now_s: float, tokens: int = 0) -> bool:
         """Tell whether a call may start now."""
-        return self.has_place() and not self.opens_in_s(now_s, tokens)
+        return self.has_slot() and not self.opens_in_s(now_s, tokens)
 
     def start(self, now_s: float, tokens: int) -> None:
         """Count a call."""
@@ -145,11 +153,11 @@ class Endpoint:
         self.pace.start(now_s)
         self.rate.start(now_s)
         if self.limiter is not None:
-            self.limiter.take(tokens)
+            self.limiter.reserve(tokens)
 
     def answered(self, began_s: float, now_s: float, tokens: int) -> None:
-        """Note an answer: the endpoint is well, and after an illness the calls come back."""
-        if self.health.is_probed:
+        """Note an answer, which closes the circuit; after a trip the calls come back one by one."""
+        if not self.breaker.is_closed:
             self.pace.begin(now_s)
         self.answered_s = now_s
         self.key.answered()
@@ -159,10 +167,10 @@ class Endpoint:
         self._answer_s = _mean(self._answer_s, latency_s)
         if self.window is not None:
             self.window.answered(began_s, now_s, tokens, self.in_flight)
-        self.health.answered(began_s)
+        self.breaker.answered(began_s)
 
     def failed(self, failure: Failure, began_s: float, now_s: float) -> bool:
-        """Note what a failed call says about the pace; return whether a pace was learned."""
+        """Note what a failed call says about the pace; return whether the pace was adapted."""
         if failure.retryable:  # else it is the request's
             slow_s = (self._answer_s or _FIRST_GUESS_S) * _FAILED_AS
             self.latency_s = _mean(self.latency_s, max(now_s - began_s, slow_s))
@@ -172,17 +180,17 @@ class Endpoint:
             self.window.busy(began_s, now_s)
         return False
 
-    def trips(
+    def count_failure(
         self, kind: FailureKind, began_s: float, now_s: float, *, has_alternatives: bool
     ) -> float | None:
-        """Note a failure; return for how many seconds to rest the endpoint, None for not at all."""
-        cooldown_s = self.health.failed(kind, began_s, now_s, by_rate=has_alternatives)
+        """Count a failure; return the seconds of cooldown if the circuit trips, else None."""
+        cooldown_s = self.breaker.failed(kind, began_s, now_s, by_share=has_alternatives)
         if cooldown_s is not None:
             self.in_flight_when_tripped = self.in_flight
         return cooldown_s
 
     def learn_limits(self) -> list[str]:
-        """Take up what the provider has said about its limits; return what was set differently."""
+        """Adopt the limits that the provider reports; return those that were set differently."""
         quota = self.provider.quota
         if quota is None or quota == self._quota or self.limiter is None:
             return []
@@ -190,11 +198,11 @@ class Endpoint:
         return self.limiter.learn(quota)
 
     def summary(self) -> dict[str, Any]:
-        """Return its illnesses, and its limits as set, as reported and as learned, as JSON."""
+        """Return its trips, and its limits as set, as reported and as adapted, as JSON."""
         limits = {} if self.limiter is None else self.limiter.summary()
         adaptive_rpm = round(self.rate.peak_per_s * 60, 1) if self.rate.is_known else None
         return {
-            "ejections": self.health.ejections,
+            "trips": self.breaker.trips,
             "limits": {**limits, "adaptive_rpm": adaptive_rpm},
         }
 

@@ -1,7 +1,7 @@
-"""Endpoints that answer for one model: which one takes the next call, and who waits for one.
+"""Endpoints that answer for one model: which one takes the next call, and which calls wait.
 
-Picking and counting are one step, places are handed over first come first served, and an endpoint
-that asked to be left alone rests for every row. Knows nothing of what a call is.
+Picking and counting are one step, slots are handed over first come first served, and an endpoint
+that sent Retry-After cools down for every row. Knows nothing of what a call is.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ from llmscale.engine.balance.wait_cause import WaitCause
 
 
 class _Turn(NamedTuple):
-    """A call that waits for a place."""
+    """A call that waits for a slot."""
 
     number: int  # in the order of arrival, over all pools
-    place: asyncio.Future[Endpoint]
+    slot: asyncio.Future[Endpoint]
     tried: set[Endpoint]
     tokens: int
 
@@ -42,18 +42,18 @@ class Pool:
         *,
         patience_s: float = float("inf"),
     ) -> None:
-        """`patience_s`: calls fail at once while no endpoint will be rested for so long."""
+        """`patience_s`: calls fail at once while every endpoint cools down for longer than that."""
         self._endpoints = endpoints
         self._strategy = strategy
         self.patience_s = patience_s
         self.retries = RetryBudget()
-        self.holds = WaitCause()
+        self.wait_cause = WaitCause()
         self._waiting: deque[_Turn] = deque()
-        self._alarm: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._stopped = False
         for endpoint in endpoints:
             endpoint.queues.append(self)
-        # another endpoint, or whoever stands in for this pool
+        # another endpoint, or a fallback model
         self.has_alternatives = len(endpoints) > 1 or self.has_fallback
 
     @property
@@ -84,7 +84,7 @@ class Pool:
         """Return the endpoint that the strategy names, with a call of `tokens` counted in already.
 
         One in `tried` is taken only where no other is free. Raises `CallStopped` after `stop`, and
-        `CallFailed` where all endpoints rest for longer than anyone is to wait.
+        `CallFailed` where all endpoints cool down for longer than a call is to wait.
         """
         if self._stopped:
             raise CallStopped
@@ -95,26 +95,26 @@ class Pool:
                 return chosen
             if self._is_exhausted():
                 raise self._exhausted()
-        place: asyncio.Future[Endpoint] = loop.create_future()
-        self._waiting.append(_Turn(next(_arrivals), place, tried, tokens))
+        slot: asyncio.Future[Endpoint] = loop.create_future()
+        self._waiting.append(_Turn(next(_arrivals), slot, tried, tokens))
         self.serve()
         try:
-            return await place
+            return await slot
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled() and place.exception() is None:
-                self.release(place.result())  # handed over in the moment of the cancellation
-            self.serve()  # who comes next may need less, or wait for something else
+            if slot.done() and not slot.cancelled() and slot.exception() is None:
+                self.release(slot.result())  # handed over in the moment of the cancellation
+            self.serve()  # the next call may need less, or wait for something else
             raise
 
     def release(self, endpoint: Endpoint) -> None:
-        """Give the place back; the first who waits for it has it, in whichever pool."""
+        """Free the slot; the call that has waited for it longest gets it, in whichever pool."""
         endpoint.end()
         waiting = [(n, q) for q in endpoint.queues if (n := q.first_arrival) is not None]
         for _, queue in sorted(waiting, key=itemgetter(0)):
             queue.serve()
 
-    def rest(self, endpoint: Endpoint, seconds: float, by: Cause = "failing") -> None:
-        """Send an endpoint nothing for a while, for any row; `by`: what makes it rest."""
+    def cool_down(self, endpoint: Endpoint, seconds: float, by: Cause = "failing") -> None:
+        """Send an endpoint nothing for a while, for any row; `by`: the cause."""
         until_s = asyncio.get_running_loop().time() + seconds
         if until_s > endpoint.cooldown_until_s:
             endpoint.cooldown_until_s, endpoint.cooldown_cause = until_s, by
@@ -134,9 +134,9 @@ class Pool:
         return None if first is None else first.number
 
     def is_too_large(self, tokens: int) -> bool:
-        """Tell whether no limit will ever let a call of `tokens` out."""
-        most = self.max_call_tokens
-        return most is not None and tokens > most
+        """Tell whether every limit is below a call of `tokens`."""
+        bound = self.max_call_tokens
+        return bound is not None and tokens > bound
 
     def too_large(self, tokens: int) -> CallFailed:
         """Say so."""
@@ -147,51 +147,51 @@ class Pool:
 
     @property
     def waiting(self) -> int:
-        """Calls that wait for a place; those that have given up may be among them."""
+        """Calls that wait for a slot; those that were cancelled may be among them."""
         return len(self._waiting)
 
     @property
-    def ejections(self) -> int:
-        """How often an endpoint was sent to rest because it kept failing."""
-        return sum(e.health.ejections for e in self._endpoints)
+    def trips(self) -> int:
+        """How often the circuit of an endpoint opened."""
+        return sum(e.breaker.trips for e in self._endpoints)
 
     def untried(self, tried: set[Endpoint]) -> bool:
-        """Tell whether an endpoint that does not rest is left to try."""
+        """Tell whether an endpoint that does not cool down is left to try."""
         now_s = asyncio.get_running_loop().time()
         return any(e.cooldown_until_s <= now_s and e not in tried for e in self._endpoints)
 
     def cooldown_left_s(self) -> float:
-        """Return the seconds until the first endpoint is rested; 0 where one is already."""
+        """Return the seconds until the first cooldown ends; 0 where an endpoint has none."""
         now_s = asyncio.get_running_loop().time()
         return max(0.0, min(e.cooldown_until_s for e in self._endpoints) - now_s)
 
     def stop(self) -> None:
-        """Begin no further call; who waits is sent away."""
+        """Start no further call; those that wait fail with `CallStopped`."""
         self._stopped = True
         self._send_away(CallStopped)
 
     def _is_exhausted(self) -> bool:
-        """Tell whether all endpoints have been ill, or will rest, for longer than anyone waits."""
+        """Tell whether all endpoints fail, or cool down, for longer than a call waits."""
         if self.patience_s == float("inf"):
             return False
         now_s = asyncio.get_running_loop().time()
-        ill_s = min(e.health.open_for_s(now_s) for e in self._endpoints)
-        return max(ill_s, self.cooldown_left_s()) > self.patience_s
+        tripped_s = min(e.breaker.tripped_for_s(now_s) for e in self._endpoints)
+        return max(tripped_s, self.cooldown_left_s()) > self.patience_s
 
     def _exhausted(self) -> CallFailed:
         message = f"no endpoint answers; the next try is in {self.cooldown_left_s():.0f} s"
         return CallFailed(Failure(kind="overloaded", message=message, retryable=True), 0)
 
     def _send_away(self, error: Callable[[], Exception]) -> None:
-        """Fail who waits."""
+        """Fail the calls that wait."""
         for turn in self._waiting:
-            if not turn.place.done():
-                turn.place.set_exception(error())
+            if not turn.slot.done():
+                turn.slot.set_exception(error())
         self._waiting.clear()
-        self.holds.switch(None, asyncio.get_running_loop().time())
+        self.wait_cause.switch(None, asyncio.get_running_loop().time())
 
     def _pick(self, now_s: float, tried: set[Endpoint], tokens: int) -> Endpoint | None:
-        """Choose and count in one step, so that no two calls see the same free place."""
+        """Choose and count in one step, so that no two calls see the same free slot."""
         free = [e for e in self._endpoints if e.is_free(now_s, tokens)]
         fresh = [e for e in free if e not in tried] if tried else free
         candidates = fresh or free
@@ -202,41 +202,41 @@ class Pool:
         return chosen
 
     def serve(self) -> None:
-        """Hand free places to those who wait, first come first served."""
+        """Hand free slots to the calls that wait, first come first served."""
         loop = asyncio.get_running_loop()
         while (turn := self._first()) is not None:
             if self.is_too_large(turn.tokens):  # a limit was lowered while it waited
-                self._waiting.popleft().place.set_exception(self.too_large(turn.tokens))
+                self._waiting.popleft().slot.set_exception(self.too_large(turn.tokens))
                 continue
             chosen = self._pick(loop.time(), turn.tried, turn.tokens)
             if chosen is None:
-                self._set_alarm(loop, turn.tokens)
+                self._set_timer(loop, turn.tokens)
                 return
             self._waiting.popleft()
-            turn.place.set_result(chosen)
-        self.holds.switch(None, loop.time())
+            turn.slot.set_result(chosen)
+        self.wait_cause.switch(None, loop.time())
 
-    def _no_place(self) -> Cause:
-        """Tell why no endpoint has a place: of several reasons, the one that is easiest to mend."""
-        held = {e.no_place_by() for e in self._endpoints}
+    def _no_slot_cause(self) -> Cause:
+        """Return why no endpoint has a slot: of several causes, the one that is easiest to mend."""
+        causes = {e.no_slot_cause() for e in self._endpoints}
         order: tuple[Cause, ...] = ("width", "capacity", "ramp", "saturated", "local", "failing")
-        return next(by for by in order if by in held)
+        return next(cause for cause in order if cause in causes)
 
     def _first(self) -> _Turn | None:
-        """Return who has waited longest, leaving out who has given up."""
-        while self._waiting and self._waiting[0].place.done():
+        """Return the call that has waited longest, leaving out those that were cancelled."""
+        while self._waiting and self._waiting[0].slot.done():
             self._waiting.popleft()
         return self._waiting[0] if self._waiting else None
 
-    def _set_alarm(self, loop: asyncio.AbstractEventLoop, tokens: int) -> None:
-        """Come back when a rest or a limit is over; a place that frees up calls by itself."""
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+    def _set_timer(self, loop: asyncio.AbstractEventLoop, tokens: int) -> None:
+        """Serve again when a cooldown or a limit has passed; a freed slot serves at once."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         now_s = loop.time()
-        placed = [(e.opens_in_s(now_s, tokens), e) for e in self._endpoints if e.has_place()]
-        wait_s, next_one = min(placed, key=itemgetter(0), default=(float("inf"), None))
-        by = self._no_place() if next_one is None else next_one.held_by(now_s, tokens)
-        self.holds.switch(by, now_s)
-        if wait_s != float("inf"):  # else another one, that has no place now, will let it out
-            self._alarm = loop.call_at(now_s + wait_s, self.serve)
+        open_ = [(e.opens_in_s(now_s, tokens), e) for e in self._endpoints if e.has_slot()]
+        wait_s, next_one = min(open_, key=itemgetter(0), default=(float("inf"), None))
+        by = self._no_slot_cause() if next_one is None else next_one.wait_cause(now_s, tokens)
+        self.wait_cause.switch(by, now_s)
+        if wait_s != float("inf"):  # else one that has no slot now serves when it has
+            self._timer = loop.call_at(now_s + wait_s, self.serve)

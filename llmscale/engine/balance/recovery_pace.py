@@ -1,4 +1,4 @@
-"""How calls come back to an endpoint that has rested: one by one, so that no herd goes out.
+"""How calls come back to an endpoint after a cooldown: one by one, so that no herd is sent.
 
 They begin at the pace at which a full endpoint ends them, for as long as one call takes.
 """

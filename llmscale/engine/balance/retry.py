@@ -1,9 +1,9 @@
-"""One call, tried until it is answered or until trying is of no use.
+"""One call, tried until it is answered or until retries are of no use.
 
-Both the attempts and their time are bounded. A row whose endpoint failed or asks to be left alone
-goes to an untried one at once; where none is left it backs off with full jitter. Waiting for an
-endpoint is outside the deadline of an attempt, and what fails because its endpoint is ill does not
-use up the attempts of a row.
+Both the attempts and their time are bounded. A row whose endpoint failed or sent Retry-After goes
+to an untried endpoint at once; where none is left it backs off with full jitter. Waiting for an
+endpoint is outside the deadline of an attempt. Failures at an endpoint whose circuit is not closed
+do not use up the attempts of a row, nor do rate limits while the endpoint answers other rows.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from llmscale.core.records import Failure, Reply, Request
 from llmscale.engine.balance.attempts import (
     Attempts,
     Call,
-    Place,
+    Slot,
     cost_of_failure_usd,
     cost_of_replies_usd,
     counts_as_retry,
@@ -49,7 +49,7 @@ class RetryPolicy(NamedTuple):
 
 
 class Balancer:
-    """Sends each call to the least loaded endpoint of its model, and again where that helps."""
+    """Sends each call to an endpoint of its model, and retries where that helps."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Balancer:
         budget: Budget | None = None,
         estimates: TokenEstimates | None = None,
     ) -> None:
-        """`budget` None: it may cost what it costs. `estimates`: those that others read too."""
+        """`budget` None: no cap. `estimates`: shared with other readers."""
         self._pool_of = pool_of
         self._policy = policy
         self._stats = stats
@@ -73,7 +73,7 @@ class Balancer:
         self._first_calls = FirstCalls()
 
     def stop(self) -> None:
-        """Try nothing again; calls in flight may finish."""
+        """Retry nothing more; calls in flight may finish."""
         self._stopping.set()
         if self._budget is not None:
             self._budget.stop()
@@ -81,55 +81,55 @@ class Balancer:
     async def send(self, requests: Sequence[Request]) -> list[Reply]:
         """Return the replies, each with the attempts, the endpoint, the seconds and the dollars.
 
-        Raises `CallFailed` after the last attempt, `ProviderRefused` when no call would fare
-        better, `CallStopped` after `stop`.
+        Raises `CallFailed` after the last attempt, `ProviderRefused` when no call would succeed,
+        `CallStopped` after `stop`.
         """
         return await self._answered(self._call(requests))
 
     async def send_part(self, requests: Sequence[Request], failed: int) -> list[Reply]:
-        """Return the replies to rows that can be divided, or stood in `failed` calls that failed.
+        """Return the replies to rows that can be divided, or were part of `failed` failed calls.
 
-        What may be the failure of one of them is not held against the endpoint, and is tried again
-        only for a single row that has not failed often enough. Raises as `send` does.
+        A failure that may be that of one of the rows does not count against the endpoint, and is
+        retried only for a single row with attempts left. Raises as `send` does.
         """
         return await self._answered(self._call(requests)._replace(failed_before=failed))
 
     async def _answered(self, call: Call) -> list[Reply]:
-        place = await self._place(call, set())
+        slot = await self._slot(call, set())
         call.pool.retries.earn()
         longest_s = min(self._policy.retry_time_s, call.pool.patience_s)
         began_s = asyncio.get_running_loop().time()
-        trials = Attempts(began_s, began_s + longest_s)
+        tries = Attempts(began_s, began_s + longest_s)
         while True:
-            trials.count += 1
+            tries.count += 1
             try:
-                return await self._billed(place, call, trials.count)
+                return await self._charged(slot, call, tries.count)
             except CallFailed as error:
-                failure, endpoint = error.failure, place.endpoint
+                failure, endpoint = error.failure, slot.endpoint
                 now_s = asyncio.get_running_loop().time()
-                trials.failed(endpoint, call.pool, failure, now_s)
-                if failure.retry_after_s is not None:  # before the place goes to who waits for it
+                tries.failed(endpoint, call.pool, failure, now_s)
+                if failure.retry_after_s is not None:  # before the slot is handed over
                     asked_s, by = failure.retry_after_s, _cause_of(failure)
                     _cool_down_as_asked(endpoint, call.pool, asked_s, by)
                 stops_job = failure.stops_job and await self._stops_job(endpoint, failure)
             finally:
-                call.pool.release(place.endpoint)
+                call.pool.release(slot.endpoint)
             self._first_calls.failed(call.pool, endpoint, failure)
             if stops_job:
                 raise ProviderRefused(f"{endpoint.name} refuses the job: {failure.message}")
-            if not failure.retryable or self._is_over(call, trials, failure):
-                raise CallFailed(failure, trials.count)
-            place = await self._next_place(call, endpoint, trials, failure)
+            if not failure.retryable or self._is_over(call, tries, failure):
+                raise CallFailed(failure, tries.count)
+            slot = await self._next_slot(call, endpoint, tries, failure)
 
-    def _is_over(self, call: Call, trials: Attempts, failure: Failure) -> bool:
+    def _is_over(self, call: Call, tries: Attempts, failure: Failure) -> bool:
         """Tell whether a call has had its attempts."""
-        most = self._policy.max_attempts
+        max_attempts = self._policy.max_attempts
         if call.failed_before is None or not call.may_be_content(failure):
-            return trials.own_failures >= most
-        return len(call.requests) > 1 or call.failed_before + trials.count >= most
+            return tries.own_failures >= max_attempts
+        return len(call.requests) > 1 or call.failed_before + tries.count >= max_attempts
 
     async def _stops_job(self, endpoint: Endpoint, failure: Failure) -> bool:
-        """Tell whether a refusal is every row's, where need be by what becomes of others."""
+        """Tell whether a refusal is of every row; if in doubt, by the results of other rows."""
         if failure.kind != "unauthorized":
             return True
         about_key = asyncio.ensure_future(
@@ -146,7 +146,7 @@ class Balancer:
             stopping.cancel()
 
     def _call(self, requests: Sequence[Request]) -> Call:
-        """Raises `CallFailed` when the call is larger than any limit will ever let out."""
+        """Raises `CallFailed` for a call that is larger than every limit."""
         model = requests[0].model
         pool = self._pool_of(model)
         max_call_usd = 0.0 if self._budget is None else self._budget.max_call_usd(requests)
@@ -159,14 +159,14 @@ class Balancer:
             raise pool.too_large(tokens)
         return Call(requests, model, pool, max_call_usd, tokens, estimate)
 
-    async def _place(self, call: Call, tried: set[Endpoint]) -> Place:
-        """Wait for the money of an attempt, then for an endpoint.
+    async def _slot(self, call: Call, tried: set[Endpoint]) -> Slot:
+        """Wait for the reservation of an attempt, then for an endpoint.
 
-        In this order, so that a call that has an endpoint goes out: one that waits on would do so
-        past the rest that its endpoint may ask for meanwhile.
+        In this order, so that a call that has a slot is sent at once: while it waited for money,
+        its endpoint might be told to cool down.
         """
         if self._budget is None:
-            return Place(*await self._endpoint(call, tried))
+            return Slot(*await self._endpoint(call, tried))
         began_s = asyncio.get_running_loop().time()
         reservation = await self._reserved(self._budget, call)
         for_money_s = asyncio.get_running_loop().time() - began_s
@@ -175,7 +175,7 @@ class Balancer:
         except BaseException:
             reservation.charge(0.0)
             raise
-        return Place(
+        return Slot(
             endpoint, waited._replace(limited_s=waited.limited_s + for_money_s), reservation
         )
 
@@ -187,53 +187,53 @@ class Balancer:
             self.waiting_for_money -= 1
 
     async def _endpoint(self, call: Call, tried: set[Endpoint]) -> tuple[Endpoint, Waited]:
-        loop, holds = asyncio.get_running_loop(), call.pool.holds
+        loop, waits = asyncio.get_running_loop(), call.pool.wait_cause
         began_s = loop.time()
-        limited_s = holds.limited_s(began_s)
+        limited_s = waits.limited_s(began_s)
         endpoint = await call.pool.acquire(tried, call.tokens)
         ended_s = loop.time()
-        limited_s = holds.limited_s(ended_s) - limited_s
+        limited_s = waits.limited_s(ended_s) - limited_s
         return endpoint, Waited(max(0.0, ended_s - began_s - limited_s), limited_s)
 
-    async def _next_place(
-        self, call: Call, endpoint: Endpoint, trials: Attempts, failure: Failure
-    ) -> Place:
-        """Wait for the next attempt's place. Raises `CallFailed` when it would come too late."""
+    async def _next_slot(
+        self, call: Call, endpoint: Endpoint, tries: Attempts, failure: Failure
+    ) -> Slot:
+        """Wait for the slot of the next attempt. Raises `CallFailed` if it would be too late."""
         pool, now_s = call.pool, asyncio.get_running_loop().time()
         counts = counts_as_retry(endpoint, failure)
         delay_s = pool.retries.wait_s(now_s) if counts else 0.0
-        if not pool.untried(trials.tried):
-            trials.tried.clear()
-            delay_s = max(delay_s, pool.cooldown_left_s() + self._jitter_s(trials.backoff_step))
-        if now_s + delay_s > trials.latest_s:
-            raise CallFailed(failure, trials.count)
+        if not pool.untried(tries.tried):
+            tries.tried.clear()
+            delay_s = max(delay_s, pool.cooldown_left_s() + self._jitter_s(tries.backoff_step))
+        if now_s + delay_s > tries.latest_s:
+            raise CallFailed(failure, tries.count)
         if counts:
             pool.retries.spend()
         try:
-            async with asyncio.timeout_at(trials.latest_s):
+            async with asyncio.timeout_at(tries.latest_s):
                 await self._wait(delay_s, _cause_of(failure))
-                return await self._place(call, trials.tried)
+                return await self._slot(call, tries.tried)
         except TimeoutError:
-            raise CallFailed(failure, trials.count) from None
+            raise CallFailed(failure, tries.count) from None
         except CallFailed as error:
-            raise CallFailed(error.failure, trials.count) from None
+            raise CallFailed(error.failure, tries.count) from None
 
-    async def _billed(self, place: Place, call: Call, attempt: int) -> list[Reply]:
-        if place.reservation is None:
-            return await self._attempt(place, call, attempt)
+    async def _charged(self, slot: Slot, call: Call, attempt: int) -> list[Reply]:
+        if slot.reservation is None:
+            return await self._attempt(slot, call, attempt)
         cost_usd = None  # as it stays after a cancellation
         try:
-            replies = await self._attempt(place, call, attempt)
+            replies = await self._attempt(slot, call, attempt)
             cost_usd = cost_of_replies_usd(replies)
         except CallFailed as error:
             cost_usd = cost_of_failure_usd(error.failure)
             raise
         finally:
-            place.reservation.charge(cost_usd)
+            slot.reservation.charge(cost_usd)
         return replies
 
-    async def _attempt(self, place: Place, call: Call, attempt: int) -> list[Reply]:
-        loop, endpoint = asyncio.get_running_loop(), place.endpoint
+    async def _attempt(self, slot: Slot, call: Call, attempt: int) -> list[Reply]:
+        loop, endpoint = asyncio.get_running_loop(), slot.endpoint
         began_s = loop.time()
         try:
             async with asyncio.timeout(self._policy.timeout_s):
@@ -249,7 +249,7 @@ class Balancer:
             latency_s = ended_s - began_s
             answered = [stamped(r, endpoint, call.model, attempt, latency_s) for r in replies]
             self._stats.add_attempt(
-                endpoint.name, call.model, latency_s, answered, None, place.waited, attempt
+                endpoint.name, call.model, latency_s, answered, None, slot.waited, attempt
             )
             endpoint.answered(began_s, ended_s, sum(r.usage.output_tokens for r in replies))
             self._first_calls.answered()
@@ -283,13 +283,15 @@ class Balancer:
                 rpm,
             )
         alternatives = pool.has_alternatives
-        if not (endpoint.health.has_answered or alternatives):
+        if not (endpoint.breaker.has_answered or alternatives):
             return
         if failure.reply is not None and not (failure.retryable and alternatives):
-            return  # it has answered, and after a rest it would say no more
-        cooldown_s = endpoint.trips(failure.kind, began_s, now_s, has_alternatives=alternatives)
+            return  # it has answered, and a cooldown would not change the answer
+        cooldown_s = endpoint.count_failure(
+            failure.kind, began_s, now_s, has_alternatives=alternatives
+        )
         if cooldown_s is not None:
-            pool.rest(endpoint, cooldown_s)
+            pool.cool_down(endpoint, cooldown_s)
             log.warning(
                 "%s: circuit open after repeated failures (%s); cooling down %.0f s",
                 endpoint.name,
@@ -298,7 +300,7 @@ class Balancer:
             )
 
     def _jitter_s(self, failures: int) -> float:
-        """Return a wait before the next attempt; none for an endpoint that is ill, which is probed.
+        """Return a wait before the next attempt; none at an endpoint that is probed.
 
         Full jitter: Marc Brooker, "Exponential Backoff And Jitter", AWS 2015.
         """
@@ -339,4 +341,7 @@ def _cool_down_as_asked(endpoint: Endpoint, pool: Pool, seconds: float, by: Caus
         seconds > longest_s and endpoint.cooldown_until_s < now_s + longest_s / 2
     ):  # once for all calls
         log.warning("%s sent Retry-After %g s; capped at %g s", endpoint.name, seconds, longest_s)
-    pool.rest(endpoint, min(seconds, longest_s), by)
+    cooldown_s = min(seconds, longest_s)
+    pool.cool_down(endpoint, cooldown_s, by)
+    if endpoint.limiter is not None:  # which may tell other processes
+        endpoint.limiter.cool_down(cooldown_s)

@@ -1,15 +1,15 @@
 """How many retries there may be: a share of the calls, and a few more.
 
 When much fails at once, retries are what keeps a server down. Each call earns a part of a retry,
-each retry spends one, and what is lacking is waited for. What waits for an ill endpoint is not
-counted here: of that, one call at a time goes out. After Finagle's retry budgets.
+each retry spends one, and what is lacking is waited for. Retries at an endpoint whose circuit is
+not closed are not counted: one call at a time is sent there. After Finagle's retry budgets.
 """
 
 SHARE = 0.2  # retries a call
 FLOOR = 10.0  # retries that need no calls before them
 FLOOR_PER_S = 1.0  # and as many more as time goes by
-_MOST = 100.0  # that are saved up
-_HAIR = 1e-9  # fifths do not add up to a whole
+_MAX_SAVED = 100.0  # that are saved up
+_EPSILON = 1e-9  # fifths do not add up to a whole
 
 
 class RetryBudget:
@@ -21,7 +21,7 @@ class RetryBudget:
 
     def earn(self) -> None:
         """Count a call that is no retry."""
-        self._left = min(self._left + SHARE, _MOST)
+        self._left = min(self._left + SHARE, _MAX_SAVED)
 
     def wait_s(self, now_s: float) -> float:
         """Return the seconds until there may be another retry, 0 for now."""
@@ -30,7 +30,7 @@ class RetryBudget:
             self._left = min(self._left + since_s * FLOOR_PER_S, FLOOR)
         self._seen_s = now_s
         lacking = 1 - self._left
-        return lacking / FLOOR_PER_S if lacking > _HAIR else 0.0
+        return lacking / FLOOR_PER_S if lacking > _EPSILON else 0.0
 
     def spend(self) -> None:
         """Count a retry, which is made after the wait."""

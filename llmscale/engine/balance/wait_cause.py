@@ -1,6 +1,6 @@
-"""By what the first call in a queue is held, and for how long it was a limit.
+"""What the first call of a queue waits for, and for how long that was a limit.
 
-Told of each change, asked at any time; decides nothing.
+Decides nothing.
 """
 
 from llmscale.accounting.stats import BOTTLENECK_OF, Bottleneck, Cause
@@ -9,20 +9,20 @@ _LIMITS: frozenset[Bottleneck] = frozenset({"requests", "tokens", "retries"})
 
 
 class WaitCause:
-    """What holds the first call now, and the seconds in which it was a limit."""
+    """What the first call waits for now, and the seconds in which it was a limit."""
 
     def __init__(self) -> None:
-        self.by: Cause | None = None  # now; None: nobody waits
+        self.by: Cause | None = None  # now; None: no call waits
         self._since_s = 0.0
         self._limited_s = 0.0
 
     def switch(self, by: Cause | None, now_s: float) -> None:
-        """Note what holds the first call from now on."""
+        """Note what the first call waits for from now on."""
         self._limited_s = self.limited_s(now_s)
         self.by, self._since_s = by, now_s
 
     def limited_s(self, now_s: float) -> float:
-        """Return in how many seconds until now it was a limit, a rest or a learned pace."""
+        """Return in how many seconds until now it was a limit, a cooldown or an adaptive pace."""
         if self.by is None or BOTTLENECK_OF[self.by] not in _LIMITS:
             return self._limited_s
         return self._limited_s + now_s - self._since_s

@@ -20,7 +20,7 @@ from llmscale.engine.feed.input_passes import InputPasses, Read
 LOW_WATER = 50  # rows of a user; then more are looked for, so that none runs dry while it is read
 
 
-class Users(RateLimiters, Protocol):
+class UserLimiters(RateLimiters, Protocol):
     """The limits of users, which change with what becomes of their rows."""
 
     def reconcile(self, outcome: Outcome) -> None:
@@ -32,7 +32,7 @@ class UserFeed:
     """Hands out rows in turn among the users that may go."""
 
     def __init__(
-        self, read: Read, users: Users, rows: int | None, max_rows: int = LOOKAHEAD
+        self, read: Read, users: UserLimiters, rows: int | None, max_rows: int = LOOKAHEAD
     ) -> None:
         """`rows` of the input; None: it can be read only once."""
         self._users = users

@@ -1,6 +1,7 @@
-"""Requests and tokens, a minute and a day, of an endpoint or a user: asked and told, never asleep.
+"""Requests and tokens, a minute and a day, of an endpoint or a user. Nothing here waits.
 
-`bucket` is one rate a minute, `day_cap` one count a day, `limits` what holds for one endpoint.
+`token_bucket` is one rate a minute, `day_cap` one count a day, `rate_limits` the limits of one
+endpoint or user, `user_limits` those of all users.
 """
 
 from llmscale.engine.limits.day_cap import DAY_S, DayCap

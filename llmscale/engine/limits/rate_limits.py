@@ -1,7 +1,8 @@
-"""The limits of one endpoint, or of one user, together: asked, told, and taught by the provider."""
+"""The limits of one endpoint, or of one user: requests and tokens, a minute and a day."""
 
+import asyncio
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from operator import itemgetter
 
@@ -11,7 +12,7 @@ from llmscale.engine.limits.token_bucket import TokenBucket
 
 
 class RateLimits:
-    """The limits of one endpoint, or of one user; None: there is none."""
+    """A `RateLimiter` of this process. A limit of None is no limit."""
 
     def __init__(
         self,
@@ -22,11 +23,12 @@ class RateLimits:
         requests_per_day: float | None = None,
         tokens_per_day: float | None = None,
     ) -> None:
-        """`burst`: requests that may go out at once, and the same share of the tokens."""
+        """`burst`: requests that may be sent at once, and the same share of the tokens."""
         self._share = None if burst is None or not requests_per_min else burst / requests_per_min
         self.requests_per_min = requests_per_min
         self.tokens_per_min = tokens_per_min
         self.reported = Quota()
+        self._cooldown_ends_s = 0.0  # on the event loop's clock; 0: there was none
         self._requests = (
             TokenBucket(requests_per_min, 1.0, self._share) if requests_per_min else None
         )
@@ -36,15 +38,17 @@ class RateLimits:
 
     @property
     def max_call_tokens(self) -> float | None:
-        """The most that one call can ever have; None: any number, and none need be estimated."""
+        """The most tokens that one call can have; None: any number, and none need be estimated."""
         tokens, day = self._tokens, self._tokens_a_day
         if tokens is None:
             return None if day is None else day.per_day
-        return tokens.max_rate if day is None else min(tokens.max_rate, day.per_day)
+        return tokens.max_amount if day is None else min(tokens.max_amount, day.per_day)
 
     def wait_s(self, tokens: int) -> float:
-        """Return the seconds until a call of `tokens` may go out, 0 when it may now."""
-        wait_s = self._requests.wait_s(1) if self._requests else 0.0
+        """Return the seconds until a call of `tokens` may be sent, 0 for now."""
+        wait_s = self._cooldown_left_s() if self._cooldown_ends_s else 0.0
+        if self._requests:
+            wait_s = max(wait_s, self._requests.wait_s(1))
         if self._tokens:
             wait_s = max(wait_s, self._tokens.wait_s(tokens))
         if self._requests_a_day:
@@ -53,26 +57,31 @@ class RateLimits:
             wait_s = max(wait_s, self._tokens_a_day.wait_s(tokens))
         return wait_s
 
-    def held_by(self, tokens: int) -> tuple[Limit, float]:
-        """Return which limit a call of `tokens` waits for longest, and for how many seconds."""
+    def binding_limit(self, tokens: int) -> tuple[Limit, float]:
+        """Return the limit that a call of `tokens` waits for longest, and the seconds."""
         return max(self._waits(tokens), key=itemgetter(1), default=("rpm", 0.0))
 
     def _waits(self, tokens: int) -> Iterator[tuple[Limit, float]]:
-        """Yield each limit that there is, and the seconds for which it holds a call of `tokens`."""
-        told = self.reported
+        """Yield each limit that is set, and the seconds that a call of `tokens` waits for it."""
+        reported = self.reported
         if self._requests:
-            is_told = self._requests.per_minute == told.requests_per_min
-            yield "provider_rpm" if is_told else "rpm", self._requests.wait_s(1)
+            is_reported = self._requests.per_minute == reported.requests_per_min
+            yield "provider_rpm" if is_reported else "rpm", self._requests.wait_s(1)
         if self._tokens:
-            is_told = self._tokens.per_minute == told.tokens_per_min
-            yield "provider_tpm" if is_told else "tpm", self._tokens.wait_s(tokens)
+            is_reported = self._tokens.per_minute == reported.tokens_per_min
+            yield "provider_tpm" if is_reported else "tpm", self._tokens.wait_s(tokens)
         if self._requests_a_day:
             yield "rpd", self._requests_a_day.wait_s(1)
         if self._tokens_a_day:
             yield "tpd", self._tokens_a_day.wait_s(tokens)
 
-    def take(self, tokens: int) -> None:
-        """Count a call that goes out."""
+    def cool_down(self, seconds: float) -> None:
+        """Let no call be sent for a while."""
+        ends_s = asyncio.get_running_loop().time() + seconds
+        self._cooldown_ends_s = max(self._cooldown_ends_s, ends_s)
+
+    def reserve(self, tokens: int) -> None:
+        """Count a call that is sent."""
         if self._requests:
             self._requests.take(1)
         if self._requests_a_day:
@@ -82,27 +91,27 @@ class RateLimits:
         if self._tokens_a_day:
             self._tokens_a_day.take(tokens)
 
-    def correct(self, taken: int, used: int) -> None:
-        """Replace the estimate that was taken by the tokens that were used."""
+    def reconcile(self, reserved: int, used: int) -> None:
+        """Replace the tokens that were reserved for a call by those that it used."""
         if self._tokens:
-            self._tokens.give_back(taken - used)
+            self._tokens.refund(reserved - used)
         if self._tokens_a_day:
-            self._tokens_a_day.take(used - taken)
+            self._tokens_a_day.take(used - reserved)
 
-    def give_back(self, tokens: int) -> None:
-        """Return a call that did not go out after all."""
+    def refund(self, tokens: int) -> None:
+        """Return a reservation whose call was not sent."""
         if self._requests:
-            self._requests.give_back(1)
+            self._requests.refund(1)
         if self._requests_a_day:
             self._requests_a_day.take(-1)
-        self.correct(tokens, 0)
+        self.reconcile(tokens, 0)
 
     def full_in_s(self) -> float:
-        """Return the seconds until nothing of a minute is left that was taken."""
+        """Return the seconds until the limits of a minute are whole again."""
         return max((bucket.full_in_s() for bucket in self._buckets()), default=0.0)
 
     def state(self) -> bytes:
-        """Return what was taken of a minute and has not drained yet."""
+        """Return what is reserved of a minute and has not drained yet."""
         return array("d", chain.from_iterable(b.state() for b in self._buckets())).tobytes()
 
     def resume(self, state: bytes) -> None:
@@ -111,11 +120,20 @@ class RateLimits:
         for bucket in self._buckets():
             numbers = bucket.resume(numbers)
 
+    def _cooldown_left_s(self) -> float:
+        return max(0.0, self._cooldown_ends_s - asyncio.get_running_loop().time())
+
     def _buckets(self) -> Iterator[TokenBucket]:
         return (bucket for bucket in (self._requests, self._tokens) if bucket is not None)
 
+    def when_changed(self, then: Callable[[], None]) -> None:
+        """Do nothing: waits in this process end when they said they would."""
+
+    async def aclose(self) -> None:
+        """Do nothing: nothing is leased."""
+
     def summary(self) -> dict[str, float | None]:
-        """Return the limits as they were set and as the provider says they are, as JSON."""
+        """Return the limits as they were set and as the provider reports them, as JSON."""
         return {
             "rpm": self.requests_per_min,
             "tpm": self.tokens_per_min,
@@ -124,7 +142,7 @@ class RateLimits:
         }
 
     def learn(self, quota: Quota) -> list[str]:
-        """Keep to what the provider says where that is less; return where it is not as was set."""
+        """Keep to what the provider reports where that is less; return what differs from it."""
         surprises = []
         requests, tokens = quota.requests_per_min, quota.tokens_per_min
         known = self.reported
@@ -143,7 +161,7 @@ class RateLimits:
     def _lower(
         self, bucket: TokenBucket | None, configured: float | None, reported: float, unit: float
     ) -> TokenBucket:
-        """Return a bucket of the lower of both limits: the one that there is, where that holds."""
+        """Return a bucket of the lower limit: the present one, if that has it already."""
         lower = reported if configured is None else min(configured, reported)
         if bucket is not None and bucket.per_minute == lower:
             return bucket

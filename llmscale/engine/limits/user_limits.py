@@ -25,10 +25,6 @@ _LOOKS = 2  # idle users looked at for each row that ends; more than can become 
 class UserRateLimiter(RateLimiter, Protocol):
     """The limits of one user."""
 
-    def give_back(self, tokens: int) -> None:
-        """Return a call that did not go out after all."""
-        ...
-
     def full_in_s(self) -> float:
         """Return the seconds until nothing is left of what was taken."""
         ...
@@ -57,7 +53,7 @@ class _Idle(NamedTuple):
 
 
 class UserLimits:
-    """The limits of all users. Asked and told, in the event loop."""
+    """The limits of all users. For use in the event loop only."""
 
     def __init__(
         self,
@@ -96,15 +92,15 @@ class UserLimits:
             return row
         tokens = self._tokens(user.limiter, row.request)
         if _is_too_large(tokens, user.limiter):
-            self._rest(row.user, user)
+            self._put_away(row.user, user)
             return replace(row, failure=_too_large(tokens, user.limiter))
-        user.limiter.take(tokens)
+        user.limiter.reserve(tokens)
         user.in_flight += 1
         self._taken[row.index] = tokens
         return row
 
     def reconcile(self, outcome: Outcome) -> None:
-        """Replace what a row was thought to take by what it took."""
+        """Replace the tokens that were reserved for a row by those that it used."""
         row = outcome.row
         tokens = self._taken.pop(row.index, None)
         if tokens is None or row.user is None or row.request is None:
@@ -113,10 +109,10 @@ class UserLimits:
         user.in_flight -= 1
         if _reached_provider(outcome):
             user.has_spent = True
-            user.limiter.correct(tokens, _reported(outcome) or tokens)
+            user.limiter.reconcile(tokens, _reported(outcome) or tokens)
         else:
-            user.limiter.give_back(tokens)
-        self._rest(row.user, user)
+            user.limiter.refund(tokens)
+        self._put_away(row.user, user)
         self._forget_full()
 
     def _tokens(self, limiter: UserRateLimiter, request: Request) -> int:
@@ -138,7 +134,7 @@ class UserLimits:
         user = self._users[name] = _User(limiter, has_spent=bool(state))
         return user
 
-    def _rest(self, name: str, user: _User) -> None:
+    def _put_away(self, name: str, user: _User) -> None:
         """Put a user away who has no row in flight."""
         if user.in_flight:
             return
@@ -170,8 +166,8 @@ def _reported(outcome: Outcome) -> int:
 
 
 def _is_too_large(tokens: int, limiter: UserRateLimiter) -> bool:
-    most = limiter.max_call_tokens
-    return most is not None and tokens > most
+    bound = limiter.max_call_tokens
+    return bound is not None and tokens > bound
 
 
 def _too_large(tokens: int, limiter: UserRateLimiter) -> Failure:

@@ -267,18 +267,18 @@ def test_whatever_comes_the_size_is_between_one_and_the_capacity(
         assert 1 <= window.size <= capacity
 
 
-def test_a_window_has_settled_when_it_stops_growing_and_not_before() -> None:
+def test_a_window_has_converged_when_it_stops_growing_and_not_before() -> None:
     window = own_server(256)
-    assert not window.has_settled
+    assert not window.has_converged
     full_rounds(window, 2)
     assert window.size > FIRST
-    assert not window.has_settled, "it grows as far as is known"
+    assert not window.has_converged, "it grows as far as is known"
     full_rounds(window, 6, 10.0, latency_s=9.0)
-    assert window.has_settled
+    assert window.has_converged
 
 
 def test_a_window_of_a_provider_is_what_it_bears_and_so_is_one_that_was_cut() -> None:
-    assert AdaptiveWindow(64).has_settled
+    assert AdaptiveWindow(64).has_converged
     window = own_server()
     window.busy(0, 1)
-    assert window.has_settled
+    assert window.has_converged

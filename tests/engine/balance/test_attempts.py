@@ -13,7 +13,7 @@ from llmscale.accounting.stats import Stats
 from llmscale.core.errors import CallFailed, CallStopped
 from llmscale.core.records import Failure, FailureKind, Quota, Reply, Request, Usage
 from llmscale.engine.balance.attempts import cost_of_failure_usd, cost_of_replies_usd
-from llmscale.engine.balance.endpoint import Endpoint
+from llmscale.engine.balance.endpoint import Endpoint, Slots
 from llmscale.engine.balance.pool import Pool
 from llmscale.engine.balance.retry import Balancer, RetryPolicy
 from llmscale.engine.balance.strategies import strategy
@@ -96,7 +96,7 @@ class Bench:
     """One endpoint under `Balancer`, with a budget."""
 
     def __init__(self, provider: Scripted, max_usd: float, prices: Prices = PRICES) -> None:
-        endpoint = Endpoint("a", provider, 8, prices)
+        endpoint = Endpoint("a", provider, Slots(8), prices)
         least_loaded = strategy("least-loaded", "openai/m", random.Random(0))
         self.pool = Pool([endpoint], least_loaded)
         self.budget = CostBudget(max_usd, CallBounds(lambda _: [prices], lambda _: None))

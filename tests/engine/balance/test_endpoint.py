@@ -9,7 +9,7 @@ from llmscale.accounting.prices import Prices
 from llmscale.accounting.stats import Cause
 from llmscale.core.records import Failure, FailureKind, Quota
 from llmscale.engine.balance.adaptive_window import AdaptiveWindow
-from llmscale.engine.balance.endpoint import Endpoint
+from llmscale.engine.balance.endpoint import Endpoint, Slots
 from llmscale.engine.limits import RateLimits
 from tests.engine.balance import Unasked
 
@@ -25,8 +25,8 @@ def endpoint(
     quota: Quota | None = None,
     **more: Any,
 ) -> Endpoint:
-    how: Any = {"weight": weight, "window": window, **more}
-    return Endpoint("a", Unasked(quota), capacity, Prices(is_listed=False), limits, **how)
+    slots = Slots(capacity, window, **more)
+    return Endpoint("a", Unasked(quota), slots, Prices(is_listed=False), limits, weight)
 
 
 def failed(
@@ -42,9 +42,9 @@ async def test_a_call_is_counted_from_its_start_to_its_end() -> None:
     one = endpoint(2)
     one.start(0, 0)
     one.start(0, 0)
-    assert (one.in_flight, one.utilisation, one.has_place()) == (2, 1.0, False)
+    assert (one.in_flight, one.utilisation, one.has_slot()) == (2, 1.0, False)
     one.end()
-    assert (one.in_flight, one.utilisation, one.has_place()) == (1, 0.5, True)
+    assert (one.in_flight, one.utilisation, one.has_slot()) == (1, 0.5, True)
 
 
 async def test_utilisation_is_of_the_room_and_for_the_weight() -> None:
@@ -56,22 +56,22 @@ async def test_utilisation_is_of_the_room_and_for_the_weight() -> None:
 async def test_the_room_is_that_of_the_window_and_at_most_the_capacity() -> None:
     window = AdaptiveWindow(10)
     one = endpoint(10, window=window)
-    assert one.room == 10
+    assert one.max_in_flight == 10
     window.busy(0, 1)
-    assert one.room == 7
+    assert one.max_in_flight == 7
     one.in_flight = 6
-    assert one.has_place()
+    assert one.has_slot()
     one.in_flight = 7
-    assert not one.has_place()
+    assert not one.has_slot()
 
 
 async def test_part_of_a_place_is_none() -> None:
     window = AdaptiveWindow(3)
     one = endpoint(3, window=window)
     window.busy(0, 1)
-    assert one.room == pytest.approx(2.1)
+    assert one.max_in_flight == pytest.approx(2.1)
     one.in_flight = 2
-    assert not one.has_place()
+    assert not one.has_slot()
 
 
 async def test_it_opens_when_rest_limit_and_learned_pace_all_allow() -> None:
@@ -164,13 +164,13 @@ async def test_beside_others_half_of_its_calls_failing_makes_it_rest() -> None:
         rests = []
         for _ in range(10):
             one.answered(0, 1, 10)
-            rests.append(one.trips("timeout", 0, 1, has_alternatives=has_alternatives))
+            rests.append(one.count_failure("timeout", 0, 1, has_alternatives=has_alternatives))
         assert rests[-1] == expected
 
 
 async def test_a_limit_that_is_told_is_learned_once_and_again_where_it_changes() -> None:
     provider = Unasked(Quota(requests_per_min=100.0))
-    one = Endpoint("a", provider, 10, Prices(is_listed=False), RateLimits(500, None))
+    one = Endpoint("a", provider, Slots(10), Prices(is_listed=False), RateLimits(500, None))
     assert one.learn_limits() == ["100 requests a minute, where 500 are set"]
     assert one.learn_limits() == []
     provider.quota = Quota(requests_per_min=200.0)
@@ -184,7 +184,7 @@ async def test_without_an_allowance_nothing_is_learned() -> None:
 
 
 async def test_its_limits_are_told_as_set_as_reported_and_as_learned() -> None:
-    assert endpoint().summary() == {"ejections": 0, "limits": {"adaptive_rpm": None}}
+    assert endpoint().summary() == {"trips": 0, "limits": {"adaptive_rpm": None}}
     one = endpoint(limits=RateLimits(600, 10_000), quota=Quota(tokens_per_min=5_000.0))
     one.learn_limits()
     for second in range(61):
@@ -222,7 +222,7 @@ async def test_of_rest_pace_and_limit_the_one_that_lasts_longest_holds() -> None
 
 def held_by(one: Endpoint, now_s: float, tokens: int) -> Cause:
     """Return what holds a call; mypy would take the first answer for the only one."""
-    return one.held_by(now_s, tokens)
+    return one.wait_cause(now_s, tokens)
 
 
 async def test_the_pace_after_a_rest_is_held_by_what_the_rest_was_for() -> None:
@@ -231,13 +231,13 @@ async def test_the_pace_after_a_rest_is_held_by_what_the_rest_was_for() -> None:
     one.pace.begin(10)
     one.start(10.5, 0)
     assert one.opens_in_s(10.5, 0) > 0
-    assert one.held_by(10.5, 0) == "refused"
+    assert one.wait_cause(10.5, 0) == "refused"
 
 
 async def test_of_an_endpoint_without_limits_only_rests_and_paces_hold() -> None:
     one = endpoint(10)
     one.cooldown_until_s = 5
-    assert one.held_by(0, 0) == "failing"
+    assert one.wait_cause(0, 0) == "failing"
 
 
 @pytest.mark.parametrize(
@@ -254,8 +254,8 @@ async def test_of_an_endpoint_without_limits_only_rests_and_paces_hold() -> None
 async def test_why_there_is_no_place(in_flight: int, settings: Any, by: Cause) -> None:
     one = endpoint(64 if by == "ramp" else 10, **settings)
     one.in_flight = in_flight
-    assert not one.has_place()
-    assert one.no_place_by() == by
+    assert not one.has_slot()
+    assert one.no_slot_cause() == by
 
 
 async def test_a_window_that_was_cut_shows_what_the_endpoint_bears() -> None:
@@ -263,16 +263,16 @@ async def test_a_window_that_was_cut_shows_what_the_endpoint_bears() -> None:
     one = endpoint(10, window=window)
     window.busy(0, 1)
     one.in_flight = 7
-    assert one.no_place_by() == "saturated"
+    assert one.no_slot_cause() == "saturated"
 
 
 async def test_one_that_is_probed_has_no_place_because_it_failed() -> None:
     one = endpoint(10)
     for _ in range(8):
-        one.trips("timeout", 0, 1, has_alternatives=False)
+        one.count_failure("timeout", 0, 1, has_alternatives=False)
     one.in_flight = 1
-    assert not one.has_place()
-    assert one.no_place_by() == "failing"
+    assert not one.has_slot()
+    assert one.no_slot_cause() == "failing"
 
 
 @pytest.mark.parametrize(("full_at", "is_full"), [(None, False), (5, False), (4, True), (3, True)])

@@ -12,49 +12,38 @@ from hypothesis import strategies as st
 from llmscale.accounting.prices import Prices
 from llmscale.core.errors import CallFailed, CallStopped
 from llmscale.core.protocols import RateLimiter
-from llmscale.core.records import Failure, Limit, Quota
-from llmscale.engine.balance.endpoint import Endpoint
+from llmscale.core.records import Failure, Quota
+from llmscale.engine.balance.endpoint import Endpoint, Slots
 from llmscale.engine.balance.pool import Pool
 from llmscale.engine.balance.strategies import strategy
 from llmscale.engine.limits import RateLimits
 from tests.engine.balance import Unasked
+from tests.engine.limits.unlimited import Unlimited
 
 NOBODY: set[Endpoint] = set()
 
 
-class Spaced:
-    """An allowance of one call every `gap_s`, of `max_call_tokens` at most."""
+class Spaced(Unlimited):
+    """A limiter of one call every `gap_s`, of `max_call_tokens` at most."""
 
     def __init__(self, gap_s: float, max_call_tokens: float | None = None) -> None:
+        super().__init__()
         self.max_call_tokens = max_call_tokens
-        self.taken: list[int] = []
         self._gap_s = gap_s
         self._opens_at_s = 0.0
-
-    def held_by(self, tokens: int) -> tuple[Limit, float]:
-        return "rpm", self.wait_s(tokens)
 
     def wait_s(self, tokens: int) -> float:
         if self.max_call_tokens is not None and tokens > self.max_call_tokens:
             return float("inf")
         return max(0.0, self._opens_at_s - asyncio.get_running_loop().time())
 
-    def take(self, tokens: int) -> None:
-        self.taken.append(tokens)
+    def reserve(self, tokens: int) -> None:
+        super().reserve(tokens)
         self._opens_at_s = asyncio.get_running_loop().time() + self._gap_s
-
-    def correct(self, taken: int, used: int) -> None:
-        raise AssertionError("a pool neither corrects, nor shows, nor teaches limits")
-
-    def summary(self) -> dict[str, float | None]:
-        raise AssertionError("a pool neither corrects, nor shows, nor teaches limits")
-
-    def learn(self, quota: Quota) -> list[str]:
-        raise AssertionError("a pool neither corrects, nor shows, nor teaches limits")
 
 
 def endpoint(name: str, capacity: int = 1, limiter: RateLimiter | None = None) -> Endpoint:
-    return Endpoint(name, Unasked(), capacity, Prices(is_listed=False), limiter)
+    return Endpoint(name, Unasked(), Slots(capacity), Prices(is_listed=False), limiter)
 
 
 def pool_of(*endpoints: Endpoint, seed: int = 0, patience_s: float = float("inf")) -> Pool:
@@ -62,7 +51,7 @@ def pool_of(*endpoints: Endpoint, seed: int = 0, patience_s: float = float("inf"
     return Pool(endpoints, least_loaded, patience_s=patience_s)
 
 
-async def settle() -> None:
+async def one_turn() -> None:
     """Let every task that can run do so, without time passing."""
     for _ in range(5):
         await asyncio.sleep(0)
@@ -71,7 +60,7 @@ async def settle() -> None:
 async def waiting_for(pool: Pool, tried: set[Endpoint] | None = None) -> asyncio.Task[Endpoint]:
     """Return a task that waits for a place already."""
     task = asyncio.create_task(pool.acquire(tried or set()))
-    await settle()
+    await one_turn()
     assert not task.done()
     return task
 
@@ -143,7 +132,7 @@ async def test_who_waits_is_served_in_the_order_of_arrival() -> None:
     waiters = [await waiting_for(pool) for _ in range(5)]
     for number in range(5):
         pool.release(one)
-        await settle()
+        await one_turn()
         assert [task.done() for task in waiters] == [i <= number for i in range(5)]
     assert one.in_flight == 2
 
@@ -165,7 +154,7 @@ async def test_a_late_comer_does_not_overtake_who_waits() -> None:
 async def test_a_resting_endpoint_is_picked_at_its_time_and_by_no_other_event() -> None:
     one = endpoint("a", 10)
     pool = pool_of(one)
-    pool.rest(one, 30)
+    pool.cool_down(one, 30)
     began_s = asyncio.get_running_loop().time()
     assert await pool.acquire(NOBODY) is one
     assert asyncio.get_running_loop().time() - began_s == pytest.approx(30)
@@ -175,7 +164,7 @@ async def test_a_resting_endpoint_is_picked_at_its_time_and_by_no_other_event() 
 async def test_while_one_rests_another_takes_the_calls() -> None:
     resting, healthy = endpoint("resting", 100), endpoint("healthy", 5)
     pool = pool_of(resting, healthy)
-    pool.rest(resting, 30)
+    pool.cool_down(resting, 30)
     assert {(await pool.acquire(NOBODY)).name for _ in range(5)} == {"healthy"}
     assert asyncio.get_running_loop().time() == pytest.approx(0)
     assert (await pool.acquire(NOBODY)).name == "resting"
@@ -186,8 +175,8 @@ async def test_while_one_rests_another_takes_the_calls() -> None:
 async def test_of_two_rests_the_first_to_end_is_picked() -> None:
     slow, quick = endpoint("slow"), endpoint("quick")
     pool = pool_of(slow, quick)
-    pool.rest(slow, 60)
-    pool.rest(quick, 20)
+    pool.cool_down(slow, 60)
+    pool.cool_down(quick, 20)
     assert pool.cooldown_left_s() == pytest.approx(20)
     assert (await pool.acquire(NOBODY)).name == "quick"
     assert asyncio.get_running_loop().time() == pytest.approx(20)
@@ -199,8 +188,8 @@ async def test_of_two_rests_the_first_to_end_is_picked() -> None:
 async def test_a_shorter_rest_does_not_shorten_a_longer_one() -> None:
     one = endpoint("a")
     pool = pool_of(one)
-    pool.rest(one, 50)
-    pool.rest(one, 1)
+    pool.cool_down(one, 50)
+    pool.cool_down(one, 1)
     await pool.acquire(NOBODY)
     assert asyncio.get_running_loop().time() == pytest.approx(50)
 
@@ -209,9 +198,9 @@ async def test_a_shorter_rest_does_not_shorten_a_longer_one() -> None:
 async def test_a_rest_that_is_extended_while_one_waits_is_kept() -> None:
     one = endpoint("a", 2)
     pool = pool_of(one)
-    pool.rest(one, 10)
+    pool.cool_down(one, 10)
     waiter = await waiting_for(pool)
-    asyncio.get_running_loop().call_later(5, pool.rest, one, 20)
+    asyncio.get_running_loop().call_later(5, pool.cool_down, one, 20)
     await waiter
     assert asyncio.get_running_loop().time() == pytest.approx(25)
 
@@ -222,9 +211,9 @@ async def test_a_place_freed_during_a_rest_goes_to_nobody() -> None:
     pool = pool_of(one)
     await pool.acquire(NOBODY)
     waiter = await waiting_for(pool)
-    pool.rest(one, 30)
+    pool.cool_down(one, 30)
     pool.release(one)
-    await settle()
+    await one_turn()
     assert not waiter.done()
     assert await waiter is one
     assert asyncio.get_running_loop().time() == pytest.approx(30)
@@ -234,7 +223,7 @@ async def test_a_place_freed_during_a_rest_goes_to_nobody() -> None:
 async def test_after_a_rest_no_more_calls_begin_than_there_are_places() -> None:
     one = endpoint("a", 3)
     pool = pool_of(one)
-    pool.rest(one, 10)
+    pool.cool_down(one, 10)
     waiters = [await waiting_for(pool) for _ in range(8)]
     await asyncio.sleep(11)
     assert [task.done() for task in waiters] == [True] * 3 + [False] * 5
@@ -250,7 +239,7 @@ async def test_untried_looks_for_an_endpoint_that_neither_rests_nor_was_tried() 
     assert pool.untried(set())
     assert pool.untried({first})
     assert not pool.untried({first, second})
-    pool.rest(second, 10)
+    pool.cool_down(second, 10)
     assert not pool.untried({first})
     assert pool.cooldown_left_s() == 0
     await asyncio.sleep(10)
@@ -263,7 +252,7 @@ async def test_a_cancelled_waiter_takes_no_place() -> None:
     await pool.acquire(NOBODY)
     first, second = await waiting_for(pool), await waiting_for(pool)
     first.cancel()
-    await settle()
+    await one_turn()
     pool.release(one)
     assert await second is one
     assert one.in_flight == 1
@@ -301,11 +290,11 @@ async def test_a_shared_place_goes_to_who_has_waited_longest_in_whichever_pool()
     order = [1, 0, 0, 1, 1, 0]
     waiters = [await waiting_for(pools[which]) for which in order]
     waiters[1].cancel()
-    await settle()
+    await one_turn()
     alive = [waiters[0], *waiters[2:]]
     for number in range(len(alive)):
         pools[0].release(shared)
-        await settle()
+        await one_turn()
         assert [task.done() for task in alive] == [i <= number for i in range(len(alive))]
 
 
@@ -313,7 +302,7 @@ async def test_a_shared_place_goes_to_who_has_waited_longest_in_whichever_pool()
 async def test_a_rest_of_a_shared_endpoint_holds_in_both_pools() -> None:
     shared = endpoint("shared", 2)
     one, other = pool_of(shared), pool_of(shared)
-    one.rest(shared, 15)
+    one.cool_down(shared, 15)
     waiter = await waiting_for(other)
     assert await waiter is shared
     assert asyncio.get_running_loop().time() == pytest.approx(15)
@@ -326,7 +315,7 @@ async def test_a_waiter_takes_an_endpoint_of_its_own_pool_only() -> None:
     waiter = await waiting_for(other)
     assert await one.acquire(NOBODY) is private
     one.release(private)
-    await settle()
+    await one_turn()
     assert not waiter.done()
     other.release(shared)
     assert await waiter is shared
@@ -359,7 +348,7 @@ async def test_what_a_call_takes_is_counted_where_it_goes() -> None:
     one = endpoint("a", 10, limiter)
     await pool_of(one).acquire(NOBODY, 7)
     await pool_of(one).acquire(NOBODY, 9)
-    assert limiter.taken == [7, 9]
+    assert limiter.reserved == [7, 9]
 
 
 @pytest.mark.looptime
@@ -380,7 +369,7 @@ async def test_a_small_call_does_not_overtake_a_large_one_that_waits_for_a_limit
     pool = pool_of(one)
     await pool.acquire(NOBODY, 500)
     large = asyncio.create_task(pool.acquire(set(), 500))
-    await settle()
+    await one_turn()
     small = await waiting_for(pool)
     await large
     assert asyncio.get_running_loop().time() == pytest.approx(20)
@@ -393,10 +382,10 @@ async def test_a_limit_and_a_rest_hold_both() -> None:
     one = endpoint("a", 10, Spaced(20))
     pool = pool_of(one)
     await pool.acquire(NOBODY)
-    pool.rest(one, 30)
+    pool.cool_down(one, 30)
     await pool.acquire(NOBODY)
     assert asyncio.get_running_loop().time() == pytest.approx(30)
-    pool.rest(one, 5)
+    pool.cool_down(one, 5)
     await pool.acquire(NOBODY)
     assert asyncio.get_running_loop().time() == pytest.approx(50)
 
@@ -422,15 +411,15 @@ def test_a_call_may_have_as_many_tokens_as_the_largest_limit(
 async def test_an_endpoint_that_was_ill_has_one_call_at_a_time_until_it_is_well() -> None:
     one = endpoint("a", 3)
     pool = pool_of(one)
-    one.health.is_probed = True
+    one.breaker.is_closed = False
     assert await pool.acquire(NOBODY) is one
     waiters = [await waiting_for(pool) for _ in range(4)]
     pool.release(one)
-    await settle()
+    await one_turn()
     assert [task.done() for task in waiters] == [True, False, False, False]
-    one.health.answered(0)
+    one.breaker.answered(0)
     pool.release(one)
-    await settle()
+    await one_turn()
     assert [task.done() for task in waiters] == [True] * 4
     assert one.in_flight == 3
 
@@ -492,11 +481,11 @@ class Model:
         elif action == "cancel" and self.waiting:
             self.waiting.pop(number % len(self.waiting)).cancel()
         elif action == "rest":
-            self.pools[0].rest(self.endpoints[number % len(self.endpoints)], number)
+            self.pools[0].cool_down(self.endpoints[number % len(self.endpoints)], number)
         elif action == "wait":
             await asyncio.sleep(number)
         if number % 3:  # else the next action comes before any task has run
-            await settle()
+            await one_turn()
             self.check(now_s)
 
     def collect(self) -> None:
@@ -519,7 +508,7 @@ class Model:
         """Give every place back: whoever still waits is served, and nothing is left."""
         await asyncio.sleep(100)
         for _ in range(200):
-            await settle()
+            await one_turn()
             self.check(-1)
             if not self.held:
                 break
@@ -548,7 +537,7 @@ async def test_after_a_rest_calls_begin_one_by_one_and_not_as_a_herd() -> None:
     """P03: 20 places and calls of a second, as far as is known: one every 50 ms."""
     one = endpoint("a", 20)
     pool = pool_of(one)
-    pool.rest(one, 10)
+    pool.cool_down(one, 10)
     began_at_s = []
     for _ in range(20):
         await pool.acquire(NOBODY)
@@ -562,7 +551,7 @@ async def test_the_pace_after_a_rest_is_that_of_the_calls_before_it() -> None:
     pool = pool_of(one)
     for _ in range(100):
         one.answered(began_s=0, now_s=4, tokens=10)
-    pool.rest(one, 10)
+    pool.cool_down(one, 10)
     for _ in range(2):
         await pool.acquire(NOBODY)
     assert asyncio.get_running_loop().time() == pytest.approx(10.4, abs=0.01)
@@ -572,7 +561,7 @@ async def test_the_pace_after_a_rest_is_that_of_the_calls_before_it() -> None:
 async def test_once_a_call_could_have_ended_after_a_rest_there_is_no_pace() -> None:
     one = endpoint("a", 20)
     pool = pool_of(one)
-    pool.rest(one, 10)
+    pool.cool_down(one, 10)
     await asyncio.sleep(11.5)
     for _ in range(20):
         await pool.acquire(NOBODY)
@@ -583,7 +572,7 @@ async def test_once_a_call_could_have_ended_after_a_rest_there_is_no_pace() -> N
 async def test_an_endpoint_that_recovers_gets_its_calls_back_one_by_one() -> None:
     one = endpoint("a", 5)
     pool = pool_of(one)
-    one.health.is_probed = True
+    one.breaker.is_closed = False
     await pool.acquire(NOBODY)
     waiters = [await waiting_for(pool) for _ in range(4)]
     await asyncio.sleep(3)
@@ -602,9 +591,9 @@ async def test_a_probe_does_not_wait_for_calls_that_hang_since_the_illness() -> 
     for _ in range(20):
         await pool.acquire(NOBODY)
     for _ in range(8):
-        cooldown_s = one.trips("timeout", 0, 0, has_alternatives=False)
+        cooldown_s = one.count_failure("timeout", 0, 0, has_alternatives=False)
         if cooldown_s is not None:
-            pool.rest(one, cooldown_s)
+            pool.cool_down(one, cooldown_s)
         pool.release(one)
     assert one.in_flight == 12, "which hang"
     async with asyncio.timeout(10):
@@ -664,7 +653,7 @@ async def refused(pool: Pool, tokens: int = 0) -> Failure:
 async def test_a_pool_that_rests_for_longer_than_its_patience_fails_calls_at_once() -> None:
     pool = pool_of(endpoint("a"), endpoint("b"), patience_s=30)
     for one in pool._endpoints:
-        pool.rest(one, 40)
+        pool.cool_down(one, 40)
     failure = await refused(pool)
     assert asyncio.get_running_loop().time() == 0
     assert (failure.kind, failure.retryable) == ("overloaded", True)
@@ -675,8 +664,8 @@ async def test_a_pool_that_rests_for_longer_than_its_patience_fails_calls_at_onc
 async def test_a_pool_with_one_endpoint_that_is_soon_rested_is_waited_for() -> None:
     tired, soon = endpoint("tired"), endpoint("soon")
     pool = pool_of(tired, soon, patience_s=30)
-    pool.rest(tired, 3_000)
-    pool.rest(soon, 20)
+    pool.cool_down(tired, 3_000)
+    pool.cool_down(soon, 20)
     assert await pool.acquire(NOBODY) is soon
     assert asyncio.get_running_loop().time() == pytest.approx(20)
 
@@ -689,7 +678,7 @@ async def test_who_waits_is_sent_away_when_the_pool_is_exhausted() -> None:
     waiters = [await waiting_for(pool) for _ in range(5)]
     waiters[2].cancel()
     await asyncio.sleep(3)
-    pool.rest(one, 31)
+    pool.cool_down(one, 31)
     for number, task in enumerate(waiters):
         with pytest.raises(asyncio.CancelledError if number == 2 else CallFailed):
             await task
@@ -702,7 +691,7 @@ async def test_who_waits_is_sent_away_when_the_pool_is_exhausted() -> None:
 async def test_without_a_limit_to_its_patience_a_pool_waits_for_any_rest() -> None:
     one = endpoint("a")
     pool = pool_of(one)
-    pool.rest(one, 3_600)
+    pool.cool_down(one, 3_600)
     assert await pool.acquire(NOBODY) is one
     assert asyncio.get_running_loop().time() == pytest.approx(3_600)
 
@@ -711,9 +700,9 @@ def falls_ill(pool: Pool, one: Endpoint, failures: int = 8) -> None:
     """Let calls fail that begin now, until the endpoint is sent to rest."""
     now_s = asyncio.get_running_loop().time()
     for _ in range(failures):
-        cooldown_s = one.trips("server_error", now_s, now_s, has_alternatives=True)
+        cooldown_s = one.count_failure("server_error", now_s, now_s, has_alternatives=True)
         if cooldown_s is not None:
-            pool.rest(one, cooldown_s)
+            pool.cool_down(one, cooldown_s)
 
 
 @pytest.mark.looptime
@@ -758,8 +747,8 @@ async def test_a_rest_of_a_shared_endpoint_exhausts_the_pool_without_patience_on
     patient, impatient = pool_of(shared), pool_of(shared, patience_s=5)
     await patient.acquire(NOBODY)
     waiters = [await waiting_for(patient), await waiting_for(impatient)]
-    patient.rest(shared, 20)
-    await settle()
+    patient.cool_down(shared, 20)
+    await one_turn()
     assert [task.done() for task in waiters] == [False, True]
     with pytest.raises(CallFailed):
         await waiters[1]
@@ -771,12 +760,12 @@ async def test_a_rest_of_a_shared_endpoint_exhausts_the_pool_without_patience_on
 async def test_ejections_are_counted_over_all_endpoints() -> None:
     first, second = endpoint("first"), endpoint("second")
     pool = pool_of(first, second)
-    assert pool.ejections == 0
+    assert pool.trips == 0
     falls_ill(pool, first)
     falls_ill(pool, second)
     await asyncio.sleep(1)
     falls_ill(pool, first, failures=1)
-    assert pool.ejections == 3
+    assert pool.trips == 3
 
 
 @pytest.mark.parametrize(
@@ -799,7 +788,7 @@ async def test_a_call_that_became_too_large_while_it_waited_fails_and_holds_up_n
     await pool.acquire(NOBODY, 9_000)
     large = asyncio.create_task(pool.acquire(set(), 8_000))
     small = asyncio.create_task(pool.acquire(set(), 50))
-    await settle()
+    await one_turn()
     limits.learn(Quota(tokens_per_min=5_000.0))
     pool.release(one)
     with pytest.raises(CallFailed, match="needs about 8000 tokens, and the limit is 5000 a minute"):

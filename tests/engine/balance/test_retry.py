@@ -16,12 +16,13 @@ from llmscale.accounting.stats import Calls, Stats
 from llmscale.accounting.tokens import TokenEstimates
 from llmscale.core.errors import CallFailed, CallStopped, ProviderRefused
 from llmscale.core.protocols import RateLimiter
-from llmscale.core.records import Failure, FailureKind, Limit, Quota, Reply, Request, Usage
-from llmscale.engine.balance.endpoint import Endpoint
+from llmscale.core.records import Failure, FailureKind, Quota, Reply, Request, Usage
+from llmscale.engine.balance.endpoint import Endpoint, Slots
 from llmscale.engine.balance.pool import Pool
 from llmscale.engine.balance.retry import Balancer, RetryPolicy
 from llmscale.engine.balance.strategies import strategy
 from llmscale.engine.limits import RateLimits
+from tests.engine.limits.unlimited import Unlimited
 from tests.virtual_time import now_s
 
 pytestmark = pytest.mark.looptime
@@ -84,7 +85,9 @@ class Bench:
     ) -> None:
         free = Prices(is_listed=False, is_free=True)
         named = zip("abc", providers, strict=False)
-        self.endpoints = [Endpoint(name, one, capacity, free, limiter) for name, one in named]
+        self.endpoints = [
+            Endpoint(name, one, Slots(capacity), free, limiter) for name, one in named
+        ]
         self.pool = pool_of(self.endpoints)
         self.stats = Stats()
         self.balanced = Balancer(lambda _: self.pool, policy, self.stats, rng or Highest())
@@ -122,7 +125,7 @@ async def test_an_answer_is_stamped_with_who_gave_it_when_and_for_how_much() -> 
 
 async def test_the_price_is_that_of_the_model_that_was_asked_for() -> None:
     provider = Scripted()
-    pool = pool_of([Endpoint("a", provider, 1, Prices(is_listed=True))])
+    pool = pool_of([Endpoint("a", provider, Slots(1), Prices(is_listed=True))])
     balanced = Balancer(lambda _: pool, QUICK, Stats())
     for model, cost_usd in (("openai/gpt-4o", 10 * 2.5e-6 + 2 * 1e-5), ("openai/none", None)):
         replies = await balanced.send((Request(model=model, messages=[]),))
@@ -521,7 +524,7 @@ async def test_answers_that_say_nothing_are_no_illness_unless_others_may_say_mor
     bench = Bench(*providers, capacity=20)
     calls = [bench.sending() for _ in range(20 * endpoints)]
     await asyncio.gather(*calls, return_exceptions=True)
-    assert (bench.pool.ejections > 0) == rests
+    assert (bench.pool.trips > 0) == rests
 
 
 async def test_the_only_endpoint_is_not_given_a_rest_before_it_ever_answered() -> None:
@@ -533,49 +536,29 @@ async def test_the_only_endpoint_is_not_given_a_rest_before_it_ever_answered() -
     assert provider.called_at_s[-1] == pytest.approx(1 + 2 + 4 + 8 * 15)
 
 
-class Counted:
-    """An allowance of tokens that keeps what it is told."""
-
-    max_call_tokens = 1_000.0
+class Counted(Unlimited):
+    """Limits tokens, and allows every call."""
 
     def __init__(self) -> None:
-        self.taken: list[int] = []
-        self.corrected: list[tuple[int, int]] = []
-
-    def wait_s(self, tokens: int) -> float:
-        return 0.0
-
-    def held_by(self, tokens: int) -> tuple[Limit, float]:
-        return "tpm", 0.0
-
-    def take(self, tokens: int) -> None:
-        self.taken.append(tokens)
-
-    def correct(self, taken: int, used: int) -> None:
-        self.corrected.append((taken, used))
-
-    def summary(self) -> dict[str, float | None]:
-        raise AssertionError("no call asks for that")
-
-    def learn(self, quota: Quota) -> list[str]:
-        raise AssertionError("no call asks for that")
+        super().__init__()
+        self.max_call_tokens = 1_000.0
 
 
-async def test_what_a_call_was_thought_to_take_is_corrected_by_what_it_took() -> None:
+async def test_the_reserved_tokens_are_reconciled_with_those_that_were_used() -> None:
     counted = Counted()
     bench = Bench(Scripted(), limiter=counted)
     for _ in range(2):  # what is taken before anything was learned is a guess, and may be kept
         await bench.send()
-    assert len(counted.taken) == 2
-    assert counted.taken[1] > 12
-    assert counted.corrected[1] == (counted.taken[1], 12)
+    assert len(counted.reserved) == 2
+    assert counted.reserved[1] > 12
+    assert counted.reconciled[1] == (counted.reserved[1], 12)
 
 
 async def test_every_attempt_takes_from_the_limit() -> None:
     counted = Counted()
     bench = Bench(Scripted(failed(), failed()), limiter=counted)
     await bench.send()
-    assert len(counted.taken) == 3
+    assert len(counted.reserved) == 3
 
 
 async def test_a_call_that_is_larger_than_every_limit_fails_its_row_and_is_not_sent() -> None:
@@ -587,7 +570,7 @@ async def test_a_call_that_is_larger_than_every_limit_fails_its_row_and_is_not_s
         await bench.balanced.send((long,))
     assert (raised.value.attempts, raised.value.failure.retryable) == (0, False)
     assert provider.called_at_s == []
-    assert counted.taken == []
+    assert counted.reserved == []
 
 
 async def test_the_pool_is_that_of_the_model() -> None:
@@ -777,7 +760,7 @@ async def test_a_limit_is_learned_from_a_refusal_too() -> None:
 async def test_an_exhausted_pool_fails_a_row_with_the_attempts_that_it_had() -> None:
     bench = Bench(Scripted(then=failed("overloaded")), capacity=8)
     bench.pool.patience_s = 10
-    bench.endpoints[0].health.has_answered = True
+    bench.endpoints[0].breaker.has_answered = True
     outcomes = await asyncio.gather(*(bench.sending() for _ in range(8)), return_exceptions=True)
     assert all(isinstance(o, CallFailed) and o.failure.retryable for o in outcomes)
     assert all(isinstance(o, CallFailed) and o.attempts >= 1 for o in outcomes)
@@ -814,7 +797,7 @@ async def test_calls_from_before_an_outage_that_are_answered_in_it_do_not_end_it
     away = Draining()
     bench = Bench(away, capacity=20, policy=QUICK._replace(max_attempts=1, timeout_s=30))
     begun = [bench.sending() for _ in range(5)]
-    bench.endpoints[0].health.has_answered = True
+    bench.endpoints[0].breaker.has_answered = True
     await asyncio.sleep(6)
     late = [bench.sending() for _ in range(40)]
     await asyncio.gather(*begun)

@@ -11,7 +11,7 @@ from llmscale.accounting.prices import Prices
 from llmscale.core.choices import StrategyName
 from llmscale.core.records import Failure, Usage
 from llmscale.engine.balance.adaptive_window import AdaptiveWindow
-from llmscale.engine.balance.endpoint import Endpoint
+from llmscale.engine.balance.endpoint import Endpoint, Slots
 from llmscale.engine.balance.pool import Pool
 from llmscale.engine.balance.strategies import strategy
 from tests.engine.balance import Unasked
@@ -40,7 +40,7 @@ def endpoint(
     usd: float | None = 0.0,
 ) -> Endpoint:
     """Return one with a load and a price for each token."""
-    one = Endpoint(name, Unasked(), capacity, Price(usd), weight=weight)
+    one = Endpoint(name, Unasked(), Slots(capacity), Price(usd), weight=weight)
     if latency_s:
         one.answered(0, latency_s, 10)
     one.in_flight = in_flight
@@ -83,7 +83,7 @@ def test_least_loaded_measures_by_the_room_that_there_is_and_not_by_the_capacity
     window = AdaptiveWindow(10)
     for second in range(4):
         window.busy(second, second + 1)
-    cut = Endpoint("cut", Unasked(), 10, Prices(is_listed=False), window=window)
+    cut = Endpoint("cut", Unasked(), Slots(10, window), Prices(is_listed=False))
     whole = endpoint("whole", 10, in_flight=3)
     cut.in_flight = 1
     assert cut.utilisation > whole.utilisation
@@ -132,8 +132,8 @@ def test_cost_puts_a_price_that_is_not_known_last() -> None:
 
 def test_cost_knows_the_list_price_of_a_provider_and_none_of_another_address() -> None:
     model = "openai/gpt-4.1-mini"
-    own = Endpoint("own", Unasked(), 10, Prices(is_listed=True))
-    gateway = Endpoint("gateway", Unasked(), 10, Prices(is_listed=False))
+    own = Endpoint("own", Unasked(), Slots(10), Prices(is_listed=True))
+    gateway = Endpoint("gateway", Unasked(), Slots(10), Prices(is_listed=False))
     choose = strategy("cost", model, random.Random(1))
     assert {choose((own, gateway)).name for _ in range(20)} == {"own"}
 

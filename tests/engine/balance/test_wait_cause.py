@@ -13,7 +13,7 @@ from llmscale.core.errors import CallFailed, CallStopped
 from llmscale.core.protocols import Budget, Reservation
 from llmscale.core.records import Failure, FailureKind, Reply, Request, Usage
 from llmscale.engine.balance.adaptive_window import AdaptiveWindow
-from llmscale.engine.balance.endpoint import Endpoint
+from llmscale.engine.balance.endpoint import Endpoint, Slots
 from llmscale.engine.balance.pool import Pool
 from llmscale.engine.balance.retry import Balancer, RetryPolicy
 from llmscale.engine.balance.strategies import strategy
@@ -56,7 +56,7 @@ def test_the_seconds_of_a_limit_go_on_until_something_else_holds_the_first_call(
 
 def endpoint(capacity: int = 1, limits: RateLimits | None = None, **settings: Any) -> Endpoint:
     free = Prices(is_listed=False, is_free=True)
-    return Endpoint("a", Unasked(), capacity, free, limits, **settings)
+    return Endpoint("a", Unasked(), Slots(capacity, **settings), free, limits)
 
 
 def pool_of(*endpoints: Endpoint) -> Pool:
@@ -64,7 +64,7 @@ def pool_of(*endpoints: Endpoint) -> Pool:
 
 
 def held_by(pool: Pool) -> Cause | None:
-    return pool.holds.by
+    return pool.wait_cause.by
 
 
 async def waiting_for(pool: Pool, tokens: int = 0) -> "asyncio.Task[Endpoint]":
@@ -111,7 +111,7 @@ async def test_the_limit_that_holds_is_named(limits: Any, tokens: int, by: Cause
 async def test_of_two_endpoints_the_one_that_opens_first_is_what_is_waited_for() -> None:
     resting, limited = endpoint(5), endpoint(5, RateLimits(6, None))
     pool = pool_of(resting, limited)
-    pool.rest(resting, 30.0, "refused")
+    pool.cool_down(resting, 30.0, "refused")
     assert await pool.acquire(NOBODY) is limited
     task = await waiting_for(pool)
     assert held_by(pool) == "rpm", "in ten seconds"
@@ -123,11 +123,11 @@ async def test_of_two_endpoints_the_one_that_opens_first_is_what_is_waited_for()
 async def test_a_rest_is_told_by_what_it_is_for_and_the_longest_counts() -> None:
     one = endpoint(5)
     pool = pool_of(one)
-    pool.rest(one, 10.0, "refused")
-    pool.rest(one, 5.0, "failing")
+    pool.cool_down(one, 10.0, "refused")
+    pool.cool_down(one, 5.0, "failing")
     task = await waiting_for(pool)
     assert held_by(pool) == "refused"
-    pool.rest(one, 20.0, "failing")
+    pool.cool_down(one, 20.0, "failing")
     pool.release(one)  # whose call has failed
     assert held_by(pool) == "failing"
     await task
@@ -145,7 +145,7 @@ async def test_what_holds_changes_while_the_same_call_stays_the_first() -> None:
     pool.release(one)
     assert held_by(pool) == "rpm"
     await task
-    assert pool.holds.limited_s(asyncio.get_running_loop().time()) == pytest.approx(6, abs=0.1)
+    assert pool.wait_cause.limited_s(asyncio.get_running_loop().time()) == pytest.approx(6, abs=0.1)
 
 
 async def test_when_the_first_gives_up_the_next_is_told_by_its_own_need_and_may_go() -> None:
@@ -169,7 +169,7 @@ async def test_when_the_last_gives_up_nobody_is_held() -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert held_by(pool) is None
-    assert pool.holds.limited_s(100.0) == pytest.approx(1)
+    assert pool.wait_cause.limited_s(100.0) == pytest.approx(1)
 
 
 async def test_after_a_stop_nobody_is_held() -> None:
@@ -262,7 +262,7 @@ class Bench:
         budget: Budget | None = None,
     ) -> None:
         free = Prices(is_listed=False, is_free=True)
-        self.pool = pool_of(Endpoint("a", Fails(*failures), capacity, free, limits))
+        self.pool = pool_of(Endpoint("a", Fails(*failures), Slots(capacity), free, limits))
         self.stats = Stats()
         policy = RetryPolicy(backoff_s=8.0, max_backoff_s=8.0)
         self.balanced = Balancer(

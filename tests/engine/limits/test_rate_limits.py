@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from llmscale.accounting.prices import Prices
 from llmscale.core.records import Quota
-from llmscale.engine.balance.endpoint import Endpoint
+from llmscale.engine.balance.endpoint import Endpoint, Slots
 from llmscale.engine.balance.pool import Pool
 from llmscale.engine.balance.strategies import strategy
 from llmscale.engine.limits import DAY_S, DayCap, RateLimits, TokenBucket
@@ -268,9 +268,9 @@ async def test_polled_two_hundred_times_a_second_it_grants_what_it_grants_else(
 async def test_unused_tokens_are_given_back() -> None:
     limits = RateLimits(None, 60_000)
     for _ in range(6):
-        limits.take(100)
+        limits.reserve(100)
     assert limits.wait_s(500) == pytest.approx(500 / 990)
-    limits.correct(taken=600, used=200)
+    limits.reconcile(reserved=600, used=200)
     assert limits.wait_s(400) == 0
     assert limits.wait_s(500) == pytest.approx(100 / 990)
 
@@ -278,19 +278,19 @@ async def test_unused_tokens_are_given_back() -> None:
 @pytest.mark.looptime
 async def test_tokens_over_the_estimate_are_taken_too() -> None:
     limits = RateLimits(None, 60_000)
-    limits.take(600)
-    limits.correct(taken=600, used=1_590)
+    limits.reserve(600)
+    limits.reconcile(reserved=600, used=1_590)
     assert limits.wait_s(1) == pytest.approx(991 / 990)
 
 
 @pytest.mark.looptime
 async def test_what_is_given_back_is_no_more_than_the_burst_for_small_amounts() -> None:
     limits = RateLimits(None, 60_000)
-    limits.take(600)
-    limits.correct(taken=50_000, used=0)
+    limits.reserve(600)
+    limits.reconcile(reserved=50_000, used=0)
     taken = 0
     while not limits.wait_s(100):
-        limits.take(100)
+        limits.reserve(100)
         taken += 100
     assert taken == 600
 
@@ -298,19 +298,19 @@ async def test_what_is_given_back_is_no_more_than_the_burst_for_small_amounts() 
 @pytest.mark.looptime
 async def test_an_exact_estimate_corrects_nothing() -> None:
     limits = RateLimits(10, 60_000)
-    limits.take(300)
+    limits.reserve(300)
     before_s = limits.wait_s(600)
-    limits.correct(taken=300, used=300)
+    limits.reconcile(reserved=300, used=300)
     assert limits.wait_s(600) == before_s > 0
 
 
 @pytest.mark.looptime
 async def test_a_call_waits_for_the_slower_of_both_limits() -> None:
     limits = RateLimits(60, 60_000)  # a request a second; 990 tokens a second
-    limits.take(0)
+    limits.reserve(0)
     assert limits.wait_s(0) == pytest.approx(1, abs=1e-3)
     for _ in range(4):
-        limits.take(600)
+        limits.reserve(600)
     assert limits.wait_s(0) == pytest.approx(5, abs=1e-3)
     assert limits.wait_s(6_000) == pytest.approx(7_800 / 990, abs=1e-3)
 
@@ -319,11 +319,11 @@ async def test_a_call_waits_for_the_slower_of_both_limits() -> None:
 async def test_a_limit_that_is_not_set_lets_everything_out() -> None:
     requests_only = RateLimits(60, None)
     assert requests_only.wait_s(10**9) == 0
-    requests_only.correct(taken=10, used=10**9)
+    requests_only.reconcile(reserved=10, used=10**9)
     tokens_only = RateLimits(None, 1_000)
     for _ in range(10_000):
         assert tokens_only.wait_s(0) == 0
-        tokens_only.take(0)
+        tokens_only.reserve(0)
 
 
 @pytest.mark.parametrize(
@@ -350,7 +350,7 @@ async def test_the_tokens_have_the_share_of_the_burst_that_the_requests_have() -
     limits = RateLimits(600, 60_000, burst=60)
     taken = 0
     while not limits.wait_s(1_000):
-        limits.take(1_000)
+        limits.reserve(1_000)
         taken += 1
     assert taken == 6, "a tenth of a minute's tokens"
 
@@ -381,7 +381,7 @@ class Waiters:
     """Calls that wait in the queue of a pool for one endpoint with these limits."""
 
     def __init__(self, limits: RateLimits) -> None:
-        endpoint = Endpoint("a", Unasked(), 10**6, Prices(is_listed=False), limits)
+        endpoint = Endpoint("a", Unasked(), Slots(10**6), Prices(is_listed=False), limits)
         self.pool = Pool([endpoint], strategy("least-loaded", "sim/m", random.Random(0)))
         self.granted: list[tuple[float, int, int]] = []  # when, which arrival, tokens
         self.tasks: list[asyncio.Task[None]] = []
@@ -534,12 +534,12 @@ def test_however_the_clock_steps_no_day_has_more_than_its_cap(
 @pytest.mark.looptime
 async def test_a_call_waits_for_the_cap_of_a_day_in_requests_and_in_tokens() -> None:
     limits = RateLimits(None, None, requests_per_day=2, tokens_per_day=1_000)
-    limits.take(400)
+    limits.reserve(400)
     assert limits.wait_s(600) == 0
     assert limits.wait_s(601) > 0
-    limits.correct(taken=400, used=100)
+    limits.reconcile(reserved=400, used=100)
     assert limits.wait_s(900) == 0
-    limits.take(1)
+    limits.reserve(1)
     assert limits.wait_s(0) > 0, "both requests are used"
 
 
@@ -548,8 +548,8 @@ async def test_a_call_that_did_not_go_out_gives_back_all_that_it_took() -> None:
     limits = RateLimits(60, 60_000, requests_per_day=3, tokens_per_day=100_000)
     fresh = limits.wait_s(600)
     for _ in range(10):
-        limits.take(600)
-        limits.give_back(600)
+        limits.reserve(600)
+        limits.refund(600)
         assert limits.wait_s(600) == fresh == 0
 
 
@@ -562,7 +562,7 @@ async def test_a_lower_limit_that_the_provider_tells_is_adopted() -> None:
         "10000 tokens a minute, where 100000 are set",
     ]
     assert limits.max_call_tokens == 10_000
-    limits.take(0)
+    limits.reserve(0)
     assert limits.wait_s(0) == pytest.approx(1, abs=1e-3)
     assert limits.summary() == {
         "rpm": 600,
@@ -575,7 +575,7 @@ async def test_a_lower_limit_that_the_provider_tells_is_adopted() -> None:
 @pytest.mark.looptime
 async def test_a_higher_limit_that_the_provider_tells_is_reported_and_not_adopted() -> None:
     limits = RateLimits(60, None)
-    limits.take(0)
+    limits.reserve(0)
     before_s = limits.wait_s(0)
     assert limits.learn(Quota(requests_per_min=600)) == ["600 requests a minute, where 60 are set"]
     assert limits.wait_s(0) == before_s > 0, "and what was taken is not forgotten"
@@ -590,7 +590,7 @@ async def test_where_no_limit_is_set_the_one_that_is_told_is_adopted() -> None:
     assert told == ["5000 tokens a minute, where none is set"]
     assert limits.max_call_tokens == 5_000
     for _ in range(100):
-        limits.take(0)
+        limits.reserve(0)
     assert limits.wait_s(0) == 0, "requests have no limit still"
 
 
@@ -600,14 +600,14 @@ async def test_the_limit_that_was_set_is_nothing_new() -> None:
     assert limits.learn(Quota(requests_per_min=60)) == []
     for _ in range(10):
         assert limits.wait_s(0) == 0
-        limits.take(0)
+        limits.reserve(0)
 
 
 @pytest.mark.looptime
 async def test_the_same_report_is_told_once_and_keeps_what_was_taken() -> None:
     limits = RateLimits(600, None)
     assert limits.learn(Quota(requests_per_min=60))
-    limits.take(0)
+    limits.reserve(0)
     before_s = limits.wait_s(0)
     for _ in range(10):
         assert limits.learn(Quota(requests_per_min=60, tokens_per_min=None)) == []
@@ -623,7 +623,7 @@ async def test_a_limit_that_was_lowered_is_raised_again_up_to_what_is_set() -> N
         began_s = now_s()
         for _ in range(expected):
             await asyncio.sleep(limits.wait_s(0))
-            limits.take(0)
+            limits.reserve(0)
         assert now_s() - began_s == pytest.approx(60, abs=2)
 
 
@@ -644,8 +644,8 @@ async def test_the_limit_is_named_that_a_call_waits_for_longest(
     both = {"requests_per_min": None, "tokens_per_min": None, **limits}
     of_it: Any = both
     one = RateLimits(**of_it)
-    one.take(taken)
-    held_by, wait_s = one.held_by(tokens)
+    one.reserve(taken)
+    held_by, wait_s = one.binding_limit(tokens)
     assert held_by == by
     assert wait_s == pytest.approx(one.wait_s(tokens), abs=1)
     assert wait_s > 0
@@ -660,14 +660,14 @@ async def test_a_limit_is_the_providers_where_it_tells_no_more_than_is_set() -> 
     ):
         one = RateLimits(set_rpm, None)
         one.learn(Quota(requests_per_min=provider_rpm))
-        one.take(0)
-        assert one.held_by(0)[0] == by
+        one.reserve(0)
+        assert one.binding_limit(0)[0] == by
     one = RateLimits(None, 600)
     one.learn(Quota(tokens_per_min=300.0))
-    one.take(200)
-    assert one.held_by(200)[0] == "provider_tpm"
+    one.reserve(200)
+    assert one.binding_limit(200)[0] == "provider_tpm"
 
 
 @pytest.mark.looptime
 async def test_where_nothing_is_limited_nothing_is_waited_for() -> None:
-    assert RateLimits(None, None).held_by(1_000)[1] == 0
+    assert RateLimits(None, None).binding_limit(1_000)[1] == 0

@@ -173,8 +173,8 @@ def test_a_user_who_is_put_away_and_comes_back_waits_as_if_he_had_stayed(
             assert comes_back.wait_s(tokens) == pytest.approx(stays.wait_s(tokens), abs=1e-6)
             await asyncio.sleep(stays.wait_s(tokens))
             for budget in (stays, comes_back):
-                budget.take(tokens)
-                budget.correct(tokens, used)
+                budget.reserve(tokens)
+                budget.reconcile(tokens, used)
 
     virtually(play)
 

@@ -16,7 +16,7 @@ from llmscale.accounting.prices import Prices
 from llmscale.accounting.stats import Stats
 from llmscale.core.errors import CallFailed
 from llmscale.core.records import Failure, FailureKind, Request
-from llmscale.engine.balance.endpoint import Endpoint
+from llmscale.engine.balance.endpoint import Endpoint, Slots
 from llmscale.engine.balance.pool import Pool
 from llmscale.engine.balance.retry import Balancer, RetryPolicy
 from llmscale.engine.balance.strategies import strategy
@@ -341,7 +341,7 @@ async def test_a_silent_server_is_left_at_the_timeout_and_its_connection_closed(
     server.script([step])
     provider = OpenAIChat(server.base_url)
     stats = Stats()
-    endpoint = Endpoint("here", provider, 1, Prices(is_listed=False))
+    endpoint = Endpoint("here", provider, Slots(1), Prices(is_listed=False))
     pool = Pool([endpoint], strategy("least-loaded", "openai/m", random.Random(0)))
     policy = RetryPolicy(timeout_s=0.2, max_attempts=1)
     balanced = Balancer(lambda _: pool, policy, stats)
