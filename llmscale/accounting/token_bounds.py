@@ -27,6 +27,7 @@ _TEXT_PARTS = (
     "tool_result",
 )
 _IMAGE_PARTS = ("image", "image_url", "input_image")
+_IMAGE_DATA = ("url", "data")  # of what describes it
 _OWN_TOOLS = ("function", "custom")  # others run at the provider, and are billed
 _HARMLESS: dict[str, tuple[Any, ...]] = {
     "audio": (),
@@ -60,9 +61,10 @@ def max_input_tokens(request: Request) -> int:
         kind = tool.get("type", "function") if isinstance(tool, dict) else "function"
         if kind not in _OWN_TOOLS:
             raise Unbounded(f"a tool of type {kind!r} runs at the provider, with a bill of its own")
-    images = sum(_images(request.messages))
-    text_bytes = sum(map(_size_bytes, (request.messages, request.tools, request.response_format)))
-    return CALL_TOKENS + text_bytes + extra_bytes + images * IMAGE_TOKENS
+    images = list(_images(request.messages))
+    sent_bytes = sum(map(_size_bytes, (request.messages, request.tools, request.response_format)))
+    text_bytes = sent_bytes - sum(images)
+    return CALL_TOKENS + text_bytes + extra_bytes + len(images) * IMAGE_TOKENS
 
 
 def max_output_tokens(request: Request, max_of_model: int | None) -> int:
@@ -82,17 +84,26 @@ def max_output_tokens(request: Request, max_of_model: int | None) -> int:
 
 
 def _images(messages: list[Any]) -> Iterator[int]:
-    """Yield 1 for each picture. Raises `Unbounded` for what is neither text nor picture."""
+    """Yield for each picture the bytes that are no text: its address, or itself in base64.
+
+    Raises `Unbounded` for what is neither text nor picture.
+    """
     for message in messages:
         content = message.get("content") if isinstance(message, dict) else None
         for part in content if isinstance(content, list) else ():
             kind = part.get("type", "text") if isinstance(part, dict) else "text"
             if kind in _IMAGE_PARTS:
-                yield 1
+                yield _image_bytes(part)
             elif kind not in _TEXT_PARTS:
                 raise Unbounded(f"a part of type {kind!r} is neither text nor a picture")
             elif isinstance(part, dict):  # the result of a tool may hold pictures
                 yield from _images([part])
+
+
+def _image_bytes(part: dict[str, Any]) -> int:
+    found = [part.get(name) for name in ("image", "image_url", "source")]
+    inner = [value.get(name) for value in found if isinstance(value, dict) for name in _IMAGE_DATA]
+    return sum(len(value) for value in (*found, *inner) if isinstance(value, str))
 
 
 def _size_bytes(value: Any) -> int:

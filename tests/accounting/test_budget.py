@@ -315,12 +315,12 @@ def test_a_model_in_this_process_needs_no_bound() -> None:
         (
             (Prices(is_listed=False),),
             asking("x", max_tokens=5),
-            r"openai/m has no known price; .*\[\[price",
+            r"the price of openai/m is unknown; .*\[\[price",
         ),
         (
             (DOLLAR_A_TOKEN, Prices(is_listed=False)),
             asking("x", max_tokens=5),
-            r"openai/m has no known price",
+            r"the price of openai/m is unknown",
         ),
         ((DOLLAR_A_TOKEN,), asking("x"), "set max_tokens"),
         ((DOLLAR_A_TOKEN,), asking([{"type": "file"}], max_tokens=5), "neither text nor"),  # type: ignore[arg-type]

@@ -104,6 +104,28 @@ def test_a_picture_counts_as_the_dearest_picture_wherever_it_stands(
     assert images * IMAGE_TOKENS < found < images * IMAGE_TOKENS + 2_000
 
 
+PHOTO = "A" * 2_000_000
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PHOTO}"}},
+        {"type": "input_image", "image_url": f"data:image/png;base64,{PHOTO}"},
+        {"type": "image", "source": {"type": "base64", "data": PHOTO}},
+        {"type": "tool_result", "content": [{"type": "image", "source": {"data": PHOTO}}]},
+    ],
+)
+def test_a_picture_is_billed_as_one_and_not_by_its_bytes(part: dict[str, Any]) -> None:
+    found = max_input_tokens(asking([part, {"type": "text", "text": "x" * 500}]))
+    assert IMAGE_TOKENS + 500 < found < IMAGE_TOKENS + 500 + 2_000
+
+
+def test_text_beside_a_picture_counts_wherever_it_stands() -> None:
+    part = {"type": "image_url", "image_url": {"url": "a", "detail": "x" * 5_000}, "text": PHOTO}
+    assert max_input_tokens(asking([part])) > IMAGE_TOKENS + 5_000 + len(PHOTO)
+
+
 @pytest.mark.parametrize(
     ("request_", "reason"),
     [
