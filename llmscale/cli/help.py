@@ -1,11 +1,13 @@
 """`llmscale help`: the manual on a terminal, and as Markdown for everything else."""
 
 import sys
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 import typer
 
 from llmscale.cli.command import command
+from llmscale.core.errors import ConfigError
 
 MAX_COLUMNS = 100
 
@@ -56,6 +58,8 @@ def _show(topic: str) -> int:
     if topic not in manual.topics() and (text := _usage(topic)) is not None:
         typer.echo(text)
         return 0
+    if topic not in manual.topics() and (command := _nearest_command(topic)) is not None:
+        raise ConfigError(f"unknown topic {topic}; did you mean {command}?")
     page = manual.page(topic)
     if not sys.stdout.isatty():
         typer.echo(page, nl=False)
@@ -78,6 +82,13 @@ def _search(word: str) -> int:
     if not found:
         typer.echo(f"no page has {word!r}", err=True)
     return 0 if found else 1
+
+
+def _nearest_command(topic: str) -> str | None:
+    from llmscale.cli import COMMANDS
+
+    names = [name for under in COMMANDS.values() for name in under]
+    return next(iter(get_close_matches(topic, names, n=1, cutoff=0.8)), None)
 
 
 def _usage(name: str) -> str | None:

@@ -113,8 +113,19 @@ def _suggest(error: typer.TyperException, ctx: Any) -> None:
     option = getattr(error, "option_name", None)
     if option in known:  # its value is missing
         ctx.fail(error.format_message())
-    if option is not None:
-        ctx.fail(suggestions.unknown_option(option, known, ctx.command_path))
+    if option is None:
+        return
+    if option in _options_of_run(ctx) and option not in suggestions.OF_THE_TOOL:
+        ctx.fail(
+            f"option {option} follows the command: `{ctx.command_path} run INPUT {option} ...`"
+        )
+    ctx.fail(suggestions.unknown_option(option, known, ctx.command_path))
+
+
+def _options_of_run(ctx: Any) -> list[str]:
+    """Return the options of `run` where a group has it; else none."""
+    run = ctx.command.get_command(ctx, "run") if isinstance(ctx.command, CommandGroup) else None
+    return [] if run is None else [flag for param in run.get_params(ctx) for flag in param.opts]
 
 
 def _by_heading(options: list[TyperOption]) -> dict[str, list[TyperOption]]:

@@ -75,6 +75,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "--template": ("--prompt-template", "--prompt-column", "--field"),
     "--timeout": ("--request-timeout", "--max-time", "--timeout-s"),
     "--tpm": ("--tokens-per-minute", "--max-tokens-per-minute", "--max-tpm"),
+    "--version": ("-V", "-v", "-version"),
     "--verbose": ("--debug", "--log-level", "--trace"),
     "--yes": ("--force", "--no-input"),
     "--json": ("--format", "--as-json"),
@@ -83,8 +84,10 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
 }
 """Words of other tools by what they are here; a word may mean different options of commands."""
 
+OF_THE_TOOL = frozenset({"-v", "-h", "--help"})
+"""Options that mean something before a command, though commands have them too."""
+
 ADVICE: Mapping[str, tuple[str, ...]] = {
-    "`llmscale --version` shows the version": ("-V", "-version"),
     "run the same command again: it resumes by itself": (
         "--resume",
         "--continue",

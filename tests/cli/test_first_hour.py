@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
     [
         (("in.jsonl",), "unknown command in.jsonl; did you mean `llmscale run in.jsonl`?"),
         (("run", "-h"), "unknown option -h; did you mean --help?"),
-        (("-V",), "unknown option -V; `llmscale --version` shows the version"),
+        (("-V",), "unknown option -V; did you mean --version?"),
         (("run", "im.jsonl"), "there is no input im.jsonl; did you mean in.jsonl?"),
         (("run", "Why is the sky blue?"), "a prompt is a row of a file or of standard input"),
         (("run", "docs"), "docs is a folder; name its files: 'docs/*.jsonl'"),
@@ -56,6 +56,7 @@ def folder(tmp_path: Path) -> Path:
         (("search", "v.jsonl", "a query"), "first: `llmscale search 'a query' v.jsonl`"),
         (("status", "in.jsonl"), "there is no job with the output in.jsonl; name the file that"),
         (("report", "in.jsonl"), "there is no report in.report.json; name the output of a run"),
+        (("help", "runs"), "unknown topic runs; did you mean run?"),
         (("progress", "in.jsonl"), "did you mean `llmscale status`?"),
     ],
 )

@@ -69,7 +69,9 @@ def test_an_unknown_command_names_the_one_that_is_meant(word: str, meant: str) -
 
 def test_what_is_suggested_exists_and_what_is_explained_does_not() -> None:
     for meant, words in OPTIONS.items():
-        having = [name for name in command_names() if meant.partition(" ")[0] in flags_of(name)]
+        having = [
+            name for name in ("", *command_names()) if meant.partition(" ")[0] in flags_of(name)
+        ]
         assert having, meant
         for word in words:
             assert any(word not in flags_of(name) for name in having), f"{word} is an option"
@@ -87,7 +89,12 @@ def test_what_is_suggested_exists_and_what_is_explained_does_not() -> None:
     [
         (["run", "x", "--max-retries=3"], "unknown option --max-retries; did you mean"),
         (["run", "x", "-j8"], "unknown option -j; did you mean --concurrency?"),
-        (["--model", "x", "run"], "unknown option --model; see `llmscale --help`"),
+        (
+            ["--model", "x", "run"],
+            "option --model follows the command: `llmscale run INPUT --model ...",
+        ),
+        (["-v"], "unknown option -v; did you mean --version?"),
+        (["--modle", "x", "run"], "unknown option --modle; see `llmscale --help`"),
         (["batch", "x"], "unknown command batch; did you mean `llmscale run`?"),
         (["cache", "purge"], "unknown command purge; did you mean `llmscale cache prune`?"),
         (["run"], "missing argument 'INPUT...'; see `llmscale run --help`"),
