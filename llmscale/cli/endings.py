@@ -38,6 +38,8 @@ def job_ended(given: Options, work: Callable[[Any], "RunResult"], *, keeps: bool
         said = settings.logging
         logs.set_up(quiet=said.quiet, verbose=said.verbose, log_format=said.log_format)
         result = work(settings)
+        if not said.quiet:
+            show_end(result, as_table=said.log_format == "text" and sys.stderr.isatty())
         if result.error is not None:
             raise result.error
         return result.exit_code
@@ -48,6 +50,23 @@ def job_ended(given: Options, work: Callable[[Any], "RunResult"], *, keeps: bool
         report = None if result is None else result.report
         print(summary_line(exit_code, report, error), file=sys.stderr)  # noqa: T201
     return exit_code
+
+
+def show_end(result: "RunResult", *, as_table: bool) -> None:
+    """Say on stderr what a run has come to: in a table, or in a line for a log."""
+    from llmscale.report.remarks import summary_line
+
+    if result.report is None or result.files is None:
+        return
+    files = result.files
+    if not as_table:
+        log.info("%s%s", summary_line(result.report), files.output and f" -> {files.output}")
+        return
+    from llmscale.cli.tables.run import print_table
+
+    print_table(result.report)
+    where = f"{files.produces} in {files.output}, " if files.output else ""
+    log.info("%sreport in %s", where, files.report or "no file")
 
 
 def ended(command: Callable[[], int]) -> int:

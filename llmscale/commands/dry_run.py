@@ -58,7 +58,7 @@ def preview(
     files = source.files.summary()
     facts = [
         ("input", ", ".join(source.name for source in sources)),
-        *([("files", f"{files['files']:,}")] if files else []),
+        *([("files", f"{files.files:,}")] if files else []),
         ("rows", f"{found.rows}, of which {counted.bad} can't be used"),
         *(("model", f"{model}: {rows} rows") for model, rows in sorted(counted.by_model.items())),
         *_endpoints(config, models, workload),

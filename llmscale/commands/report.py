@@ -3,17 +3,20 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from msgspec.structs import asdict
+
+from llmscale.accounting.run_numbers import Report
 from llmscale.core.atomic_file import replace_file
 from llmscale.core.errors import ConfigError
 from llmscale.job import job_paths
-from llmscale.report.report_paths import load as load_report
+from llmscale.report.report_file import load as load_report
 
 
 class Reports(NamedTuple):
     """The report of a run, and that of an earlier one to compare with."""
 
-    report: dict[str, Any]
-    baseline: dict[str, Any] | None
+    report: Report
+    baseline: Report | None
 
 
 def load(output: Path, baseline: Path | None) -> Reports:
@@ -24,14 +27,14 @@ def load(output: Path, baseline: Path | None) -> Reports:
     return Reports(found, earlier[0] if earlier else None)
 
 
-def as_json(reports: Reports) -> dict[str, Any]:
-    """Return the report as JSON; with a baseline it has a field `compared`."""
+def as_json(reports: Reports) -> Any:
+    """Return the report for JSON; with a baseline it has a field `compared`."""
     if reports.baseline is None:
         return reports.report
-    from llmscale.report import comparison as comparing
+    from llmscale.report.comparison import compare, without_words
 
-    compared = comparing.compare(reports.baseline, reports.report)
-    return {**reports.report, "compared": comparing.as_json(compared)}
+    compared = without_words(compare(reports.baseline, reports.report))
+    return {**asdict(reports.report), "compared": compared}
 
 
 def write_page(reports: Reports, output: Path, page: Path | None) -> Path:

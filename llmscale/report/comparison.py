@@ -5,9 +5,12 @@ is for the reader to know.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from llmscale.report.figures import duration, seconds, share, tokens_of, usd
+import msgspec
+
+from llmscale.accounting.run_numbers import Report
+from llmscale.report.figures import duration, seconds, share, significant, usd
 
 
 class Compared(NamedTuple):
@@ -23,12 +26,12 @@ class Compared(NamedTuple):
 
 class _Figure(NamedTuple):
     name: str
-    of: Callable[[dict[str, Any]], float | None]
+    of: Callable[[Report], float | None]
     text: Callable[[float | None], str]
     more_is: int  # 1: better, -1: worse, 0: neither
 
 
-def compare(before: dict[str, Any], after: dict[str, Any]) -> list[Compared]:
+def compare(before: Report, after: Report) -> list[Compared]:
     """Return the figures of two reports side by side."""
     return [_compared(figure, figure.of(before), figure.of(after)) for figure in _FIGURES]
 
@@ -36,11 +39,19 @@ def compare(before: dict[str, Any], after: dict[str, Any]) -> list[Compared]:
 _SAME = 0.02  # a difference below this is none
 
 
-def as_json(compared: Sequence[Compared]) -> list[dict[str, Any]]:
-    """Return the figures as JSON, without their words."""
-    return [
-        {name: value for name, value in c._asdict().items() if name != "said"} for c in compared
-    ]
+class ComparedFigure(msgspec.Struct, frozen=True):
+    """One figure of both runs, without its words."""
+
+    name: str
+    before: float | None
+    after: float | None
+    ratio: float | None
+    is_better: bool | None
+
+
+def without_words(compared: Sequence[Compared]) -> list[ComparedFigure]:
+    """Return the figures as a program reads them."""
+    return [ComparedFigure(c.name, c.before, c.after, c.ratio, c.is_better) for c in compared]
 
 
 def _compared(figure: _Figure, before: float | None, after: float | None) -> Compared:
@@ -54,40 +65,36 @@ def _compared(figure: _Figure, before: float | None, after: float | None) -> Com
     return Compared(figure.name, before, after, said, ratio, is_better)
 
 
-def _done(report: dict[str, Any]) -> int:
-    return int(report["rows"]["answered"] + report["rows"]["failed"])
+def _done(report: Report) -> int:
+    return report.rows.answered + report.rows.failed
 
 
-def _per_row(report: dict[str, Any], amount: float | None) -> float | None:
+def _per_row(report: Report, amount: float | None) -> float | None:
     done = _done(report)
     return None if amount is None or not done else amount / done
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.6g}"
-
-
-def _thousand(report: dict[str, Any]) -> float | None:
-    cost_usd = _per_row(report, report["calls"]["cost_usd"])
+def _thousand(report: Report) -> float | None:
+    cost_usd = _per_row(report, report.calls.cost_usd)
     return None if cost_usd is None else cost_usd * 1000
 
 
-def _retries(report: dict[str, Any]) -> float | None:
-    attempts = report["calls"]["attempts"]
-    return report["calls"]["retries"] / attempts if attempts else None
+def _retries(report: Report) -> float | None:
+    attempts = report.calls.attempts
+    return report.calls.retries / attempts if attempts else None
 
 
 _FIGURES = (
-    _Figure("rows", lambda r: _done(r), _number, 0),
-    _Figure("time", lambda r: r["wall_s"], lambda v: "-" if v is None else duration(v), 0),
-    _Figure("rows/s", lambda r: r["rows_per_s"], _number, 1),
-    _Figure("failed", lambda r: _per_row(r, r["rows"]["failed"]), share, -1),
+    _Figure("rows", _done, significant, 0),
+    _Figure("time", lambda r: r.wall_s, lambda v: "-" if v is None else duration(v), 0),
+    _Figure("rows/s", lambda r: r.rows_per_s, significant, 1),
+    _Figure("failed", lambda r: _per_row(r, r.rows.failed), share, -1),
     _Figure("retries of calls", _retries, share, -1),
-    _Figure("cache hit rate", lambda r: r["cache"]["hit_rate"], share, 1),
-    _Figure("p50 s of rows", lambda r: r["rows"]["latency_s"]["p50"], seconds, -1),
-    _Figure("p99 s of rows", lambda r: r["rows"]["latency_s"]["p99"], seconds, -1),
-    _Figure("p50 s in the model", lambda r: r["calls"]["latency_s"]["p50"], seconds, -1),
-    _Figure("p99 s in the model", lambda r: r["calls"]["latency_s"]["p99"], seconds, -1),
-    _Figure("tokens a row", lambda r: _per_row(r, tokens_of(r["calls"])), _number, -1),
+    _Figure("cache hit rate", lambda r: r.cache.hit_rate, share, 1),
+    _Figure("p50 s of rows", lambda r: r.rows.latency_s.p50, seconds, -1),
+    _Figure("p99 s of rows", lambda r: r.rows.latency_s.p99, seconds, -1),
+    _Figure("p50 s in the model", lambda r: r.calls.latency_s.p50, seconds, -1),
+    _Figure("p99 s in the model", lambda r: r.calls.latency_s.p99, seconds, -1),
+    _Figure("tokens a row", lambda r: _per_row(r, r.calls.tokens.total_tokens), significant, -1),
     _Figure("cost of 1,000 rows", _thousand, usd, -1),
 )

@@ -1,6 +1,9 @@
-"""Numbers of a report in a person's words: the same on a terminal and on the page."""
+"""Numbers in a person's words: the same on a terminal, in a log and on the page."""
 
-from typing import Any
+from collections.abc import Callable
+
+from llmscale.accounting.forecast.interval import Interval
+from llmscale.accounting.stats.summaries import CallsSummary
 
 
 def counted(number: int, noun: str) -> str:
@@ -8,19 +11,27 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def tokens_of(calls: dict[str, Any]) -> int:
-    """Return all tokens of calls, in and out."""
-    tokens = calls["tokens"]
-    return int(tokens["input_tokens"] + tokens["output_tokens"])
+def number(value: float | None) -> str:
+    """Return a whole number; a dash where there is none."""
+    return "-" if value is None else f"{value:,.0f}"
 
 
-def dollars(calls: dict[str, Any]) -> str:
+def significant(value: float | None, digits: int = 6) -> str:
+    """Return a number with so many digits that count; a dash where there is none."""
+    return "-" if value is None else f"{value:,.{digits}g}"
+
+
+def cost_of(calls: CallsSummary) -> str:
     """Return what calls have cost; what is not known is said, and never zero."""
-    cost_usd = calls["cost_usd"]
-    if cost_usd is None:
+    if calls.cost_usd is None:
         return "cost unknown"
-    at_least = "at least " if calls["unpriced"] else ""
-    return f"{at_least}{usd(cost_usd)}"
+    at_least = "at least " if calls.unpriced else ""
+    return f"{at_least}{usd(calls.cost_usd)}"
+
+
+def dollars(amount: float) -> str:
+    """Return dollars with as many digits as tell something: of an estimate."""
+    return f"${amount:,.2f}" if amount >= 1 else f"${amount:.4g}"
 
 
 def usd(amount: float | None) -> str:
@@ -53,8 +64,12 @@ def duration(value_s: float) -> str:
 
 
 def hours(value: float | None) -> str:
-    """Return hours with the units that a person would use."""
-    return "unknown" if value is None else duration(value * 3600)
+    """Return hours for a person: in seconds or minutes where they are few."""
+    if value is None:
+        return "unknown"
+    if value < 1 / 60:
+        return f"{value * 3600:,.0f} s"
+    return f"{value * 60:,.1f} min" if value < 2 else f"{value:,.1f} h"
 
 
 def span(value_s: float) -> str:
@@ -66,3 +81,17 @@ def span(value_s: float) -> str:
     if value_s < 120:
         return f"{value_s:.3g} s"
     return f"{value_s / 60:.3g} min" if value_s < 7200 else f"{value_s / 3600:.3g} h"
+
+
+def between(interval: Interval, show: Callable[[float], str]) -> str:
+    """Return a value with its bounds, or what is known of it."""
+    best, low, high = interval.estimate, interval.low, interval.high
+    if low is None:
+        return "unknown" if best is None else show(best)
+    if high is None:
+        around = f"at least {show(low)}"
+    elif show(low) == show(high):
+        return show(high)
+    else:
+        around = f"{show(low)} to {show(high)}"
+    return around if best is None else f"{show(best)} ({around})"

@@ -1,8 +1,9 @@
 """The progress of a job in files: for the bar, the log and the report."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from llmscale.accounting.run_numbers import DocumentCounts
 from llmscale.core.protocols import OutcomeSink
 from llmscale.core.records import Outcome
 
@@ -38,17 +39,15 @@ class FileCounts:
         complete = self._found.complete
         return {"files": f"{complete.count:,}/{complete.files:,}"}
 
-    def summary(self) -> dict[str, Any] | None:
-        """Return the numbers as JSON."""
-        if self._found is None:
+    def summary(self) -> DocumentCounts | None:
+        """Return the numbers; None: the input is rows alone."""
+        found = self._found
+        if found is None:
             return None
-        return {
-            "files": self._found.complete.files,
-            "failed": self._found.failed,
-            "complete": self._found.complete.count,
-            "chunks": self._found.chunks,
-            "skipped": dict(self._found.skipped),
-        }
+        complete = found.complete
+        return DocumentCounts(
+            complete.files, found.failed, complete.count, found.chunks, dict(found.skipped)
+        )
 
 
 class _Counting:

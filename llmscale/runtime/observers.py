@@ -8,15 +8,17 @@ import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from llmscale import __version__
-from llmscale.accounting.stats import Calls, Rows, Stats
+from llmscale.accounting.run_numbers import AlertRecord, Report
+from llmscale.accounting.stats import Stats
 from llmscale.config import EndpointConfig, ObserveConfig, parse_rules
 from llmscale.core.atomic_file import replace_file
 from llmscale.core.errors import ConfigError, JobError
 from llmscale.core.protocols import OutcomeSink
 from llmscale.job.manifest import Manifest
+from llmscale.observe.bottleneck import Settings, analyze
+from llmscale.report.builder import JobFacts, RunFacts, build
 from llmscale.runtime.run_result import RunResult
 
 if TYPE_CHECKING:
@@ -91,11 +93,11 @@ class Observers:
         fails = self._alerts.judge_at_end(wall_s)
         return exit_code or int(fails)
 
-    def alerts(self) -> list[dict[str, Any]]:
-        """Return the rules that have tripped, as JSON."""
+    def alerts(self) -> list[AlertRecord]:
+        """Return the rules that have tripped."""
         return [] if self._alerts is None else self._alerts.summary()
 
-    def finish(self, report: dict[str, Any], error: JobError | None = None) -> None:
+    def finish(self, report: Report, error: JobError | None = None) -> None:
         """Write what the end of a run calls for. `error` has ended the run."""
         if self._config.junit is not None:
             self._write_junit(Path(self._config.junit), report, error)
@@ -106,16 +108,21 @@ class Observers:
 
     def finish_unchanged(self, job: Manifest) -> RunResult:
         """Report a job that was finished before; nothing was sent, so no rule is judged."""
-        rows = {"total": job.rows, "kept": job.rows, **Rows().summary(), "pending": 0}
-        report = {
-            "llmscale": __version__,
-            "output": self._job,
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "wall_s": 0.0,
-            "exit_code": 0,
-            "rows": rows,
-            "calls": Calls().summary(),
-        }
+        report = build(
+            Stats(),
+            JobFacts(job.rows, job.spend, kept=job.rows, runs=job.runs),
+            RunFacts(
+                inputs=[file.path for file in job.inputs],
+                output=self._job,
+                started=datetime.now(UTC),
+                wall_s=0.0,
+                exit_code=0,
+                cache_mode="off",
+                store=None,
+                endpoints={},
+                bottleneck=analyze({}, 0.0, Settings()),
+            ),
+        )
         self.finish(report)
         return RunResult(0, report)
 
@@ -138,7 +145,7 @@ class Observers:
             kept=self._kept,
         )
 
-    def _write_junit(self, path: Path, report: dict[str, Any], error: JobError | None) -> None:
+    def _write_junit(self, path: Path, report: Report, error: JobError | None) -> None:
         from llmscale.observe.junit import Cases, junit_xml
 
         cases = Cases(
@@ -158,12 +165,11 @@ class Observers:
         fails = any(fails for rule, fails, _ in verdicts if rule.startswith("errors"))
         return self.judge_failures and not fails
 
-    def _write_metrics(self, path: Path, report: dict[str, Any]) -> None:
+    def _write_metrics(self, path: Path, report: Report) -> None:
         from llmscale.observe.metrics import MetricsFile
 
-        rows = report["rows"]
-        metrics = self._metrics or MetricsFile(path, Stats(), kept=rows["kept"])
-        metrics.write_end(rows["total"], report["exit_code"])
+        metrics = self._metrics or MetricsFile(path, Stats(), kept=report.rows.kept)
+        metrics.write_end(report.rows.total, report.exit_code)
 
 
 def _target(text: str) -> "Target":

@@ -1,15 +1,15 @@
 """The end of a run: the report in a file and on the terminal, and to observers."""
 
 import logging
-import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from msgspec.structs import asdict
+import msgspec
 
+from llmscale.accounting.run_numbers import EndpointState, Report, StoreCounts
 from llmscale.accounting.stats import Stats
 from llmscale.config import Config
 from llmscale.core.atomic_file import replace_file
@@ -17,10 +17,9 @@ from llmscale.core.errors import JobError
 from llmscale.job.job_paths import JobPaths
 from llmscale.observe.bottleneck import Settings, analyze
 from llmscale.report.builder import JobFacts, RunFacts, build, encode
-from llmscale.report.table import print_table, summary_line
 from llmscale.runtime.file_counts import FileCounts
 from llmscale.runtime.observers import Observers
-from llmscale.runtime.run_result import RunResult
+from llmscale.runtime.run_result import RunFiles, RunResult
 from llmscale.runtime.targets import STDOUT
 
 if TYPE_CHECKING:
@@ -79,9 +78,8 @@ class RunReport:
             except JobError as error:  # the answers matter more
                 log.error("%s", error)
         self._observers.finish(report, failed)
-        if not self._config.logging.quiet:
-            self._show(report, path, output if failed is None else _partial(output, report))
-        return RunResult(exit_code, report, failed)
+        there = output if failed is None else _partial(output, report)
+        return RunResult(exit_code, report, failed, RunFiles(self._produces, there, path))
 
     def _note_use(self, output: str, opened: "Opened") -> None:
         if opened.replies is not None:
@@ -91,7 +89,7 @@ class RunReport:
 
     def _built(
         self, output: str, facts: JobFacts, opened: "Opened", exit_code: int, wall_s: float
-    ) -> dict[str, Any]:
+    ) -> Report:
         settings = Settings(opened.max_calls, opened.capacity)
         held_s, causes_s = self._stats.held_s(), self._stats.causes_s
         run = RunFacts(
@@ -101,28 +99,28 @@ class RunReport:
             wall_s=wall_s,
             exit_code=exit_code,
             cache_mode=self._config.cache.mode,
-            store=None if opened.replies is None else opened.replies.summary(),
-            endpoints={e.name: e.summary() for e in opened.endpoints.values()},
+            store=_store_counts(opened),
+            endpoints={
+                e.name: msgspec.convert(e.summary(), EndpointState)
+                for e in opened.endpoints.values()
+            },
             bottleneck=analyze(held_s, wall_s, settings, causes_s),
             documents=self._files.summary(),
             alerts=self._observers.alerts(),
-            estimate=None if self.drift is None else asdict(self.drift.summary()),
+            estimate=None if self.drift is None else self.drift.summary(),
         )
         return build(self._stats, facts, run)
 
-    def _show(self, report: dict[str, Any], path: str | None, output: str) -> None:
-        """`output`: the file that has rows, "" where none has."""
-        if not sys.stderr.isatty() or self._config.logging.log_format != "text":
-            log.info("%s%s", summary_line(report), output and f" -> {output}")
-            return
-        print_table(report)
-        where = f"{self._produces} in {output}, " if output else ""
-        log.info("%sreport in %s", where, path or "no file")
+
+def _store_counts(opened: "Opened") -> StoreCounts | None:
+    if opened.replies is None:
+        return None
+    return msgspec.convert(opened.replies.summary(), StoreCounts)
 
 
-def _partial(output: str, report: dict[str, Any]) -> str:
+def _partial(output: str, report: Report) -> str:
     """Return where the rows are of a run that has not come to its end; "" where there are none."""
-    rows = report["rows"]
+    rows = report.rows
     if output == STDOUT:
         return output
-    return str(JobPaths(Path(output)).partial) if rows["total"] > rows["pending"] else ""
+    return str(JobPaths(Path(output)).partial) if rows.total > rows.pending else ""

@@ -11,8 +11,8 @@ import logging
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
+from llmscale.accounting.run_numbers import BottleneckSummary
 from llmscale.accounting.stats import Bottleneck
 from tests.benchmarks import bottleneck_in_tool, bottleneck_jobs
 from tests.benchmarks.bottleneck_in_tool import ToolJob
@@ -30,7 +30,7 @@ class Finding:
     job: str
     bottleneck: Bottleneck
     wall_s: float
-    verdict: Mapping[str, Any]
+    verdict: BottleneckSummary
     shares: Mapping[Bottleneck, float] = field(default_factory=dict)  # as far as they are known
     names: str = ""  # what the advice has to name
     heeded: float | None = None  # times as fast; None: there is nothing to heed
@@ -39,19 +39,19 @@ class Finding:
 
     def share(self, bound: Bottleneck) -> float:
         """Return for which part of the time a bound held the run back."""
-        return float(self.verdict["seconds"][bound] / self.wall_s)
+        return float(self.verdict.seconds[bound] / self.wall_s)
 
     def wrong(self) -> list[str]:
         """Tell what is not as it has to be."""
         found = []
-        if self.verdict["main"] != self.bottleneck:
+        if self.verdict.main != self.bottleneck:
             found.append("the bottleneck")
         for bound, share in self.shares.items():
             if abs(self.share(bound) - share) > TOLERANCE:
                 found.append(f"the share of {bound}, {share:.1%}")
-        if round(sum(self.verdict["seconds"].values()) - self.wall_s, 6):
+        if round(sum(self.verdict.seconds.values()) - self.wall_s, 6):
             found.append("the sum")
-        if self.names not in (self.verdict["advice"] or ""):
+        if self.names not in (self.verdict.advice or ""):
             found.append("the advice")
         if self.heeded is not None and self.heeded < self.faster:
             found.append("what heeding it brings")
@@ -89,10 +89,10 @@ def real(job: ToolJob) -> Finding:
 def print_finding(finding: Finding) -> None:
     """Print a line of the table."""
     known = finding.shares.get(finding.bottleneck)
-    main = finding.verdict["main"]
+    main = finding.verdict.main
     print(
         f"{finding.job:57}{finding.bottleneck:13}{_percent(known):>6}  {main:13}"
-        f"{_percent(finding.verdict['share']):>6}{_times(finding.heeded):>8}"
+        f"{_percent(finding.verdict.share):>6}{_times(finding.heeded):>8}"
         f"{_times(finding.unheeded):>8}  {'; '.join(finding.wrong()) or 'yes'}",
         flush=True,
     )

@@ -16,6 +16,7 @@ from random import Random
 
 import orjson
 
+from llmscale.accounting.run_numbers import EndpointLimits, EndpointState
 from llmscale.accounting.stats import Progressed, Stats, Waited
 from llmscale.cli.tables.report import print_report
 from llmscale.core.records import Failure, FailureKind, Outcome, Reply, Request, Row, Usage
@@ -62,7 +63,7 @@ def built(stats: Stats, rows: int) -> bytes:
         exit_code=1,
         cache_mode="off",
         store=None,
-        endpoints={f"at {model}": {"trips": 0, "limits": {}} for model in MODELS},
+        endpoints={f"at {model}": EndpointState(0, EndpointLimits()) for model in MODELS},
         bottleneck=analyze({"requests": wall_s}, wall_s, Settings(64)),
     )
     return encode(build(stats, JobFacts(total=rows, spend=stats.spend()), run))

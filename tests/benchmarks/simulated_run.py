@@ -17,6 +17,7 @@ from unittest.mock import patch
 import looptime
 
 from llmscale.accounting.prices import Prices
+from llmscale.accounting.run_numbers import BottleneckSummary
 from llmscale.accounting.stats import Stats
 from llmscale.config import Config, EndpointConfig
 from llmscale.core.errors import CallFailed, JobError
@@ -206,13 +207,13 @@ class Ran:
     """What a run came to."""
 
     wall_s: float
-    verdict: dict[str, Any]
+    verdict: BottleneckSummary
     stats: Stats
     servers: list[Server]
 
     def share(self, bound: str) -> float:
         """Return for which part of the time a bound held the run back."""
-        return float(self.verdict["seconds"][bound] / self.wall_s)
+        return float(self.verdict.seconds[bound] / self.wall_s)
 
 
 def simulate(job: Simulation) -> Ran:

@@ -5,6 +5,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from llmscale.accounting.run_numbers import SCHEMA_VERSION
 from tests.cli.tool import llmscale, prompts, write_rows
 
 
@@ -77,7 +78,7 @@ def test_invalid_use_is_one_sentence_and_exit_code_2(
     assert shown.returncode == 2
     assert complaint in shown.stderr
     assert shown.stdout == ""
-    assert orjson.loads((folder / "a.report.json").read_bytes())["schema"] == 1
+    assert orjson.loads((folder / "a.report.json").read_bytes())["schema"] == SCHEMA_VERSION
 
 
 def test_a_page_that_can_not_be_written_ends_with_the_code_of_storage(folder: Path) -> None:

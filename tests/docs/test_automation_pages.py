@@ -38,7 +38,7 @@ def test_alerts_have_the_fields_that_the_pages_name() -> None:
     sentence = page("alerts").partition("The JSON has ")[2].partition(", a sentence")[0]
     assert code(sentence) == list(orjson.loads(sent[0]))
     entry = page("report").partition("An entry of `alerts` has ")[2].partition(". ")[0]
-    assert code(entry) == list(watching.summary()[0])
+    assert code(entry) == list(watching.summary()[0].__struct_fields__)
 
 
 def test_the_bounds_of_alerts_are_those_of_the_code() -> None:

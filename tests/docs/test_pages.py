@@ -11,8 +11,10 @@ import pytest
 
 from llmscale import config
 from llmscale import vector_files as exports
-from llmscale.accounting.forecast.drift import MIN_ROWS, MIN_S, MIN_SHARE, DriftSummary
+from llmscale.accounting.forecast.drift import MIN_ROWS, MIN_S, MIN_SHARE
+from llmscale.accounting.forecast.drift_summary import DriftSummary
 from llmscale.accounting.forecast.strata import MIN_DRAWN
+from llmscale.accounting.run_numbers import SCHEMA_VERSION
 from llmscale.accounting.stats import BOTTLENECKS, Spend
 from llmscale.accounting.tokens import BYTES_PER_TOKEN, OUTPUT_TOKENS, PICTURE_BYTES
 from llmscale.commands import help as manual
@@ -40,7 +42,6 @@ from llmscale.providers import PROVIDERS, SPECS, anthropic, local, static_vector
 from llmscale.providers.http.failures import _STOPS_JOB
 from llmscale.providers.http.finish_reasons import is_known
 from llmscale.providers.sim import SimSettings
-from llmscale.report.builder import SCHEMA_VERSION
 from llmscale.rows.chat_rows import PASSED_FIELDS, REQUEST_FIELDS
 from llmscale.rows.documents import MAX_FILE_BYTES, SkipReason
 from llmscale.runtime import models

@@ -1,7 +1,9 @@
 """One line of JSON, the same fields whatever has happened."""
 
 import orjson
+from msgspec.structs import replace
 
+from llmscale.accounting.run_numbers import AlertRecord
 from llmscale.accounting.stats import Stats
 from llmscale.observe.json_summary import summary_line
 from tests.observe.alerts import add_rows
@@ -12,9 +14,14 @@ def line_of(exit_code: int, error: str | None = None) -> str:
     stats = Stats()
     add_rows(stats, 3, 1)
     report = report_of(stats, 6, kept=1)
-    alert = {"rule": "errors>5%", "fails": False}
-    report["alerts"] = [alert, {"rule": "errors>1%", "fails": True}]
-    return summary_line(exit_code, report, error)
+    alerts = [tripped("errors>5%", fails=False), tripped("errors>1%", fails=True)]
+    return summary_line(exit_code, replace(report, alerts=alerts), error)
+
+
+def tripped(rule: str, *, fails: bool) -> AlertRecord:
+    return AlertRecord(
+        rule=rule, decides=fails, fails=fails, value=None, tripped_at_s=None, value_at_end=None
+    )
 
 
 def test_it_has_the_numbers_of_the_report() -> None:

@@ -4,13 +4,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from msgspec import convert, to_builtins
+
+from llmscale.accounting.run_numbers import EndpointLimits, EndpointState, Report, StoreCounts
 from llmscale.accounting.stats import Bottleneck, Spend, Stats
 from llmscale.core.records import Failure, FailureKind, Outcome, Reply, Request, Row, Usage
 from llmscale.observe.bottleneck import Settings, analyze
 from llmscale.report.builder import JobFacts, RunFacts, build
 
-STORE = {"stored": 1, "dropped": 2, "evicted": 3, "refused": 4, "errors": 5}
-AT_ENDPOINT = {"trips": 0, "limits": {"adaptive_rpm": None}}
+STORE = StoreCounts(stored=1, dropped=2, evicted=3, refused=4, errors=5)
+AT_ENDPOINT = EndpointState(0, EndpointLimits())
 
 
 def add_row(
@@ -66,10 +69,11 @@ def built(
     stats: Stats,
     total: int,
     wall_s: float = 2.0,
-    store: dict[str, int] | None = None,
+    store: StoreCounts | None = None,
     held_s: Mapping[Bottleneck, float] | None = None,
     **facts: Any,
-) -> dict[str, Any]:
+) -> Any:
+    """Return a report as the JSON that its file has."""
     facts_ = JobFacts(**{"total": total, "spend": Spend(1, 2, 3, 4.0, 5), **facts})
     run = RunFacts(
         inputs=["in.jsonl"],
@@ -82,7 +86,12 @@ def built(
         endpoints=dict.fromkeys(stats.calls_by_endpoint(), AT_ENDPOINT),
         bottleneck=analyze(held_s or {}, wall_s, Settings(64)),
     )
-    return build(stats, facts_, run)
+    return to_builtins(build(stats, facts_, run))
+
+
+def typed(report: Any) -> Report:
+    """Return the report that JSON is."""
+    return convert(report, Report)
 
 
 def mixed_stats() -> Stats:

@@ -3,13 +3,15 @@
 import json
 
 import pytest
+from msgspec import to_builtins
 
 from llmscale import __version__
+from llmscale.accounting.run_numbers import SCHEMA_VERSION
 from llmscale.accounting.stats import Stats
 from llmscale.core.records import Usage
-from llmscale.report.builder import SCHEMA_VERSION, encode
-from llmscale.report.table import summary_line
-from tests.report import STORE, add_row, add_row_for_nothing, built, mixed_stats
+from llmscale.report.builder import encode
+from llmscale.report.remarks import summary_line
+from tests.report import STORE, add_row, add_row_for_nothing, built, mixed_stats, typed
 
 TOP_KEYS = {
     "schema",
@@ -79,7 +81,7 @@ def mixed() -> Stats:
 
 
 def test_the_report_has_the_documented_keys(mixed: Stats) -> None:
-    found = json.loads(encode(built(mixed, 5)))
+    found = json.loads(encode(typed(built(mixed, 5))))
     assert set(found) == TOP_KEYS
     assert set(found["rows"]) == {"total", "kept", "pending", *ROW_KEYS}
     assert set(found["calls"]) == CALL_KEYS
@@ -107,7 +109,7 @@ def test_the_report_has_the_documented_keys(mixed: Stats) -> None:
 
 def test_the_report_says_what_it_was_told() -> None:
     found = built(Stats(), 0, runs=3, max_repeated_calls=7)
-    assert found["schema"] == SCHEMA_VERSION == 1
+    assert found["schema"] == SCHEMA_VERSION == 2
     assert found["llmscale"] == __version__
     assert (found["inputs"], found["output"]) == (["in.jsonl"], "out.jsonl")
     assert found["started"] == "2026-01-02T03:04:05+00:00"
@@ -159,11 +161,11 @@ def test_the_cache_says_what_it_was_asked_and_what_it_saved() -> None:
         "saved_usd": 1.0,
         "saved_by_cache": {"tokens": 30, "usd": 0.5},
         "saved_by_sharing": {"tokens": 30, "usd": 0.5},
-        **STORE,
+        **to_builtins(STORE),
     }
     assert (found["rows"]["answered"], found["rows"]["cached"]) == (3, 1)
     assert (found["calls"]["attempts"], found["calls"]["cost_usd"]) == (1, 0.5)
-    assert "1 from the cache, 1 shared a call" in summary_line(found)
+    assert "1 from the cache, 1 shared a call" in summary_line(typed(found))
 
 
 def test_a_run_without_a_cache_has_no_hit_rate() -> None:
@@ -183,7 +185,7 @@ def test_nothing_is_pending_when_more_was_done_than_was_known_of(mixed: Stats) -
 
 
 def test_what_was_not_counted_is_null_in_strict_json() -> None:
-    found = json.loads(encode(built(Stats(), 0)))
+    found = json.loads(encode(typed(built(Stats(), 0))))
     assert set(found["rows"]["latency_s"].values()) == {None}
     assert found["calls"]["cost_usd"] == 0
 

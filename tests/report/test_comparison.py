@@ -5,15 +5,20 @@ from typing import Any
 import pytest
 
 from llmscale.accounting.stats import Stats
-from llmscale.report.comparison import Compared, as_json, compare
-from tests.report import add_row, built
+from llmscale.report import comparison
+from llmscale.report.comparison import Compared, ComparedFigure, without_words
+from tests.report import add_row, built, typed
 
 
-def run(rows: int, wall_s: float, cost_usd: float | None = 0.5) -> dict[str, Any]:
+def run(rows: int, wall_s: float, cost_usd: float | None = 0.5) -> Any:
     stats = Stats()
     for _ in range(rows):
         add_row(stats, "sim/a", cost_usd=cost_usd)
     return built(stats, rows, wall_s)
+
+
+def compare(before: Any, after: Any) -> list[Compared]:
+    return comparison.compare(typed(before), typed(after))
 
 
 def figure(name: str, before: dict[str, Any], after: dict[str, Any]) -> Compared:
@@ -52,8 +57,8 @@ def test_a_first_failure_is_worse_though_it_has_no_ratio() -> None:
 
 
 def test_programs_get_the_numbers_without_the_words() -> None:
-    (first, *_) = as_json(compare(run(2, 1.0), run(4, 1.0)))
-    assert first == {"name": "rows", "before": 2, "after": 4, "ratio": 2.0, "is_better": None}
+    (first, *_) = without_words(compare(run(2, 1.0), run(4, 1.0)))
+    assert first == ComparedFigure("rows", 2, 4, 2.0, None)
 
 
 def test_a_run_without_a_row_can_be_compared() -> None:

@@ -1,8 +1,21 @@
 """Numbers in a person's words."""
 
 import pytest
+from msgspec.structs import replace
 
-from llmscale.report.figures import dollars, duration, seconds, share, span, usd
+from llmscale.accounting.forecast.interval import Interval
+from llmscale.accounting.stats import Calls
+from llmscale.report.figures import (
+    between,
+    cost_of,
+    dollars,
+    duration,
+    hours,
+    seconds,
+    share,
+    span,
+    usd,
+)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +42,29 @@ def test_what_was_not_counted_is_a_dash_and_not_zero() -> None:
 
 def test_an_unknown_price_is_never_zero_dollars() -> None:
     assert usd(None) == "unknown"
-    assert dollars({"cost_usd": None, "unpriced": 1}) == "cost unknown"
-    assert dollars({"cost_usd": 1.5, "unpriced": 1}) == "at least $1.5000"
-    assert dollars({"cost_usd": 0.0, "unpriced": 0}) == "$0"
+    calls = Calls().summary()
+    assert cost_of(replace(calls, cost_usd=None, unpriced=1)) == "cost unknown"
+    assert cost_of(replace(calls, cost_usd=1.5, unpriced=1)) == "at least $1.5000"
+    assert cost_of(calls) == "$0"
+
+
+@pytest.mark.parametrize(
+    ("figure", "text"),
+    [
+        (Interval(3.0, 2.0, 4.5), "$3.00 ($2.00 to $4.50)"),
+        (Interval(3.0, 3.0, 3.0), "$3.00"),
+        (Interval(3.0, 2.999, 3.001), "$3.00"),
+        (Interval(None, 2.0, 4.0), "$2.00 to $4.00"),
+        (Interval(None, 2.0), "at least $2.00"),
+        (Interval(3.0, 2.0), "$3.00 (at least $2.00)"),
+        (Interval(), "unknown"),
+        (Interval(0.0, 0.0, 0.0), "$0"),
+    ],
+)
+def test_a_figure_is_shown_with_what_is_known_of_it(figure: Interval, text: str) -> None:
+    assert between(figure, dollars) == text
+
+
+def test_amounts_have_the_digits_that_tell_something() -> None:
+    assert [dollars(usd) for usd in (12_345.678, 0.01234567, 0)] == ["$12,345.68", "$0.01235", "$0"]
+    assert [hours(h) for h in (30.04, 1.5, 0.01)] == ["30.0 h", "90.0 min", "36 s"]

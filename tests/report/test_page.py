@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from llmscale.accounting.stats import BOTTLENECKS, Stats
-from llmscale.report.page import page
-from tests.report import add_row, built, mixed_stats
+from llmscale.report.page import page as page_of
+from tests.report import add_row, built, mixed_stats, typed
 
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}"
 
@@ -30,6 +30,10 @@ class Seen(HTMLParser):
         self.text += data
 
 
+def page(report: Any, baseline: Any = None) -> bytes:
+    return page_of(typed(report), None if baseline is None else typed(baseline))
+
+
 def seen(report: dict[str, Any], baseline: dict[str, Any] | None = None) -> Seen:
     parser = Seen()
     parser.feed(page(report, baseline).decode())
@@ -37,7 +41,7 @@ def seen(report: dict[str, Any], baseline: dict[str, Any] | None = None) -> Seen
     return parser
 
 
-def hostile() -> dict[str, Any]:
+def hostile() -> Any:
     stats = Stats()
     add_row(stats, f"sim/{HOSTILE}")
     report = built(stats, 1)

@@ -1,9 +1,16 @@
 """The tables of a report: what is in them, and that empty ones are left out."""
 
+from typing import Any
+
 from llmscale.accounting.stats import Stats
 from llmscale.core.records import Failure, Outcome, Row
-from llmscale.report.sections import Section, sections
-from tests.report import STORE, add_row, add_row_for_nothing, built, mixed_stats
+from llmscale.report import sections as made
+from llmscale.report.sections import Section
+from tests.report import STORE, add_row, add_row_for_nothing, built, mixed_stats, typed
+
+
+def sections(report: Any, baseline: Any = None) -> list[Section]:
+    return made.sections(typed(report), None if baseline is None else typed(baseline))
 
 
 def titled(found: list[Section], title: str) -> Section:
@@ -109,7 +116,7 @@ def test_the_estimate_stands_beside_what_the_run_comes_to() -> None:
     report["estimate"] = {**known, **times, "drift": ["hours"]}
     assert titled(sections(report), "Beside the estimate").rows == [
         ["cost", "$1.0000", "$0.5000", "unknown", "$2.0000", "within"],
-        ["time", "30 min 0 s", "15 min 0 s", "1 h 0 min", "6 min 0 s", "outside"],
+        ["time", "30.0 min", "15.0 min", "60.0 min", "6.0 min", "outside"],
     ]
 
 

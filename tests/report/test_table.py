@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from llmscale.accounting.stats import Stats
-from llmscale.report.table import print_table, summary_line
-from tests.report import add_bad_row, add_row, add_row_for_nothing, built, mixed_stats
+from llmscale.cli.tables.run import print_table
+from llmscale.report.remarks import summary_line
+from tests.report import add_bad_row, add_row, add_row_for_nothing, built, mixed_stats, typed
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def mixed() -> Stats:
 
 
 def test_the_summary_is_one_line_of_what_counts(mixed: Stats) -> None:
-    line = summary_line(built(mixed, 12, wall_s=2.5, kept=4))
+    line = summary_line(typed(built(mixed, 12, wall_s=2.5, kept=4)))
     assert line == (
         "7 of 12 rows answered, 2 failed, 1 cut at max_tokens, 90 tokens, at least $1.0000, 2.5 s"
     )
@@ -38,7 +39,7 @@ def test_an_unknown_price_is_never_zero_dollars(costs: list[float | None], dolla
     stats = Stats()
     for cost_usd in costs:
         add_row(stats, "sim/a", cost_usd=cost_usd)
-    assert summary_line(built(stats, len(costs))).split(", ")[-2] == dollars
+    assert summary_line(typed(built(stats, len(costs)))).split(", ")[-2] == dollars
 
 
 def table(stats: Stats, total: int, monkeypatch: pytest.MonkeyPatch, **facts: Any) -> list[str]:
@@ -46,7 +47,7 @@ def table(stats: Stats, total: int, monkeypatch: pytest.MonkeyPatch, **facts: An
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setenv("COLUMNS", "200")
-    print_table(built(stats, total, **facts))
+    print_table(typed(built(stats, total, **facts)))
     return stream.getvalue().splitlines()
 
 

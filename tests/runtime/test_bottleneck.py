@@ -5,7 +5,7 @@ The jobs are those of `python -m tests.benchmarks.bottleneck`.
 
 import pytest
 
-from llmscale.accounting.stats import BOTTLENECKS, Bottleneck
+from llmscale.accounting.stats import BOTTLENECKS
 from tests.benchmarks import bottleneck_in_tool, bottleneck_jobs
 from tests.benchmarks.bottleneck import real, simulated
 from tests.benchmarks.bottleneck_in_tool import ToolJob
@@ -25,7 +25,7 @@ def test_the_verdict_of_a_simulated_job_is_right_and_its_advice_helps(job: Job) 
 def test_the_verdict_of_a_run_of_the_tool_is_right_and_adds_up(job: ToolJob) -> None:
     finding = real(job)
     assert set(finding.wrong()) <= {"the bottleneck"}
-    seconds: dict[Bottleneck, float] = dict(finding.verdict["seconds"])
+    seconds = dict(finding.verdict.seconds)
     if job.bottleneck != "start":  # which takes as long as others let it, on a busy machine
         del seconds["start"]
     assert max(seconds, key=lambda bound: seconds[bound]) == job.bottleneck

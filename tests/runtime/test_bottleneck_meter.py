@@ -240,8 +240,8 @@ async def test_what_has_ended_is_in_the_series_once_even_at_the_very_end(world: 
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
     found = world.stats.series.summary()
-    assert (sum(found["rows"]), sum(found["failed"]), sum(found["tokens"])) == (40, 10, 280)
-    assert sum(found["cost_usd"]) == pytest.approx(20)
+    assert (sum(found.rows), sum(found.failed), sum(found.tokens)) == (40, 10, 280)
+    assert sum(found.cost_usd) == pytest.approx(20)
 
 
 async def test_the_series_has_what_was_in_flight_and_what_waited(world: World) -> None:
@@ -249,5 +249,5 @@ async def test_the_series_has_what_was_in_flight_and_what_waited(world: World) -
     world.waiting("rpm", 3)
     await world.watched(10.0)
     found = world.stats.series.summary()
-    assert set(found["in_flight"]) == {8}
-    assert set(found["waiting"]) == {3}
+    assert set(found.in_flight) == {8}
+    assert set(found.waiting) == {3}

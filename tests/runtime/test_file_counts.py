@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from msgspec import to_builtins
+
 from llmscale.core.records import Failure, Outcome, Row
 from llmscale.rows.documents import CompleteFiles
 from llmscale.runtime.document_rows import Found
@@ -63,7 +65,7 @@ def test_what_an_earlier_run_has_answered_is_complete_from_the_start() -> None:
 def test_the_report_has_what_was_found() -> None:
     files = FileCounts(found(2, 1))
     files.counting(Sink()).put(outcomes(2))
-    assert files.summary() == {
+    assert to_builtins(files.summary()) == {
         "files": 2,
         "failed": 1,
         "complete": 1,

@@ -40,7 +40,7 @@ def test_a_rule_that_has_tripped_makes_1_of_0_and_nothing_of_what_is_worse(
     if has_run:
         watching.watching(stats, 2, 0, {}, None)
     assert watching.judge(before, stats, 1.0) == after
-    assert [alert["rule"] for alert in watching.alerts()] == [FAILS]
+    assert [alert.rule for alert in watching.alerts()] == [FAILS]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_what_is_used_of_a_budget_is_what_is_spent_or_may_be(tmp_path: Path) -> 
     watching = observers(tmp_path, fail_on="spend>=80%,spend>80%")
     watching.watching(Stats(), 2, 0, {}, budget)
     assert watching.judge(0, Stats(), 1.0) == 1
-    assert [a["rule"] for a in watching.alerts() if a["fails"]] == ["spend>=80%"]
+    assert [a.rule for a in watching.alerts() if a.fails] == ["spend>=80%"]
 
 
 def test_only_a_junit_file_needs_to_see_the_outcomes(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_job_that_was_finished_before_is_reported_and_not_judged(tmp_path: Pat
         Manifest(inputs=files, settings={}, output_format="llmscale", rows=7, answered=7)
     )
     assert result.report is not None
-    assert (result.report["rows"]["total"], result.report["rows"]["kept"]) == (7, 7)
+    assert (result.report.rows.total, result.report.rows.kept) == (7, 7)
     assert cases_of(junit.read_bytes()) == {"all rows are answered": None}
 
 

@@ -8,8 +8,7 @@ import asyncio
 import logging
 import math
 
-import msgspec
-
+from llmscale.accounting.forecast.drift_summary import DriftSummary
 from llmscale.accounting.forecast.interval import Interval
 from llmscale.accounting.forecast.saved_estimate import SavedEstimate
 from llmscale.accounting.stats import Stats
@@ -21,20 +20,6 @@ MIN_ROWS = 100  # sent, or
 MIN_SHARE = 0.1  # of all rows, before any warning
 MIN_S = 60.0  # before a warning about hours: runs start slowly
 _SIGMAS = 3.0  # standard errors: above 2, because the check is repeated
-
-
-class DriftSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A run compared with its estimate. None: unknown."""
-
-    usd: float | None
-    usd_low: float | None
-    usd_high: float | None
-    hours: float | None
-    hours_low: float | None
-    hours_high: float | None
-    projected_usd: float | None  # of all rows, at the cost of those sent so far
-    projected_hours: float | None
-    drift: list[str]  # "usd", "hours": outside of their bounds
 
 
 class DriftWatch:

@@ -2,11 +2,17 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from llmscale.accounting.stats.latency import Latency
+from llmscale.accounting.stats.summaries import (
+    BatchesSummary,
+    CallsSummary,
+    RowsSummary,
+    SavedSummary,
+)
 from llmscale.core.records import FailureKind, Outcome, Reply, Usage
 
 
@@ -27,9 +33,9 @@ class Saved:
         self.tokens += other.tokens
         self.usd += other.usd
 
-    def summary(self) -> dict[str, Any]:
-        """Return the numbers as JSON."""
-        return {"tokens": self.tokens, "usd": round(self.usd, 9)}
+    def summary(self) -> SavedSummary:
+        """Return the numbers."""
+        return SavedSummary(self.tokens, round(self.usd, 9))
 
 
 class Rows:
@@ -91,19 +97,19 @@ class Rows:
         self.failures.update(other.failures)
         self.latency.merge(other.latency)
 
-    def summary(self) -> dict[str, Any]:
-        """Return the numbers as JSON."""
-        return {
-            "answered": self.answered,
-            "truncated": self.truncated,
-            "cached": self.cached,
-            "deduped": self.deduped,
-            "fallback": self.fallback,
-            "failed": self.failed,
-            "failures": dict(self.failures.most_common()),
-            "latency_s": self.latency.summary(),
-            "latency_histogram": self.latency.histogram(),
-        }
+    def summary(self) -> RowsSummary:
+        """Return the numbers."""
+        return RowsSummary(
+            answered=self.answered,
+            truncated=self.truncated,
+            cached=self.cached,
+            deduped=self.deduped,
+            fallback=self.fallback,
+            failed=self.failed,
+            failures=dict(self.failures.most_common()),
+            latency_s=self.latency.summary(),
+            latency_histogram=self.latency.histogram(),
+        )
 
 
 class Lookups:
@@ -139,15 +145,15 @@ class Batches:
         self.rows += other.rows
         self.fill += other.fill
 
-    def summary(self) -> dict[str, Any]:
-        """Return the numbers as JSON; means are null where there was no batch."""
+    def summary(self) -> BatchesSummary:
+        """Return the numbers; means are None where there was no batch."""
         count = self.count
-        return {
-            "count": count,
-            "rows": self.rows,
-            "mean_rows": round(self.rows / count, 3) if count else None,
-            "mean_fill": round(self.fill / count, 6) if count else None,
-        }
+        return BatchesSummary(
+            count,
+            self.rows,
+            round(self.rows / count, 3) if count else None,
+            round(self.fill / count, 6) if count else None,
+        )
 
 
 class Waited(NamedTuple):
@@ -219,21 +225,21 @@ class Calls:
         """Dollars, or None where no price was known for any of it."""
         return None if self.unpriced and not self.cost_usd else self.cost_usd
 
-    def summary(self) -> dict[str, Any]:
-        """Return the numbers as JSON."""
+    def summary(self) -> CallsSummary:
+        """Return the numbers."""
         cost_usd = self.known_cost_usd
-        return {
-            "attempts": self.attempts,
-            "retries": self.retries,
-            "failures": dict(self.failures.most_common()),
-            "tokens": {name: getattr(self.usage, name) for name in Usage.__struct_fields__},
-            "cost_usd": None if cost_usd is None else round(cost_usd, 9),
-            "unpriced": self.unpriced,
-            "queued_s": self.queued.summary(),
-            "limited_s": self.limited.summary(),
-            "latency_s": self.latency.summary(),
-            "total_s": self.total.summary(),
-        }
+        return CallsSummary(
+            attempts=self.attempts,
+            retries=self.retries,
+            failures=dict(self.failures.most_common()),
+            tokens=self.usage,
+            cost_usd=None if cost_usd is None else round(cost_usd, 9),
+            unpriced=self.unpriced,
+            queued_s=self.queued.summary(),
+            limited_s=self.limited.summary(),
+            latency_s=self.latency.summary(),
+            total_s=self.total.summary(),
+        )
 
 
 class Spend(msgspec.Struct, frozen=True):

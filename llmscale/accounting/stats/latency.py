@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 from ddsketch import DDSketch
 
+from llmscale.accounting.stats.sketch_bins import bins_of
+from llmscale.accounting.stats.summaries import Histogram, LatencySummary
+
 RELATIVE_ACCURACY = 0.01
 MAX_BINS = 40
 _GATHERED = 1_000  # durations: the clock ticks in ms, and equal ones are counted together
@@ -46,44 +49,42 @@ class Latency:
 
     def counts_up_to(self, bounds_s: Sequence[float]) -> list[int]:
         """Return for each bound how many were not above it; the bounds are right to 1 %."""
-        store, mapping = self._sketch._store, self._sketch._mapping
-        first = self.count - round(store.count)  # those of 0 s
-        found = [first] * len(bounds_s)
-        for key, in_bin in enumerate(store.bins, start=store.offset):
-            if in_bin:
-                at = bisect_left(bounds_s, mapping.value(key))
-                for i in range(at, len(bounds_s)):
-                    found[i] += round(in_bin)
+        bins = bins_of(self._sketch)
+        found = [bins.zeros] * len(bounds_s)
+        for key, in_bin in bins.counts.items():
+            at = bisect_left(bounds_s, bins.value_s(key))
+            for i in range(at, len(bounds_s)):
+                found[i] += in_bin
         return found
 
-    def summary(self) -> dict[str, float | None]:
+    def summary(self) -> LatencySummary:
         """Return quantiles, mean and maximum in seconds; None where nothing was counted."""
         sketch = self._sketch
         if not sketch.count:
-            return dict.fromkeys((*QUANTILES, "mean", "max"))
-        quantiles = {name: sketch.get_quantile_value(q) for name, q in QUANTILES.items()}
-        figures = {**quantiles, "mean": sketch.sum / sketch.count, "max": self._max_s}
-        return {name: round(seconds, 6) for name, seconds in figures.items()}
+            return LatencySummary()
+        quantiles = {
+            name: round(sketch.get_quantile_value(q) or 0.0, 6) for name, q in QUANTILES.items()
+        }
+        mean_s = round(sketch.sum / sketch.count, 6)
+        return LatencySummary(**quantiles, mean=mean_s, max=round(self._max_s, 6))
 
-    def histogram(self) -> dict[str, list[float]]:
+    def histogram(self) -> Histogram:
         """Return how many were up to so many seconds and above those before, in equal ratios.
 
         Both lists are empty where nothing was counted; they have `MAX_BINS` entries at most.
         """
-        sketch = self._sketch
-        store, mapping = sketch._store, sketch._mapping
-        zeros = round(sketch.count - store.count)
-        counts = {store.offset + i: n for i, n in enumerate(store.bins) if n}
+        bins = bins_of(self._sketch)
+        counts, zeros = bins.counts, bins.zeros
         uppers, found = ([0.0], [zeros]) if zeros else ([], [])
         if counts:
             first, last = min(counts), max(counts)
             width = -(-(last - first + 1) // (MAX_BINS - 1))
             for low in range(first, last + 1, width):
                 in_bin = sum(counts.get(key, 0) for key in range(low, low + width))
-                upper_s = mapping.value(min(low + width - 1, last)) / (1 - RELATIVE_ACCURACY)
+                upper_s = bins.value_s(min(low + width - 1, last)) / (1 - RELATIVE_ACCURACY)
                 uppers.append(float(f"{upper_s:.6g}"))
-                found.append(round(in_bin))
-        return {"upper_s": uppers, "rows": found}
+                found.append(in_bin)
+        return Histogram(uppers, found)
 
     @property
     def _sketch(self) -> DDSketch:

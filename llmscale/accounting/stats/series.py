@@ -1,6 +1,8 @@
 """How a run went over time, in a bounded number of steps, however long it takes."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from llmscale.accounting.stats.summaries import Timeline
 
 FIRST_STEP_S = 0.1
 MAX_STEPS = 240
@@ -95,16 +97,18 @@ class Series:
         for number, step in enumerate(theirs._steps):
             self._at((number + 0.5) * self.step_s).merge(step, apart=True)
 
-    def summary(self) -> dict[str, Any]:
-        """Return the steps as JSON, a list for each figure."""
+    def summary(self) -> Timeline:
+        """Return the steps, a list for each figure."""
         steps = self._steps
-        return {
-            "step_s": self.step_s,
-            **{name: [getattr(s.ended, name) for s in steps] for name in Progressed._fields[:3]},
-            "cost_usd": [round(s.ended.cost_usd, 9) for s in steps],
-            "in_flight": [round(s.in_flight_s / s.seconds, 3) if s.seconds else 0 for s in steps],
-            "waiting": [round(s.waiting_s / s.seconds, 3) if s.seconds else 0 for s in steps],
-        }
+        return Timeline(
+            step_s=self.step_s,
+            rows=[s.ended.rows for s in steps],
+            failed=[s.ended.failed for s in steps],
+            tokens=[s.ended.tokens for s in steps],
+            cost_usd=[round(s.ended.cost_usd, 9) for s in steps],
+            in_flight=[round(s.in_flight_s / s.seconds, 3) if s.seconds else 0 for s in steps],
+            waiting=[round(s.waiting_s / s.seconds, 3) if s.seconds else 0 for s in steps],
+        )
 
     def _at(self, at_s: float) -> _Step:
         while (number := int(at_s / self.step_s + 1e-9)) >= MAX_STEPS:

@@ -1,8 +1,8 @@
 """What the rows of each user came to. Bounded: users beyond the first thousands are one."""
 
 from collections.abc import Iterable
-from typing import Any
 
+from llmscale.accounting.stats.summaries import UsersSummary, UserSummary
 from llmscale.core.records import Outcome
 
 MAX_USERS = 10_000  # counted each for himself
@@ -40,15 +40,16 @@ class UserRows:
         self.cost_usd += other.cost_usd
         self.unpriced += other.unpriced
 
-    def summary(self) -> dict[str, Any]:
-        """Return the numbers as JSON; the cost is null where no price is known."""
+    def summary(self, user: str | None = None) -> UserSummary:
+        """Return the numbers; the cost is None where no price is known."""
         known = self.cost_usd or not self.unpriced
-        return {
-            "rows": self.rows,
-            "failed": self.failed,
-            "tokens": self.tokens,
-            "cost_usd": round(self.cost_usd, 9) if known else None,
-        }
+        return UserSummary(
+            user=user,
+            rows=self.rows,
+            failed=self.failed,
+            tokens=self.tokens,
+            cost_usd=round(self.cost_usd, 9) if known else None,
+        )
 
 
 class Users:
@@ -68,14 +69,14 @@ class Users:
             self._of(user).merge(rows)
         self._others.merge(other._others)
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> UsersSummary:
         """Return those with the highest cost, then tokens, by name, and all others together."""
         ranked = sorted(self._known.items(), key=lambda u: (-u[1].cost_usd, -u[1].tokens, u[0]))
         others = _sum([rows for _, rows in ranked[TOP:]] + [self._others])
-        return {
-            "top": [{"user": user, **rows.summary()} for user, rows in ranked[:TOP]],
-            "others": others.summary() if others.rows else None,
-        }
+        return UsersSummary(
+            [rows.summary(user) for user, rows in ranked[:TOP]],
+            others.summary() if others.rows else None,
+        )
 
     def _of(self, user: str) -> UserRows:
         rows = self._known.get(user)

@@ -16,7 +16,7 @@ from llmscale.commands.estimate.result import (
 )
 from llmscale.commands.limit_bounds import Binding
 from llmscale.core.printable import printable
-from llmscale.report.words import between, dollars, hours
+from llmscale.report.figures import between, dollars, hours
 
 
 def print_estimate(found: EstimateResult) -> None:

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from llmscale.commands.limits import BudgetState, EndpointBudgets, LimitsResult, UserBudgets
 from llmscale.core.printable import printable
-from llmscale.report.words import hours
+from llmscale.report.figures import hours
 
 _NONE = "-"
 

@@ -1,25 +1,25 @@
 """`llmscale report` on a terminal: all tables of a report, on standard output."""
 
 import sys
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from llmscale.accounting.run_numbers import Report
 from llmscale.core.printable import printable
+from llmscale.report.remarks import held_back, remarks, summary_line
 from llmscale.report.sections import Section, sections
-from llmscale.report.table import held_back, remarks, summary_line
 
 WIDTH_OF_A_FILE = 160
 
 
-def print_report(report: dict[str, Any], baseline: dict[str, Any] | None = None) -> None:
+def print_report(report: Report, baseline: Report | None = None) -> None:
     """Show a report, beside that of an earlier run if there is one."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE)
-    head = f"{report['output']}, {report['started']}: {summary_line(report)}"
+    head = f"{report.output}, {report.started}: {summary_line(report)}"
     console.print(Text(printable(head), style="bold"), soft_wrap=True)
-    for remark in (*remarks(report), *held_back(report["bottleneck"])):
+    for remark in (*remarks(report), *held_back(report.bottleneck)):
         console.print(Text(printable(remark)), soft_wrap=True)
     for section in sections(report, baseline):
         console.print()

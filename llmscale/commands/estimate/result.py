@@ -8,6 +8,7 @@ from llmscale.accounting.forecast.interval import Interval
 from llmscale.accounting.forecast.prediction import wilson_interval
 from llmscale.accounting.forecast.saved_estimate import Sample
 from llmscale.accounting.stats import Calls, Latency
+from llmscale.accounting.stats.summaries import LatencySummary
 from llmscale.commands.estimate.job_state import JobState
 from llmscale.commands.estimate.projection import Estimate, Projection
 from llmscale.commands.estimate.token_rates import token_rates
@@ -86,7 +87,7 @@ class SampleResult(msgspec.Struct, frozen=True, kw_only=True):
     failed: int
     failed_share: Interval
     failures: dict[str, int]  # by kind
-    latency_s: dict[str, float | None]
+    latency_s: LatencySummary
     attempts: int
     cost_usd: float | None
 

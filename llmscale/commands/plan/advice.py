@@ -7,7 +7,7 @@ from contextlib import closing
 from llmscale.commands.plan.checks import Answer, Check, PlanFacts
 from llmscale.config import CacheConfig, Config
 from llmscale.core.units import short_size, size_bytes
-from llmscale.report.words import dollars
+from llmscale.report.figures import dollars
 from llmscale.runtime.cache import folder_of, open_store
 
 STAGES = (0.1, 0.25, 0.5, 1.0)

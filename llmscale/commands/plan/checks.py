@@ -5,9 +5,9 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from llmscale.accounting.run_numbers import Report
 from llmscale.commands.estimate.job_state import JobState
 from llmscale.commands.estimate.projection import Estimate
-from llmscale.commands.plan.baseline import Baseline
 
 Answer = Literal["yes", "no", "unknown"]
 
@@ -28,7 +28,7 @@ class PlanFacts(NamedTuple):
 
     job: JobState
     estimate: Estimate
-    baseline: Baseline | None  # None: no earlier run of this job
+    baseline: Report | None  # None: no earlier run of this job
     hours: float  # that the scaled job may take
     command: Callable[..., str]  # makes a command line from its name and flags
 

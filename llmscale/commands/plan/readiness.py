@@ -10,7 +10,7 @@ from llmscale.commands.plan.checks import Check, PlanFacts
 from llmscale.config import EndpointConfig
 from llmscale.core.units import per_minute
 from llmscale.providers import spec_of
-from llmscale.report.words import between, dollars, hours
+from llmscale.report.figures import between, dollars, hours
 
 BASELINE_SHARE = 0.1  # of the rows, for a baseline run
 
@@ -37,7 +37,7 @@ def load(facts: PlanFacts) -> Check:
 def bottleneck(facts: PlanFacts) -> Check:
     """Check that the bottleneck is known."""
     question = "Is the bottleneck known?"
-    if facts.baseline is not None and facts.baseline.bottleneck is not None:
+    if facts.baseline is not None:
         evidence = f"earlier run: {facts.baseline.bottleneck.says}"
         return Check("bottleneck", question, "yes", evidence)
     if facts.estimate.scaled.bounds:
@@ -56,7 +56,7 @@ def baseline(facts: PlanFacts) -> Check:
     if pace is None:
         evidence = "the earlier run made no calls: every answer was cached"
         return Check("baseline", question, "unknown", evidence)
-    p95_s, usd = earlier.calls.latency_s.get("p95"), earlier.calls.cost_usd
+    p95_s, usd = earlier.calls.latency_s.p95, earlier.calls.cost_usd
     evidence = (
         f"{earlier.rows.answered + earlier.rows.failed:,} rows on {earlier.started}: "
         f"{pace:,.1f} calls/s, {earlier.rows.failed:,} failed, "

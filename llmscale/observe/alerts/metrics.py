@@ -107,7 +107,7 @@ def _quantile(of: Callable[[RunMetrics], Latency], name: str, what: str) -> _Fig
     def words(_: RunMetrics, seconds: float) -> str:
         return f"{name} of {what} is {seconds:.3g} s"
 
-    return _Figure(lambda now: of(now).summary()[name], words)
+    return _Figure(lambda now: getattr(of(now).summary(), name), words)
 
 
 _FIGURES: Mapping[str, _Figure] = {

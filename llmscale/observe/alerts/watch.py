@@ -8,10 +8,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any
 
 import orjson
 
+from llmscale.accounting.run_numbers import AlertRecord
 from llmscale.accounting.stats import Stats
 from llmscale.config import Rule
 from llmscale.core.printable import printable
@@ -41,16 +41,16 @@ class _Watched:
         if self.tripped_at_s is None:
             self.tripped_at_s, self.value = at_s, value
 
-    def summary(self) -> dict[str, Any]:
-        """Return what is known of it as JSON."""
-        return {
-            "rule": self.rule.text,
-            "decides": self.decides,
-            "fails": self.fails,
-            "value": _rounded(self.value),
-            "tripped_at_s": _rounded(self.tripped_at_s),
-            "value_at_end": _rounded(self.at_end),
-        }
+    def summary(self) -> AlertRecord:
+        """Return what is known of it."""
+        return AlertRecord(
+            rule=self.rule.text,
+            decides=self.decides,
+            fails=self.fails,
+            value=_rounded(self.value),
+            tripped_at_s=_rounded(self.tripped_at_s),
+            value_at_end=_rounded(self.at_end),
+        )
 
 
 class Alerts:
@@ -100,8 +100,8 @@ class Alerts:
         self._judge(wall_s, self._longest_stall_s, at_end=True)
         return any(watched.fails for watched in self._watched)
 
-    def summary(self) -> list[dict[str, Any]]:
-        """Return the rules that have tripped, as JSON."""
+    def summary(self) -> list[AlertRecord]:
+        """Return the rules that have tripped."""
         return [w.summary() for w in self._watched if w.tripped_at_s is not None]
 
     def verdicts(self) -> list[tuple[str, bool, str]]:

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from math import floor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from llmscale.accounting.run_numbers import BottleneckSummary
 from llmscale.accounting.stats import BOTTLENECK_OF, BOTTLENECKS, Bottleneck, Cause
 
 
@@ -117,8 +118,8 @@ def analyze(
     wall_s: float,
     settings: Settings,
     causes_s: Mapping[Cause, float] | None = None,
-) -> dict[str, Any]:
-    """Return what held the run back most, and all of it in seconds, as JSON.
+) -> BottleneckSummary:
+    """Return what held the run back most, and all of it in seconds.
 
     `held_s` without `end`, which is what is left of `wall_s`. `causes_s`: the same by cause, for
     the advice.
@@ -127,13 +128,13 @@ def analyze(
     main = max(BOTTLENECKS, key=lambda by: seconds[by])
     share = seconds[main] / wall_s if wall_s else 0.0
     wording = _WORDING[_cause(main, causes_s or {}, settings)]
-    return {
-        "main": main,
-        "share": round(share, 4),
-        "says": f"{share:.0%} of the time {wording.says}".replace("%", " %", 1),
-        "advice": _advice(wording, settings),
-        "seconds": seconds,
-    }
+    return BottleneckSummary(
+        main=main,
+        share=round(share, 4),
+        says=f"{share:.0%} of the time {wording.says}".replace("%", " %", 1),
+        advice=_advice(wording, settings),
+        seconds={str(by): held for by, held in seconds.items()},
+    )
 
 
 def _adding_up(held_s: Mapping[Bottleneck, float], wall_s: float) -> dict[Bottleneck, float]:

@@ -7,9 +7,10 @@ each type of failure with a few rows of it, one for each rule of --fail-on. Text
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from xml.etree import ElementTree
 
+from llmscale.accounting.run_numbers import Report, ReportedRows
 from llmscale.core.printable import printable
 from llmscale.observe.junit.examples import Example
 
@@ -33,23 +34,23 @@ class Cases(NamedTuple):
         return "skipped" if self.may_fail else "failure"
 
 
-def junit_xml(report: Mapping[str, Any], cases: Cases) -> bytes:
+def junit_xml(report: Report, cases: Cases) -> bytes:
     """Return the document of a run that has ended."""
-    seconds = f"{report['wall_s']:.3f}"
+    seconds = f"{report.wall_s:.3f}"
     suite = ElementTree.Element(
         "testsuite",
         id="0",
-        name=_clean(f"llmscale {report['output']}"),
+        name=_clean(f"llmscale {report.output}"),
         package="llmscale",
         hostname="localhost",
-        timestamp=report["started"].partition("+")[0],
+        timestamp=report.started.partition("+")[0],
         time=seconds,
     )
     facts = ElementTree.SubElement(suite, "properties")
     for name in ("llmscale", "exit_code"):
-        ElementTree.SubElement(facts, "property", name=name, value=str(report[name]))
-    _add_rows(suite, report["rows"], cases).set("time", seconds)
-    for kind, count in report["rows"]["failures"].items():
+        ElementTree.SubElement(facts, "property", name=name, value=str(getattr(report, name)))
+    _add_rows(suite, report.rows, cases).set("time", seconds)
+    for kind, count in report.rows.failures.items():
         shown = "\n".join(map(_line, cases.examples.get(kind, ())))
         _add(suite, kind, f"{count} rows failed: {kind}", shown, cases.tag)
     for rule, failed, number in cases.rules:
@@ -69,12 +70,11 @@ def junit_xml(report: Mapping[str, Any], cases: Cases) -> bytes:
     return bytes(ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True)) + b"\n"
 
 
-def _add_rows(
-    suite: ElementTree.Element, rows: Mapping[str, Any], cases: Cases
-) -> ElementTree.Element:
-    left = [f"{rows[name]} {name}" for name in ("failed", "pending") if rows[name]]
-    said = f"of {rows['total']} rows, {' and '.join(left)}" if left else None
-    tag = "failure" if rows["pending"] else cases.tag
+def _add_rows(suite: ElementTree.Element, rows: ReportedRows, cases: Cases) -> ElementTree.Element:
+    counts = (("failed", rows.failed), ("pending", rows.pending))
+    left = [f"{count} {name}" for name, count in counts if count]
+    said = f"of {rows.total} rows, {' and '.join(left)}" if left else None
+    tag = "failure" if rows.pending else cases.tag
     return _add(suite, "all rows are answered", said, tag=tag)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from llmscale.accounting.forecast.drift import CHECK_EVERY_S, MIN_S, DriftSummary, DriftWatch
+from llmscale.accounting.forecast.drift import CHECK_EVERY_S, MIN_S, DriftWatch
+from llmscale.accounting.forecast.drift_summary import DriftSummary
 from llmscale.accounting.forecast.interval import UNKNOWN, Interval
 from llmscale.accounting.forecast.saved_estimate import SavedEstimate
 from llmscale.accounting.stats import Stats

@@ -8,6 +8,7 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import asdict
 
 from llmscale.accounting.stats import (
     BOTTLENECK_OF,
@@ -135,9 +136,9 @@ def test_a_quantile_is_right_to_one_percent(seconds: list[float]) -> None:
     ordered = sorted(seconds)
     for name, q in QUANTILES.items():
         exact = ordered[math.floor(q * (len(ordered) - 1))]
-        assert summary[name] == pytest.approx(exact, rel=0.01001, abs=1e-6)
-    assert summary["max"] == pytest.approx(max(seconds), abs=1e-6)
-    assert summary["mean"] == pytest.approx(sum(seconds) / len(seconds), rel=1e-9, abs=1e-6)
+        assert getattr(summary, name) == pytest.approx(exact, rel=0.01001, abs=1e-6)
+    assert summary.max == pytest.approx(max(seconds), abs=1e-6)
+    assert summary.mean == pytest.approx(sum(seconds) / len(seconds), rel=1e-9, abs=1e-6)
 
 
 @given(st.lists(st.floats(min_value=0, max_value=10_000), max_size=200))
@@ -157,9 +158,9 @@ def test_what_is_not_above_a_bound_is_counted_and_bounds_are_right_to_one_percen
 
 
 def test_nothing_counted_gives_null_and_not_a_division_by_zero() -> None:
-    assert set(Latency().summary().values()) == {None}
-    assert set(Rows().summary()["latency_s"].values()) == {None}
-    assert set(Calls().summary()["latency_s"].values()) == {None}
+    assert set(asdict(Latency().summary()).values()) == {None}
+    assert set(asdict(Rows().summary().latency_s).values()) == {None}
+    assert set(asdict(Calls().summary().latency_s).values()) == {None}
     assert numbers(Stats())["done"] == 0
     assert Stats().spend() == Spend()
 
@@ -183,7 +184,7 @@ def test_only_answered_attempts_have_a_latency() -> None:
     calls = Calls()
     calls.add(0.1, [paid(0.0)], None)
     calls.add(60.0, [], "timeout")
-    assert calls.latency.summary()["max"] == 0.1
+    assert calls.latency.summary().max == 0.1
 
 
 def test_an_attempt_after_the_first_is_a_retry() -> None:
@@ -221,7 +222,7 @@ def test_rows_are_counted_by_what_became_of_them() -> None:
     assert (rows.answered, rows.failed, rows.truncated, rows.cached) == (2, 2, 1, 1)
     assert rows.failures == {"timeout": 1, "bad_row": 1}
     assert stats.done == 4
-    assert rows.latency.summary()["max"] == 4.0
+    assert rows.latency.summary().max == 4.0
 
 
 def test_what_was_not_paid_again_is_saved_and_not_spent() -> None:

@@ -61,7 +61,10 @@ def line(
 def edit_report(**fields: Any) -> None:
     """Change fields of the report of the earlier run."""
     path = Path("in.report.json")
-    path.write_bytes(orjson.dumps(orjson.loads(path.read_bytes()) | fields))
+    report = orjson.loads(path.read_bytes())
+    for name, value in fields.items():
+        report[name] = report[name] | value if isinstance(value, dict) else value
+    path.write_bytes(orjson.dumps(report))
 
 
 def files(folder: Path) -> dict[Path, bytes]:
@@ -232,8 +235,9 @@ def test_missing_limits_are_suggested_as_low_as_the_job_needs(job: Path) -> None
 
 def test_a_reported_limit_passes(job: Path) -> None:
     run(config())
-    endpoints = {"openai/m": {"limits": {"provider_rpm": 300.0}}}
-    edit_report(endpoints=endpoints)
+    calls = orjson.loads(Path("in.report.json").read_bytes())["calls"]
+    reported = {**calls, "ejections": 0, "limits": {"provider_rpm": 300.0}}
+    edit_report(endpoints={"openai/m": reported})
     write_rows(job / "in.jsonl", [{"prompt": f"Row {n}"} for n in range(40)])
     found = planned(endpoint=(EndpointConfig(model="openai/m"), EndpointConfig(model="sim/a")))
     assert found.lines[REQUIRED.index("limits")].answer == "yes"
@@ -260,14 +264,13 @@ def test_one_machine_is_enough_if_the_pace_of_the_earlier_run_is(job: Path) -> N
 @pytest.mark.parametrize(
     ("bottleneck", "answer"),
     [
-        (None, "unknown"),
         ({"main": "cpu", "says": ""}, "no"),
         ({"main": "disk", "says": ""}, "no"),
         ({"main": "requests", "says": ""}, "yes"),
     ],
 )
 def test_a_second_machine_helps_only_if_the_machine_is_the_bottleneck(
-    job: Path, bottleneck: dict[str, Any] | None, answer: str
+    job: Path, bottleneck: dict[str, Any], answer: str
 ) -> None:
     run(config())
     edit_report(wall_s=36_000.0, bottleneck=bottleneck)

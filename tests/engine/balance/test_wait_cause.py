@@ -275,7 +275,7 @@ class Bench:
     def waited(self) -> Any:
         """Return the longest waits for a place and for a limit, in seconds; check the total."""
         calls = self.stats.calls()
-        found = [part.summary()["max"] for part in (calls.queued, calls.limited, calls.total)]
+        found = [part.summary().max for part in (calls.queued, calls.limited, calls.total)]
         queued_s, limited_s, total_s = (seconds or 0.0 for seconds in found)
         assert total_s <= queued_s + limited_s + 1 + 1e-6
         return queued_s, limited_s

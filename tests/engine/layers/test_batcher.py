@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Sequence
 
 import pytest
+from msgspec import to_builtins
 
 from llmscale.accounting.stats import Stats
 from llmscale.core.errors import (
@@ -300,7 +301,7 @@ async def test_a_row_that_is_given_up_does_not_take_the_others_with_it() -> None
 async def test_lots_are_counted_with_their_fill() -> None:
     stats = Stats()
     await vectors(batcher(Recorded(), BatchCaps(items=10), stats), [text(n) for n in range(25)])
-    assert stats.batches.summary() == {
+    assert to_builtins(stats.batches.summary()) == {
         "count": 3,
         "rows": 25,
         "mean_rows": pytest.approx(25 / 3, abs=0.001),

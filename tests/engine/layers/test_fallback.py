@@ -139,7 +139,7 @@ async def test_the_line_names_the_model_that_answered_and_the_report_counts_it()
     for outcome in outcomes(replies):
         stats.add_outcome(outcome)
     assert [line_of(o)["model"] for o in outcomes(replies)] == ["sim/a", "sim/b"]
-    assert stats.rows().summary()["fallback"] == 1
+    assert stats.rows().summary().fallback == 1
 
 
 # --- rows that are asked together

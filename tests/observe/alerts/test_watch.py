@@ -5,6 +5,7 @@ import logging
 
 import orjson
 import pytest
+from msgspec import to_builtins
 
 from llmscale.accounting.stats import Stats
 from llmscale.config import Config, parse_rules
@@ -50,7 +51,7 @@ async def test_a_rule_that_trips_is_logged_and_delivered_once(
         "text": f"llmscale out.jsonl: {words} (errors>5%)",
     }
     (record,) = watching.summary()
-    assert record["tripped_at_s"] == pytest.approx(3.0, abs=BEAT_S)
+    assert record.tripped_at_s == pytest.approx(3.0, abs=BEAT_S)
 
 
 async def test_no_alert_has_a_text_of_a_row(caplog: pytest.LogCaptureFixture) -> None:
@@ -87,7 +88,7 @@ async def test_a_minute_without_a_row_is_a_stall_and_the_next_one_is_another(
     assert said(caplog.records) == [message, message]
     assert len(told) == 2
     (record,) = watching.summary()
-    assert record["tripped_at_s"] == pytest.approx(61)
+    assert record.tripped_at_s == pytest.approx(61)
 
 
 @pytest.mark.parametrize("add", [{"answered": 1}, {"failed": 1}])
@@ -138,7 +139,7 @@ def test_the_end_is_judged_however_few_rows_there_are(caplog: pytest.LogCaptureF
     assert said(caplog.records) == [f"ERROR: --fail-on errors>1%: {words}"]
     assert [orjson.loads(payload)["rule"] for payload in told] == ["errors>1%"]
     assert watching.verdicts() == [("errors>1%", True, words)]
-    assert watching.summary() == [
+    assert to_builtins(watching.summary()) == [
         {
             "rule": "errors>1%",
             "decides": True,
@@ -156,7 +157,7 @@ def test_what_only_warns_never_decides(caplog: pytest.LogCaptureFixture) -> None
     watching = alerts(stats, alert_on="errors>5%")
     assert not watching.judge_at_end(1.0)
     assert len(caplog.records) == 1
-    assert [record["fails"] for record in watching.summary()] == [False]
+    assert [record.fails for record in watching.summary()] == [False]
 
 
 async def test_a_rule_that_has_recovered_by_the_end_has_warned_and_does_not_decide(
@@ -170,8 +171,8 @@ async def test_a_rule_that_has_recovered_by_the_end_has_warned_and_does_not_deci
     assert not watching.judge_at_end(10.0)
     assert len(told) == len(caplog.records) == 1
     (record,) = watching.summary()
-    assert (record["value"], record["fails"]) == (0.1, False)
-    assert record["value_at_end"] == pytest.approx(0.009, abs=0.001)
+    assert (record.value, record.fails) == (0.1, False)
+    assert record.value_at_end == pytest.approx(0.009, abs=0.001)
 
 
 async def test_a_rule_that_has_warned_and_decides_is_delivered_once_and_logged_as_an_error(

@@ -23,11 +23,11 @@ def test_the_seconds_add_up_to_the_time_of_the_run_and_the_largest_is_named(
 ) -> None:
     held_s.pop("end", None)
     found = analyze(held_s, wall_s, SETTINGS)
-    seconds = found["seconds"]
+    seconds = found.seconds
     assert list(seconds) == list(BOTTLENECKS)
     assert sum(seconds.values()) == pytest.approx(wall_s, rel=1e-12, abs=1e-9)
     assert min(seconds.values()) >= 0
-    assert seconds[found["main"]] == max(seconds.values())
+    assert seconds[found.main] == max(seconds.values())
     if sum(held_s.values()) <= wall_s:
         for by in held_s:
             assert seconds[by] == pytest.approx(held_s[by], abs=2e-6)
@@ -35,22 +35,22 @@ def test_the_seconds_add_up_to_the_time_of_the_run_and_the_largest_is_named(
 
 def test_what_nobody_has_counted_went_into_the_end() -> None:
     found = analyze({"requests": 1.5, "start": 0.25}, 2.0, SETTINGS)
-    assert found["seconds"]["end"] == 0.25
-    assert (found["main"], found["share"]) == ("requests", 0.75)
-    assert found["says"] == "75 % of the time rows waited for the request limit"
+    assert found.seconds["end"] == 0.25
+    assert (found.main, found.share) == ("requests", 0.75)
+    assert found.says == "75 % of the time rows waited for the request limit"
 
 
 def test_a_run_without_time_has_a_verdict_too() -> None:
     found = analyze({}, 0.0, Settings())
-    assert (found["share"], sum(found["seconds"].values())) == (0.0, 0)
+    assert (found.share, sum(found.seconds.values())) == (0.0, 0)
 
 
 def told(cause: Cause, settings: Settings = SETTINGS) -> tuple[str, str | None]:
     """Return what is said of a run that one cause held back, and the advice."""
     held_s = {BOTTLENECK_OF[cause]: 1.0} if cause != "end" else {}
     found = analyze(held_s, 1.0, settings, {cause: 1.0})
-    assert found["main"] == BOTTLENECK_OF[cause]
-    return found["says"], found["advice"]
+    assert found.main == BOTTLENECK_OF[cause]
+    return found.says, found.advice
 
 
 @pytest.mark.parametrize("cause", BOTTLENECK_OF)
@@ -62,7 +62,7 @@ def test_every_cause_is_described_in_words(cause: Cause) -> None:
 
 def test_the_advice_is_against_the_cause_with_the_most_seconds() -> None:
     causes_s: dict[Cause, float] = {"rpm": 2.0, "provider_rpm": 3.0, "tpm": 9.0}
-    advice = analyze({"requests": 5.0}, 5.0, SETTINGS, causes_s)["advice"]
+    advice = analyze({"requests": 5.0}, 5.0, SETTINGS, causes_s).advice
     assert advice == told("provider_rpm")[1] != told("rpm")[1]
 
 

@@ -1,12 +1,12 @@
 """A document that CI systems take: by the rules that their schemas share, whatever is in a text."""
 
 import re
-from typing import Any
 from xml.etree import ElementTree
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmscale.accounting.run_numbers import Report
 from llmscale.accounting.stats import Stats
 from llmscale.core.records import FailureKind
 from llmscale.observe.junit import Cases, junit_xml
@@ -18,7 +18,7 @@ from tests.observe.junit import report_of
 NO_CASES = Cases(rules=(), examples={})
 
 
-def mixed(answered: int, failed: int, total: int, exit_code: int = 1) -> dict[str, Any]:
+def mixed(answered: int, failed: int, total: int, exit_code: int = 1) -> Report:
     stats = Stats()
     add_rows(stats, answered, failed)
     return report_of(stats, total, exit_code=exit_code)

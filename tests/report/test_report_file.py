@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from llmscale.core.errors import ConfigError
-from llmscale.report.report_paths import load
+from llmscale.report.report_file import load
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ from llmscale.report.report_paths import load
         (b"{", "is not JSON"),
         (b"[1]", "is not a report"),
         (b'{"rows": {}}', "is not a report"),
-        (b'{"bottleneck": {}, "schema": 99}', "has the form 99, and this llmscale reads form 1"),
+        (b'{"bottleneck": {}, "schema": 99}', "has schema 99, and this llmscale reads schema 2"),
     ],
 )
 def test_what_is_no_report_is_refused_with_a_sentence(
