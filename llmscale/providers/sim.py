@@ -110,4 +110,6 @@ def read_settings(name: str) -> SimSettings:
         return msgspec.convert(pairs, SimSettings, strict=False)
     except msgspec.ValidationError as error:
         known = ", ".join(SimSettings.__struct_fields__)
-        raise ConfigError(f"sim/{name}: {error}; settings are {known}") from None
+        what = str(error).replace("`", "").replace("Object contains unknown field", "no setting")
+        what = what[:1].lower() + what[1:]
+        raise ConfigError(f"sim/{name}: {what}; settings are {known}") from None

@@ -211,6 +211,10 @@ class _Opener(NamedTuple):
             endpoint.weight,
         )
         opened.address = base_url_of(endpoint)
+        if opened.address is not None:
+            from llmscale.providers.http.keys import key_advice  # loaded with the provider
+
+            opened.key_advice = key_advice(endpoint, spec_of(endpoint.model))
         return opened
 
     def _slots(self, endpoint: EndpointConfig, capacity: int) -> Slots:

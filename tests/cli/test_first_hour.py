@@ -110,3 +110,21 @@ def test_a_server_that_is_not_there_is_said_in_the_words_of_the_system(folder: P
     assert "->" not in summary, "there is no row anywhere"
     assert said in error
     assert "to resume: llmscale run in.jsonl" in resume
+
+
+@pytest.mark.parametrize(
+    ("env", "advice"),
+    [
+        ({}, "no key was sent: set OPENAI_API_KEY, or name another variable with --api-key-env"),
+        ({"OPENAI_API_KEY": "sk-0123456789abcdef"}, "check the key in OPENAI_API_KEY"),
+    ],
+)
+def test_a_refused_key_is_told_with_the_variable_that_holds_it(
+    env: dict[str, str], advice: str, folder: Path
+) -> None:
+    with chat_process("--faults", "401:1") as url:
+        run = ("run", "in.jsonl", "-m", "openai/m", "--base-url", url)
+        ended = llmscale(*run, cwd=folder, **env)
+    assert ended.returncode == 3
+    assert f"; {advice}\n" in ended.stderr
+    assert "sk-0123456789abcdef" not in ended.stderr

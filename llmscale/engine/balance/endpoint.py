@@ -72,6 +72,7 @@ class Endpoint:
         self.breaker = CircuitBreaker()
         self.key = KeyEvidence()
         self.address: str | None = None  # where its server is; None: in this process
+        self.key_advice = ""  # what to do where it refuses the key
         self.answered_s = float("-inf")  # when it last answered, on the event loop's clock
         self.pace = RecoveryPace(slots.capacity)
         self.rate = AdaptiveRate()

@@ -116,7 +116,7 @@ class Balancer:
                 call.pool.release(slot.endpoint)
             self._first_calls.failed(call.pool, endpoint, failure)
             if stops_job:
-                raise ProviderRefused(f"{endpoint.name} refuses the job: {failure.message}")
+                raise ProviderRefused(_refusal(endpoint, failure))
             if not failure.retryable or self._is_over(call, tries, failure):
                 raise CallFailed(failure, tries.count)
             slot = await self._next_slot(call, endpoint, tries, failure)
@@ -321,6 +321,12 @@ class Balancer:
         finally:
             self.backing_off[by] -= 1
         raise CallStopped
+
+
+def _refusal(endpoint: Endpoint, failure: Failure) -> str:
+    said = f"{endpoint.name} refuses the job: {failure.message}"
+    advice = endpoint.key_advice if failure.kind == "unauthorized" else ""
+    return f"{said}; {advice}" if advice else said
 
 
 def _learn_limits(endpoint: Endpoint) -> None:

@@ -51,6 +51,16 @@ def key_for(
     return key
 
 
+def key_advice(
+    endpoint: "EndpointConfig", spec: ProviderSpec, environ: Mapping[str, str] = os.environ
+) -> str:
+    """Return what to do about the key of an endpoint that refuses it."""
+    variable = endpoint.api_key_env or spec.key_variable
+    if environ.get(variable, "").strip():
+        return f"check the key in {_shown(variable)}"
+    return f"no key was sent: set {_shown(variable)}, or name another variable with --api-key-env"
+
+
 def check_base_url(base_url: str) -> str:
     """Return the host of a base URL. Raises `ConfigError` unless it is http(s) with a host."""
     try:

@@ -7,7 +7,7 @@ import pytest
 from llmscale.config import EndpointConfig
 from llmscale.core.errors import ConfigError
 from llmscale.providers import ProviderSpec, open_provider
-from llmscale.providers.http.keys import check_base_url, key_for
+from llmscale.providers.http.keys import check_base_url, key_advice, key_for
 
 KEY = "sk-canary-0123456789"
 SPEC = ProviderSpec("openai", base_url="https://api.openai.com/v1", key_variable="OWN_KEY")
@@ -223,3 +223,18 @@ def test_a_password_in_a_broken_base_url_is_not_repeated() -> None:
     with pytest.raises(ConfigError) as raised:
         check_base_url("ftp://me:hunter2@host/v1")
     assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "api_key_env", "advice"),
+    [
+        (KEY, None, "check the key in OWN_KEY"),
+        (KEY, "OTHER", "check the key in OTHER"),
+        ("", None, "no key was sent: set OWN_KEY, or name another variable with --api-key-env"),
+    ],
+)
+def test_an_endpoint_that_refuses_the_key_is_told_of_with_its_variable(
+    key: str, api_key_env: str | None, advice: str
+) -> None:
+    endpoint = EndpointConfig(model="openai/m", api_key_env=api_key_env)
+    assert key_advice(endpoint, SPEC, {api_key_env or "OWN_KEY": key}) == advice
