@@ -1,4 +1,4 @@
-"""A row on its way through the layers: the request going down, the result coming back up.
+"""A row in the layers: its request goes down, its result comes back up.
 
 A layer that wants the result of a row adds itself to the row's path before it asks the layer below.
 Whoever has the result calls `deliver` once, and it passes the layers from the innermost outwards.
@@ -15,7 +15,7 @@ asked, anything else for a fault of ours.
 
 
 class Receiver(Protocol):
-    """Takes results on their way up, and passes each on with `row.deliver`, changed or not."""
+    """Takes results as they come up, and passes each on with `row.deliver`, changed or not."""
 
     def receive(self, row: "AskedRow", result: Result) -> None:
         """Take over the result of a row. Must not block."""

@@ -4,10 +4,11 @@ A layer has the same shape outside and inside, so layers stack in any number. Th
 to calls is `layers.batcher` or `layers.single_calls`. Nothing here does any work.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from llmscale.core.asked_row import AskedRow
+from llmscale.core.cache_records import Contents, Entry, Pruned, StoredEntry
 from llmscale.core.records import Limit, Outcome, Quota, Reply, Request
 
 
@@ -128,6 +129,76 @@ class Budget(Protocol):
 
     def stop(self) -> None:
         """Let no call wait any longer."""
+        ...
+
+
+class CacheBackend(Protocol):
+    """Where replies are kept during a run. It fails by missing, never by raising."""
+
+    async def get_many(self, keys: Collection[str]) -> Mapping[str, Entry]:
+        """Return the entries of keys, in one look-up; without those that can't be used."""
+        ...
+
+    def put(self, key: str, entry: Entry, model: str) -> None:
+        """Take over an entry, to be stored soon; from now on `get_many` finds it."""
+        ...
+
+    def when_safe(self, then: Callable[[], None]) -> None:
+        """Call back when all that was put until now is safe, or is known not to get there.
+
+        At once where it is already; else from the event loop.
+        """
+        ...
+
+    def summary(self) -> dict[str, int]:
+        """Return what was stored, dropped, evicted and refused in this run, and the errors."""
+        ...
+
+    async def aclose(self) -> None:
+        """Store what was put, and close."""
+        ...
+
+
+class CacheAdmin(Protocol):
+    """A cache as `llmscale cache`, `estimate` and `plan` see it: read, counted, changed.
+
+    Raises whatever its storage raises; its callers turn that into one sentence.
+    """
+
+    async def get_many(self, keys: Collection[str]) -> Mapping[str, Entry]:
+        """Return the entries of those keys that have a usable one. Does not count as a use."""
+        ...
+
+    async def holds(self, keys: Collection[str]) -> set[str]:
+        """Return the keys that have an entry, usable or not."""
+        ...
+
+    def entries(self) -> AsyncIterator[StoredEntry]:
+        """Yield every usable entry, ordered by key."""
+        ...
+
+    async def add(self, entries: Sequence[StoredEntry]) -> int:
+        """Store entries in place of those with the same keys; return their number."""
+        ...
+
+    async def contents(self) -> Contents:
+        """Count what is stored."""
+        ...
+
+    async def count(self, model_pattern: str, older_than_s: float | None) -> int:
+        """Count the entries that `clear` would remove."""
+        ...
+
+    async def clear(self, model_pattern: str, older_than_s: float | None) -> int:
+        """Remove entries by model (shell pattern) and age; return their number."""
+        ...
+
+    async def prune(self) -> Pruned:
+        """Remove expired entries, then evict down to the size limit."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close; a second call does nothing."""
         ...
 
 

@@ -1,7 +1,7 @@
-"""Outcomes on their way out: many in one write, and not too far ahead of the store of answers.
+"""Outcomes to the sink: many in one write, and not too far ahead of the cache.
 
-What the rows of one turn of the event loop have come to is written at once, since what is written
-is never asked again. Where answers are stored for other runs too, a row keeps its space here until
+The outcomes of one turn of the event loop are written at once, since a row that is written is never
+sent again. Where answers are stored for other runs too, a row keeps its space here until
 that is done, but no slot among those in flight.
 """
 
@@ -65,7 +65,7 @@ class OutcomeWriter:
         """Never return. Raises what a write has met, as soon as it has."""
         await self._until(lambda: False)
 
-    def write_rest(self) -> None:
+    def write_remaining(self) -> None:
         """Write what is left of this turn: the job is coming to an end."""
         group, self._gathering = self._gathering, []
         self._write(group)

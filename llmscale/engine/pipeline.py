@@ -77,7 +77,7 @@ class Pipeline:
         except Exception as error:
             raise first_error(error) from None
         finally:
-            self._writer.write_rest()
+            self._writer.write_remaining()
 
     def stop(self) -> None:
         """Take up no further row."""

@@ -1,19 +1,26 @@
 """The cache of a run: where it is, how it is opened, and the history of its use."""
 
+import asyncio
 import logging
 import os
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 from llmscale.accounting.stats import Lookups, Rows, Stats
 from llmscale.config import CacheConfig
+from llmscale.core.protocols import CacheAdmin, CacheBackend
 from llmscale.core.units import duration_s, size_bytes
 from llmscale.engine.cache import history
+from llmscale.engine.cache.disk_admin import DiskAdmin
 from llmscale.engine.cache.disk_backend import DiskBackend
 from llmscale.engine.cache.history import RunUse, Use
 from llmscale.engine.cache.store import Store, reason_of
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 def folder_of(cache: CacheConfig) -> Path:
@@ -25,12 +32,30 @@ def folder_of(cache: CacheConfig) -> Path:
 
 
 def open_store(cache: CacheConfig) -> Store:
-    """Open the cache. Raises one of `STORE_ERRORS`, or anything for a damaged file."""
+    """Open the cache on this disk. Raises one of `STORE_ERRORS`, or anything for a damaged file."""
     ttl_s = None if cache.ttl is None else duration_s(cache.ttl)
     return Store(folder_of(cache), size_bytes(cache.max_size), ttl_s)
 
 
-def open_replies(cache: CacheConfig) -> DiskBackend | None:
+def with_admin(cache: CacheConfig, work: Callable[[CacheAdmin], Coroutine[Any, Any, T]]) -> T:
+    """Open the cache, work on it, close it. Raises what `open_admin` and the work raise."""
+
+    async def opened() -> T:
+        admin = open_admin(cache)
+        try:
+            return await work(admin)
+        finally:
+            await admin.aclose()
+
+    return asyncio.run(opened())
+
+
+def open_admin(cache: CacheConfig) -> CacheAdmin:
+    """Open the cache for a command. Raises as `open_store` does."""
+    return DiskAdmin(open_store(cache))
+
+
+def open_backend(cache: CacheConfig) -> CacheBackend | None:
     """Open the cache for a run; None where it is off or can't be opened: the run goes on."""
     if cache.mode == "off":
         return None
@@ -46,7 +71,7 @@ def open_replies(cache: CacheConfig) -> DiskBackend | None:
 
 
 def note_use(
-    cache: CacheConfig, replies: DiskBackend, stats: Stats, started: datetime, output: str
+    cache: CacheConfig, replies: CacheBackend, stats: Stats, started: datetime, output: str
 ) -> None:
     """Add this run to the history of the cache."""
     rows, lookups = stats.rows_by_model(), stats.lookups_by_model()

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from llmscale.accounting.stats import Stats
 from llmscale.accounting.tokens import TokenEstimates
 from llmscale.config import BalanceConfig, Config, EndpointConfig
-from llmscale.core.protocols import Answers, Budget
+from llmscale.core.protocols import Answers, Budget, CacheBackend
 from llmscale.core.units import per_minute
 from llmscale.engine.balance.adaptive_window import AdaptiveWindow
 from llmscale.engine.balance.endpoint import Endpoint, Slots
 from llmscale.engine.balance.pool import Pool
 from llmscale.engine.balance.retry import Balancer, RetryPolicy
 from llmscale.engine.balance.strategies import strategy
-from llmscale.engine.cache.disk_backend import DiskBackend
 from llmscale.engine.layers.cache import CacheLayer
 from llmscale.engine.layers.fallback import FallbackLayer
 from llmscale.engine.limits import RateLimits
@@ -29,7 +28,7 @@ from llmscale.providers import (
     open_provider,
     spec_of,
 )
-from llmscale.runtime.cache import open_replies
+from llmscale.runtime.cache import open_backend
 from llmscale.runtime.concurrency import capacities
 from llmscale.runtime.costs import prices_at
 from llmscale.runtime.models import Models
@@ -95,7 +94,7 @@ class Opened(NamedTuple):
 
     models: Models
     endpoints: dict[EndpointConfig, Endpoint]
-    replies: DiskBackend | None  # None: no cache
+    replies: CacheBackend | None  # None: no cache
     fallbacks: Mapping[str, list[str]]  # for a model, those that answer when it can't
     max_calls: int  # in flight: `--concurrency`, else what the endpoints take
     max_in_flight: int  # rows
@@ -137,7 +136,7 @@ def open_all(config: Config, models: Models, workload: Workload) -> Opened:
     endpoints = {endpoint: opener.open(endpoint, slots) for endpoint, slots in wanted.items()}
     _log_addresses(models, endpoints)
     fallbacks = workload.fallbacks(models)
-    replies = open_replies(config.cache)
+    replies = open_backend(config.cache)
     max_calls = config.models.concurrency or sum(e.capacity for e in endpoints.values())
     return Opened(
         models,

@@ -2,16 +2,11 @@
 
 import pytest
 
-from tests.docs.retired_words import findings, in_name, in_text, room_of
-
-NOT_CLEAN = {"core", "engine"}
-"""Packages that still have retired words; one that has none any more is to be taken out here."""
+from tests.docs.retired_words import findings, in_name, in_text
 
 
 def test_no_retired_word_is_used() -> None:
-    found = findings()
-    assert not [str(one) for one in found if room_of(one) not in NOT_CLEAN]
-    assert {room_of(one) for one in found} == NOT_CLEAN
+    assert not [str(one) for one in findings()]
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ async def test_without_an_outcome_nothing_is_written() -> None:
     case = Case()
     await turn()
     await case.writer.flush()
-    case.writer.write_rest()
+    case.writer.write_remaining()
     assert case.sink.writes == []
 
 
@@ -241,7 +241,7 @@ async def test_what_comes_after_a_write_that_failed_stays_pending_and_says_nothi
     case.sink.failing = None
     await case.put_each_in_a_turn(1)
     case.put(2)
-    case.writer.write_rest()
+    case.writer.write_remaining()
     assert (case.sink.writes, case.stats.done) == ([], 0)
 
 
@@ -277,7 +277,7 @@ async def test_a_row_that_was_answered_before_a_write_that_fails_stays_pending(
         patch.setattr(os, "write", full)
         with pytest.raises(StorageError, match="No space left on device"):
             await writer.flush()
-        writer.write_rest()
+        writer.write_remaining()
         assert [job.journal.has_answer(index) for index in (1, 2)] == [False, False]
     assert stats.done == 0
     assert Run(tmp_path).to_the_end().asked == [3, 2, 1, 0]
@@ -291,8 +291,8 @@ async def test_the_rest_is_written_at_once_and_only_once() -> None:
     case = Case(Vault().when_safe)
     await case.put_each_in_a_turn(0, 1)
     case.put(2, 3)
-    case.writer.write_rest()
-    case.writer.write_rest()
+    case.writer.write_remaining()
+    case.writer.write_remaining()
     await turn()
     assert case.sink.writes == [[0], [1], [2, 3]]
     assert case.stats.done == 4
@@ -305,7 +305,7 @@ async def test_a_rest_that_can_not_be_written_raises_nothing_over_what_ended_the
     case = Case()
     case.put(0, 1)
     case.sink.failing = error
-    case.writer.write_rest()
+    case.writer.write_remaining()
     assert case.stats.done == 0
 
 

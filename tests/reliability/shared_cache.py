@@ -18,10 +18,10 @@ from random import Random
 
 import msgspec
 
+from llmscale.core.cache_records import Entry, StoredEntry
 from llmscale.core.records import Reply, Request, Usage
-from llmscale.engine.cache.entry import Entry
 from llmscale.engine.cache.keys import fingerprint, key_of
-from llmscale.engine.cache.store import Store, ToStore
+from llmscale.engine.cache.store import Store
 from tests.benchmarks.machine import print_machine
 from tests.reliability.figures import Figure, print_table
 from tests.servers.chat import ROOT
@@ -86,7 +86,7 @@ class Worker:
         for number in numbers:
             key, asked = question(number)
             group.append(
-                ToStore(key, Entry(right_answer(key), time.time(), fingerprint(asked)), "m")
+                StoredEntry(key, Entry(right_answer(key), time.time(), fingerprint(asked)), "m")
             )
         began_s = time.perf_counter()
         self._store.add(group, replace=self._rng.random() < 0.5)

@@ -13,13 +13,13 @@ from msgspec.structs import replace
 
 from llmscale.accounting.stats import Stats
 from llmscale.config import Config
+from llmscale.core.protocols import CacheBackend
 from llmscale.core.records import Outcome, Reply, Row
 from llmscale.engine.cache import history
-from llmscale.engine.cache.disk_backend import DiskBackend
 from llmscale.engine.cache.history import Use
 from llmscale.engine.cache.keys import key_of
 from llmscale.runtime import cache as caching
-from llmscale.runtime.cache import folder_of, note_use, open_replies, open_store
+from llmscale.runtime.cache import folder_of, note_use, open_backend, open_store
 from tests.engine.cache import DAY_S, answer_to, entry_of, fill, item, questions, request
 from tests.settings import config_of
 
@@ -31,9 +31,9 @@ def config(folder: Path, **settings: Any) -> Config:
 
 
 @asynccontextmanager
-async def replies_of(settings: Config) -> AsyncIterator[DiskBackend]:
+async def replies_of(settings: Config) -> AsyncIterator[CacheBackend]:
     """Open the cache of a run; fail where it has none."""
-    replies = open_replies(settings.cache)
+    replies = open_backend(settings.cache)
     assert replies is not None
     try:
         yield replies
@@ -69,7 +69,7 @@ def test_the_folder_is_the_users_by_default(
 
 
 def test_a_run_without_a_cache_touches_nothing(tmp_path: Path) -> None:
-    assert open_replies(config(tmp_path / "cache", cache_mode="off").cache) is None
+    assert open_backend(config(tmp_path / "cache", cache_mode="off").cache) is None
     assert not (tmp_path / "cache").exists()
 
 
@@ -124,7 +124,7 @@ def test_a_cache_that_can_not_be_opened_is_said_and_done_without(
     tmp_path: Path, place: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("x")
-    assert open_replies(config(tmp_path / place).cache) is None
+    assert open_backend(config(tmp_path / place).cache) is None
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert "continuing without a cache" in record.message
@@ -138,7 +138,7 @@ def test_a_cache_that_another_process_holds_is_said_in_words_for_a_person(
         raise sqlite3.OperationalError("database is locked")
 
     monkeypatch.setattr(caching, "Store", locked)
-    assert open_replies(config(tmp_path).cache) is None
+    assert open_backend(config(tmp_path).cache) is None
     assert "another process holds it" in caplog.text
     assert "database is locked" not in caplog.text
 

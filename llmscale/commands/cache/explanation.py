@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import msgspec
 
-from llmscale.commands.cache.opened_store import with_store
+from llmscale.commands.cache.opened_cache import with_cache
 from llmscale.config import Config
+from llmscale.core.protocols import CacheAdmin
 from llmscale.core.records import Request
 from llmscale.engine.cache.keys import differing_fields, fingerprint, key_of
-from llmscale.engine.cache.store import Store
 from llmscale.rows.row_parser import rows_of
 from llmscale.rows.sources import Line, blocks_of_lines, expand
 from llmscale.runtime.models import Models
@@ -63,7 +63,7 @@ def explain(config: Config, row_or_file: str) -> Explanation:
                 bad_rows += 1
             else:
                 requests.append((row.index, row.request))
-    return with_store(config.cache, lambda store: _explained(store, requests, bad_rows))
+    return with_cache(config.cache, lambda stored: _explained(stored, requests, bad_rows))
 
 
 def _lines(row_or_file: str) -> Iterator[list[Line]]:
@@ -72,13 +72,19 @@ def _lines(row_or_file: str) -> Iterator[list[Line]]:
     return blocks_of_lines(expand([row_or_file]))
 
 
-def _explained(store: Store, requests: list[tuple[int, Request]], bad_rows: int) -> Explanation:
-    missed = [(row, request) for row, request in requests if store.get(key_of(request)) is None]
+async def _explained(
+    stored: CacheAdmin, requests: list[tuple[int, Request]], bad_rows: int
+) -> Explanation:
+    keyed = [(row, request, key_of(request)) for row, request in requests]
+    found = await stored.get_many({key for _, _, key in keyed})
+    misses = [(row, request, key) for row, request, key in keyed if key not in found]
+    missed = [(row, request) for row, request, _ in misses]
     to_explain = [(row, fingerprint(request)) for row, request in missed[:MAX_EXPLAINED]]
     nearest: dict[int, dict[str, str]] = {}
-    unusable = {row for row, request in missed[:MAX_EXPLAINED] if store.holds(key_of(request))}
+    held = await stored.holds({key for _, _, key in misses[:MAX_EXPLAINED]})
+    unusable = {row for row, _, key in misses[:MAX_EXPLAINED] if key in held}
     if to_explain:
-        for _, _, entry in store.items():
+        async for _, entry, _ in stored.entries():
             for row, wanted in to_explain:
                 best = nearest.get(row)
                 if best is None or _distance(wanted, entry.fingerprint) < _distance(wanted, best):

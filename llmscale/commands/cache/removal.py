@@ -1,8 +1,9 @@
 """`llmscale cache clear` and `prune`: entries are removed by model and age, or down to a size."""
 
-from llmscale.commands.cache.opened_store import with_store
+from llmscale.commands.cache.opened_cache import with_cache
 from llmscale.config import CacheConfig
-from llmscale.engine.cache.store import Store
+from llmscale.core.cache_records import Pruned
+from llmscale.core.protocols import CacheAdmin
 
 
 def clear(
@@ -10,12 +11,12 @@ def clear(
 ) -> int:
     """Remove entries and return their number; without `really` only count them."""
 
-    def work(store: Store) -> int:
-        return (store.clear if really else store.count)(model_pattern, older_than_s)
+    async def work(stored: CacheAdmin) -> int:
+        return await (stored.clear if really else stored.count)(model_pattern, older_than_s)
 
-    return with_store(cache, work)
+    return with_cache(cache, work)
 
 
-def prune(cache: CacheConfig) -> tuple[int, int]:
+def prune(cache: CacheConfig) -> Pruned:
     """Remove expired entries, then evict down to the size limit; return both counts."""
-    return with_store(cache, lambda store: (store.expire(), store.make_room()))
+    return with_cache(cache, lambda stored: stored.prune())

@@ -5,11 +5,10 @@ from typing import Any
 
 import msgspec
 
-from llmscale.commands.cache.opened_store import with_store
+from llmscale.commands.cache.opened_cache import with_cache
 from llmscale.config import CacheConfig
 from llmscale.engine.cache import history
 from llmscale.engine.cache.history import RunUse, Use
-from llmscale.engine.cache.store import Store
 from llmscale.runtime.cache import folder_of
 
 AGE_BOUNDS = (("1h", 3600.0), ("1d", 86_400.0), ("7d", 604_800.0), ("30d", 2_592_000.0))
@@ -64,7 +63,7 @@ class CacheStats(msgspec.Struct, frozen=True, kw_only=True):
 
 def stats(cache: CacheConfig) -> CacheStats:
     """Return the contents and the history of the cache. Raises `StorageError`."""
-    contents = with_store(cache, Store.contents)
+    contents = with_cache(cache, lambda stored: stored.contents())
     runs = list(history.runs(folder_of(cache)))
     by_model = dict.fromkeys(contents.models, Use())
     for run in runs:

@@ -10,11 +10,11 @@ from typing import BinaryIO
 
 import msgspec
 
-from llmscale.commands.cache.opened_store import with_store
+from llmscale.commands.cache.opened_cache import with_cache
 from llmscale.config import CacheConfig
+from llmscale.core.cache_records import Entry, StoredEntry
 from llmscale.core.errors import ConfigError, StorageError
-from llmscale.engine.cache.entry import Entry
-from llmscale.engine.cache.store import Store, ToStore
+from llmscale.core.protocols import CacheAdmin
 from llmscale.rows.sources import Line, blocks_of_lines, expand
 
 _GROUP = 500
@@ -31,30 +31,29 @@ class _ExportedEntry(msgspec.Struct, frozen=True):
 def export(cache: CacheConfig, path: str, model_pattern: str) -> int:
     """Write entries as JSONL, to standard output for `-`; return their number."""
 
-    def work(store: Store) -> int:
+    async def work(stored: CacheAdmin) -> int:
         count = 0
         with _opened_to_write(path) as file:
-            for key, model, entry in store.items():
+            async for key, entry, model in stored.entries():
                 if fnmatch.fnmatchcase(model, model_pattern):
                     file.write(msgspec.json.encode(_ExportedEntry(key, model, entry)) + b"\n")
                     count += 1
         return count
 
-    return with_store(cache, work)
+    return with_cache(cache, work)
 
 
 def import_(cache: CacheConfig, path: str) -> int:
     """Store the entries of an export; return their number. Raises `ConfigError` for a bad line."""
 
-    def work(store: Store) -> int:
+    async def work(stored: CacheAdmin) -> int:
         count = 0
         for group in _groups(path):
-            store.add(group)
-            count += len(group)
-        store.make_room()
+            count += await stored.add(group)
+        await stored.prune()
         return count
 
-    return with_store(cache, work)
+    return with_cache(cache, work)
 
 
 def _opened_to_write(path: str) -> AbstractContextManager[BinaryIO]:
@@ -69,8 +68,8 @@ def _opened_to_write(path: str) -> AbstractContextManager[BinaryIO]:
         raise StorageError(f"can't write {path}: {error.strerror}") from None
 
 
-def _groups(path: str) -> Iterator[list[ToStore]]:
-    group: list[ToStore] = []
+def _groups(path: str) -> Iterator[list[StoredEntry]]:
+    group: list[StoredEntry] = []
     for lines in blocks_of_lines(expand([path])):
         for line in lines:
             group.append(_imported(line))
@@ -81,7 +80,7 @@ def _groups(path: str) -> Iterator[list[ToStore]]:
         yield group
 
 
-def _imported(line: Line) -> ToStore:
+def _imported(line: Line) -> StoredEntry:
     try:
         found = msgspec.json.decode(line.raw or b"", type=_ExportedEntry)
         if len(bytes.fromhex(found.key)) != 32:
@@ -90,4 +89,4 @@ def _imported(line: Line) -> ToStore:
         raise ConfigError(
             f"{line.source} line {line.number} is not an exported entry: {error}"
         ) from None
-    return ToStore(found.key, found.entry, found.model)
+    return StoredEntry(found.key, found.entry, found.model)

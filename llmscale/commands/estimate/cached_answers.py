@@ -1,13 +1,15 @@
 """Looks up cached answers before a run, without counting as a use of the cache. Never writes."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from llmscale.config import CacheConfig
-from llmscale.engine.cache.entry import Entry
-from llmscale.engine.cache.store import Store, reason_of
-from llmscale.runtime.cache import folder_of, open_store
+from llmscale.core.cache_records import Entry
+from llmscale.core.protocols import CacheAdmin
+from llmscale.engine.cache.store import reason_of
+from llmscale.runtime.cache import folder_of, open_admin
 
 log = logging.getLogger(__name__)
 
@@ -35,26 +37,28 @@ def cached_answers(cache: CacheConfig) -> Iterator[Lookup]:
 class _Reader:
     def __init__(self, cache: CacheConfig) -> None:
         self._folder = folder_of(cache)
-        self._store: Store | None = None
+        self._runner = asyncio.Runner()
+        self._cache: CacheAdmin | None = None
         try:
-            self._store = open_store(cache)
+            self._cache = open_admin(cache)
         except Exception as error:  # a damaged file can raise anything
             self._warn(error)
 
     def get_many(self, keys: Sequence[str]) -> Mapping[str, Entry]:
-        if self._store is None:
+        if self._cache is None:
             return {}
         try:
-            return self._store.get_many(keys)
+            return self._runner.run(_found(self._cache, keys))
         except Exception as error:  # as above
             self._warn(error)
             self.close()
             return {}
 
     def close(self) -> None:
-        if self._store is not None:
-            self._store.close()
-            self._store = None
+        if self._cache is not None:
+            self._runner.run(_closed(self._cache))
+            self._cache = None
+        self._runner.close()
 
     def _warn(self, error: Exception) -> None:
         log.warning(
@@ -62,3 +66,11 @@ class _Reader:
             self._folder,
             reason_of(error),
         )
+
+
+async def _found(cache: CacheAdmin, keys: Sequence[str]) -> Mapping[str, Entry]:
+    return await cache.get_many(keys)
+
+
+async def _closed(cache: CacheAdmin) -> None:
+    await cache.aclose()

@@ -23,8 +23,8 @@ from llmscale.accounting.tokens import input_bytes
 from llmscale.commands.estimate.cached_answers import Lookup, cached_answers
 from llmscale.commands.estimate.row_columns import UNBOUNDED, RowColumns
 from llmscale.config import Config
+from llmscale.core.cache_records import Entry
 from llmscale.core.records import Request, Row
-from llmscale.engine.cache.entry import Entry
 from llmscale.engine.cache.keys import key_of
 from llmscale.rows.row_parser import rows_of
 from llmscale.rows.sources import Source, blocks_of_lines

@@ -2,13 +2,12 @@
 
 import math
 import shutil
-from contextlib import closing
 
 from llmscale.commands.plan.checks import Answer, Check, PlanFacts
 from llmscale.config import CacheConfig, Config
 from llmscale.core.units import short_size, size_bytes
 from llmscale.report.figures import dollars
-from llmscale.runtime.cache import folder_of, open_store
+from llmscale.runtime.cache import folder_of, with_admin
 
 STAGES = (0.1, 0.25, 0.5, 1.0)
 """Shares of the rows, one after the other."""
@@ -161,8 +160,7 @@ def _bytes_per_entry(cache: CacheConfig) -> float | None:
     if not folder_of(cache).is_dir():
         return None
     try:
-        with closing(open_store(cache)) as store:
-            contents = store.contents()
+        contents = with_admin(cache, lambda stored: stored.contents())
     except Exception:  # a damaged file can raise anything
         return None
     return contents.size_bytes / contents.entries if contents.entries else None

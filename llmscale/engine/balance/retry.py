@@ -163,7 +163,7 @@ class Balancer:
         """Wait for the reservation of an attempt, then for an endpoint.
 
         In this order, so that a call that has a slot is sent at once: while it waited for money,
-        its endpoint might be told to cool down.
+        its endpoint might begin to cool down.
         """
         if self._budget is None:
             return Slot(*await self._endpoint(call, tried))

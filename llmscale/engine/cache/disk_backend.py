@@ -3,9 +3,9 @@
 import logging
 from collections.abc import Callable, Collection, Sequence
 
-from llmscale.engine.cache.entry import Entry
+from llmscale.core.cache_records import Entry, StoredEntry
 from llmscale.engine.cache.group_writer import GroupWriter
-from llmscale.engine.cache.store import Store, ToStore, reason_of
+from llmscale.engine.cache.store import Store, reason_of
 
 log = logging.getLogger(__name__)
 
@@ -21,10 +21,10 @@ class DiskBackend:
         self._errors = 0
 
     async def get_many(self, keys: Collection[str]) -> dict[str, Entry]:
-        """Return the entries of keys, those on their way to the disk too.
+        """Return the entries of keys, those that are not yet on disk too.
 
         They are looked up in the thread of the event loop: it takes three microseconds an entry,
-        less than a way into a thread and back.
+        less than a switch to a thread and back.
         """
         unsafe = {key: entry for key in keys if (entry := self._writer.unsafe(key)) is not None}
         wanted = [key for key in keys if key not in unsafe]
@@ -34,14 +34,14 @@ class DiskBackend:
 
     def put(self, key: str, entry: Entry, model: str) -> None:
         """Take over an entry, to be stored soon."""
-        self._writer.put(ToStore(key, entry, model))
+        self._writer.put(StoredEntry(key, entry, model))
 
     def when_safe(self, then: Callable[[], None]) -> None:
         """Call back when all that was put until now is on disk, or was dropped."""
         self._writer.when_safe(then)
 
     async def aclose(self) -> None:
-        """Store what is on its way, and close the file."""
+        """Store what is not yet on disk, and close the file."""
         await self._writer.close()
         self._store.close()
 

@@ -10,21 +10,13 @@ import zlib
 
 import msgspec
 
-from llmscale.core.records import Reply
+from llmscale.core.cache_records import Entry
 
 VERSION = 1
 _PLAIN, _ZLIB = 0, 1
 _HEADER_BYTES = 18
 _COMPRESS_FROM_BYTES = 1024
 _MAX_PAYLOAD_BYTES = 256 * 1024 * 1024
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """A reply, when it was paid for, and the fields of the request that it answers, in short."""
-
-    reply: Reply
-    created: float  # seconds since 1970
-    fingerprint: dict[str, str]
 
 
 class RefusedValue(OSError):

@@ -10,24 +10,24 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from llmscale.engine.cache.entry import Entry
-from llmscale.engine.cache.store import Store, ToStore, reason_of
+from llmscale.core.cache_records import Entry, StoredEntry
+from llmscale.engine.cache.store import Store, reason_of
 
 log = logging.getLogger(__name__)
 
 USED_AFTER_S = 86_400.0
 USED_GROUP = 500  # hits noted before they are written on their own
-ROOM_EVERY = 2_000  # entries stored between two looks at the size limit
+EVICT_EVERY = 2_000  # entries stored between two looks at the size limit
 MANY = 8  # entries in a group; then answers come fast, and the next group may gather for a while,
 GATHER_S = 0.02  # because each group takes the interpreter from the event loop a few times
 MAX_FAILURES = 3  # in a row, before nothing more is tried: each may have waited for a lock
 
 
 class _Group:
-    """Entries of one transaction, and who is told when it is over."""
+    """Entries of one transaction, and what to call when it is over."""
 
     def __init__(self) -> None:
-        self.items: list[ToStore] = []
+        self.items: list[StoredEntry] = []
         self.then: list[Callable[[], None]] = []
 
 
@@ -44,7 +44,7 @@ class GroupWriter:
         self._work = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = False
-        self._since_room = 0
+        self._since_evicted = 0
         self._failures = 0  # in a row
         self._has_warned = False
         self.stored = 0
@@ -53,7 +53,7 @@ class GroupWriter:
         self._thread = threading.Thread(target=self._run, name="cache-writer", daemon=True)
         self._thread.start()
 
-    def put(self, item: ToStore) -> None:
+    def put(self, item: StoredEntry) -> None:
         """Take over an entry."""
         self._loop = self._loop or asyncio.get_running_loop()
         self._unsafe[item.key] = item.entry
@@ -64,7 +64,7 @@ class GroupWriter:
                 self._work.notify()
 
     def unsafe(self, key: str) -> Entry | None:
-        """Return an entry that is on its way to the disk, None where there is none."""
+        """Return an entry that is not yet on disk, None where there is none."""
         return self._unsafe.get(key)
 
     def when_safe(self, then: Callable[[], None]) -> None:
@@ -83,7 +83,7 @@ class GroupWriter:
                     self._work.notify()
 
     async def close(self) -> None:
-        """Store what is left, make room, end the thread."""
+        """Store what is left, evict, end the thread."""
         with self._work:
             self._closing = True
             self._work.notify()
@@ -101,13 +101,13 @@ class GroupWriter:
             if len(group.items) >= MANY and not closing:
                 time.sleep(GATHER_S)
             if group.items and self._loop is not None:
-                self._loop.call_soon_threadsafe(self._settle, group)
+                self._loop.call_soon_threadsafe(self._end, group)
             elif closing:
                 self._store.close()  # the connection of this thread
                 return
 
-    def _settle(self, group: _Group) -> None:
-        """Tell who waits, in the thread of the event loop."""
+    def _end(self, group: _Group) -> None:
+        """Forget a group that is over and call back, in the thread of the event loop."""
         if self._last is group:
             self._last = None
         for item in group.items:
@@ -116,21 +116,21 @@ class GroupWriter:
         for then in group.then:
             then()
 
-    def _commit(self, items: Sequence[ToStore], used: Sequence[str], *, closing: bool) -> None:
+    def _commit(self, items: Sequence[StoredEntry], used: Sequence[str], *, closing: bool) -> None:
         if items and not self._did(lambda: self._add(items)):
             self.dropped += len(items)
         if used:
             self._did(lambda: self._store.note_used(used))
-        if self._since_room >= ROOM_EVERY or (closing and self._since_room):
-            self._since_room = 0
-            self._did(self._make_room)
+        if self._since_evicted >= EVICT_EVERY or (closing and self._since_evicted):
+            self._since_evicted = 0
+            self._did(self._evict)
 
-    def _add(self, items: Sequence[ToStore]) -> None:
+    def _add(self, items: Sequence[StoredEntry]) -> None:
         self.stored += self._store.add(items, replace=self._replace)
-        self._since_room += len(items)
+        self._since_evicted += len(items)
 
-    def _make_room(self) -> None:
-        self.evicted += self._store.make_room()
+    def _evict(self) -> None:
+        self.evicted += self._store.evict()
 
     def _did(self, work: Callable[[], None]) -> bool:
         """Work on the store and tell whether that went well. Rows wait for this thread."""

@@ -1,17 +1,17 @@
 """What makes two requests the same: everything that changes the answer, and nothing else.
 
 A key is the SHA-256 of canonical JSON (sorted keys, no spaces), so it is the same in every process
-and never a collision in practice. It holds every field of `Request`: one that does not change the
-answer would have to be left out by name.
+and never a collision in practice. It is built from `KEY_FIELDS`: what is not listed is not hashed.
 """
 
 import hashlib
+from operator import attrgetter
 
 import msgspec
 
 from llmscale.core.records import SAMPLING_FIELDS, Request
 
-KEY_VERSION = 2
+KEY_VERSION = 3
 """Raised when the same fields come to mean another answer; older entries are then never hit."""
 
 KEY_FIELDS = (
@@ -23,10 +23,10 @@ KEY_FIELDS = (
     "extra",
     "sample",
 )
-"""Every field of `Request` that changes the answer; a test holds this against `Request`."""
+"""The fields that are hashed. A test insists that every other field of `Request` is named there."""
 
-KIND = "chat"
-
+_values_of = attrgetter(*KEY_FIELDS)
+_DEFAULTS = _values_of(Request(model=""))
 _canonical = msgspec.json.Encoder(order="deterministic")
 _NEVER_SHOWN = frozenset({"messages", "text"})  # what people ask, however short it is
 _PLAIN_LENGTH = 64  # of a field that an entry repeats as it is
@@ -38,12 +38,14 @@ def key_of(request: Request) -> str:
 
 
 def canonical(request: Request) -> bytes:
-    """Return the canonical JSON that is hashed: the fields that are set, in their order."""
-    return _canonical.encode((KEY_VERSION, KIND, request))
+    """Return the canonical JSON that is hashed: the key fields that are set, sorted by name."""
+    values = zip(KEY_FIELDS, _values_of(request), _DEFAULTS, strict=True)
+    fields = {name: value for name, value, default in values if value != default}
+    return _canonical.encode((KEY_VERSION, fields))
 
 
 def fingerprint(request: Request) -> dict[str, str]:
-    """Return each field in short, so that two keys that differ can be told apart by their fields.
+    """Return each field in short, to explain by which fields two keys differ.
 
     A short value is itself, a long one (a prompt, a schema) the first 16 hex digits of its SHA-256:
     the fingerprint of an entry never repeats a prompt.

@@ -10,13 +10,14 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import diskcache
 from diskcache.core import DBNAME, EVICTION_POLICY, MODE_BINARY
 
+from llmscale.core.cache_records import Contents, Entry, StoredEntry
 from llmscale.engine.cache.bytes_disk import ClosedCache
-from llmscale.engine.cache.entry import Entry, RefusedValue, seal, unseal
+from llmscale.engine.cache.entry import RefusedValue, seal, unseal
 from llmscale.engine.cache.private_files import make_private
 
 T = TypeVar("T")
@@ -48,23 +49,6 @@ EVICTION_POLICY[_POLICY] = {
 }
 
 
-class ToStore(NamedTuple):
-    """An answer on its way to the disk."""
-
-    key: str
-    entry: Entry
-    model: str  # "provider/name"
-
-
-class Contents(NamedTuple):
-    """What a store holds."""
-
-    entries: int
-    size_bytes: int  # of the whole file
-    models: dict[str, tuple[int, int]]  # entries and bytes of their values
-    ages_s: list[float]  # since they were paid for, for a histogram
-
-
 class Store:
     """A folder of stored answers. Every method may raise one of `STORE_ERRORS`."""
 
@@ -77,7 +61,7 @@ class Store:
             LOCK_TIMEOUT_S,
             eviction_policy=_POLICY,
             size_limit=size_limit_bytes,
-            cull_limit=0,  # never while adding; `make_room` does it once a group
+            cull_limit=0,  # never while adding; `evict` does it once a group
             sqlite_cache_size=_PAGES_KEPT,
             sqlite_mmap_size=_MAPPED_BYTES,
             sqlite_checkpoint_fullfsync=1,  # on macOS `fsync` alone may leave a damaged file
@@ -139,7 +123,7 @@ class Store:
         found = self._cache._sql("SELECT 1 FROM Cache WHERE key = ? AND raw = 1", (key,))
         return found.fetchone() is not None
 
-    def add(self, group: Sequence[ToStore], *, replace: bool = True) -> int:
+    def add(self, group: Sequence[StoredEntry], *, replace: bool = True) -> int:
         """Store a group of entries in one transaction, later ones win; return how many.
 
         With `replace` False an entry that is there already stays.
@@ -164,10 +148,10 @@ class Store:
                 (time.time(), *part),
             )
 
-    def make_room(self) -> int:
+    def evict(self) -> int:
         """Drop expired entries, then the least recently used until the size limit holds.
 
-        Returns how many were evicted for room; expired ones do not count.
+        Returns how many were evicted for the limit; expired ones do not count.
         """
         self._cache.expire()
         return int(self._cache.cull()) if self._cache.volume() > self._cache.size_limit else 0
@@ -233,7 +217,7 @@ class Store:
         """Close the file."""
         self._cache.close()
 
-    def _insert(self, items: Sequence[ToStore], *, replace: bool) -> int:
+    def _insert(self, items: Sequence[StoredEntry], *, replace: bool) -> int:
         now = time.time()
         parameters: list[Any] = []
         padded = _padded(items)

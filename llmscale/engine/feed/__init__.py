@@ -1,6 +1,6 @@
-"""Rows on their way to the pipeline: in the order of the input, or user by user.
+"""Rows for the pipeline: in the order of the input, or user by user.
 
-Reads ahead in a thread, and no further than there is room. Sends nothing and writes nothing.
+Reads ahead in a thread, and no further than there is space. Sends nothing and writes nothing.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ class Feed(Protocol):
 
     @property
     def waits_for(self) -> Literal["users", "reading"]:
-        """What keeps the next row, where there is one to come."""
+        """What the next row waits for, where there is one to come."""
         ...
 
     @property
@@ -22,18 +22,18 @@ class Feed(Protocol):
         """Tell whether it is known that no further row will come."""
         ...
 
-    async def take(self, most: int) -> Sequence[Row]:
-        """Return rows that may be worked on, as soon as there is one, and `most` of them at most;
-        none at the end or after `stop`. Only one may wait for rows at a time.
+    async def take(self, max_rows: int) -> Sequence[Row]:
+        """Return rows that may be worked on, as soon as there is one, and at most `max_rows`; none
+        at the end or after `stop`. Only one caller may wait for rows at a time.
 
         Raises `StorageError` when the input can't be read.
         """
         ...
 
     def reconcile(self, outcome: Outcome) -> None:
-        """Take note of what became of a row."""
+        """Note the outcome of a row, for those that wait for its user."""
         ...
 
     def stop(self) -> None:
-        """Let nobody wait any longer for a row."""
+        """Let nothing wait any longer for a row."""
         ...

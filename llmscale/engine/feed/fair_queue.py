@@ -1,9 +1,9 @@
 """Rows parked by user, and picked from one user after the other among those who may go now.
 
 Round robin (Nagle, RFC 970, 1985) with a heap of the times at which the others may go: O(log n) for
-a row, however many users wait. A user may fill a tenth of the room that is left (Choudhury and
-Hahne, "Dynamic queue length thresholds", 1998), so that a greedy one leaves room for all who come
-later. Never waits, and knows nothing of where rows come from.
+a row, however many users wait. A user may fill a tenth of the space that is left (Choudhury and
+Hahne, "Dynamic queue length thresholds", 1998), so that a greedy one leaves space for later ones.
+Never waits, and knows nothing of where rows come from.
 """
 
 import heapq
@@ -14,8 +14,8 @@ from typing import Protocol
 from llmscale.core.records import Row
 
 LOOKAHEAD = 10_000  # rows
-_HAIR_S = 1e-6  # a timer may end that much early, and the clock stand still until the next
-USER_SHARE = 10  # the part of the free room that one user may fill is 1 / 10
+_EPSILON_S = 1e-6  # a timer may end that much early, and the clock stand still until the next
+USER_SHARE = 10  # the part of the free space that one user may fill is 1 / 10
 
 
 class RateLimiters(Protocol):
@@ -43,9 +43,9 @@ class _Line:
 class FairQueue:
     """At most `max_rows` rows. Times are seconds on the event loop's clock."""
 
-    def __init__(self, allowances: RateLimiters, max_rows: int = LOOKAHEAD) -> None:
-        self._allowances = allowances
-        self._most_rows = max_rows
+    def __init__(self, limiters: RateLimiters, max_rows: int = LOOKAHEAD) -> None:
+        self._limiters = limiters
+        self._max_rows = max_rows
         self._lines: dict[str | None, _Line] = {}
         self._ready: deque[str | None] = deque()  # whose turn is next; may have to wait after all
         # when, a number for ties, who; out of date where the line says another time
@@ -58,15 +58,15 @@ class FairQueue:
 
     @property
     def is_full(self) -> bool:
-        """Tell whether there is room for nobody."""
-        return self._rows >= self._most_rows
+        """Tell whether no further row fits."""
+        return self._rows >= self._max_rows
 
-    def has_room(self, user: str | None) -> bool:
-        """Tell whether one more row of this user may come; for a first one there is always room
-        until the queue is full.
+    def has_space(self, user: str | None) -> bool:
+        """Tell whether one more row of this user fits; a first one always does until the queue is
+        full.
         """
-        room = self._most_rows - self._rows
-        return room > 0 and self.rows_of(user) < max(1, room // USER_SHARE)
+        free = self._max_rows - self._rows
+        return free > 0 and self.rows_of(user) < max(1, free // USER_SHARE)
 
     def rows_of(self, user: str | None) -> int:
         """Return how many rows of this user are here."""
@@ -84,18 +84,18 @@ class FairQueue:
 
     def pop(self, now_s: float) -> Row | None:
         """Pick and take the first row of the user whose turn it is, None where nobody may go."""
-        while self._waiting and self._waiting[0][0] <= now_s + _HAIR_S:
+        while self._waiting and self._waiting[0][0] <= now_s + _EPSILON_S:
             at_s, _, user = heapq.heappop(self._waiting)
             if self._is_current(user, at_s):
                 self._let_in(user)
         while self._ready:
             user = self._ready.popleft()
             line = self._lines[user]
-            wait_s = self._allowances.wait_s(line.rows[0])
+            wait_s = self._limiters.wait_s(line.rows[0])
             if wait_s:
                 self._wait(user, now_s + wait_s)
                 continue
-            row = self._allowances.take(line.rows.popleft())
+            row = self._limiters.take(line.rows.popleft())
             self._rows -= 1
             if line.rows:
                 self._ready.append(user)
@@ -114,11 +114,11 @@ class FairQueue:
         return None
 
     def reconsider(self, user: str | None, now_s: float) -> bool:
-        """Ask again when a user may go who was given something back; tell whether it is sooner."""
+        """Look again when a user may go who got a refund; tell whether it is sooner."""
         line = self._lines.get(user)
         if line is None or line.at_s is None:
             return False
-        wait_s = self._allowances.wait_s(line.rows[0])
+        wait_s = self._limiters.wait_s(line.rows[0])
         if now_s + wait_s >= line.at_s:
             return False
         if wait_s:

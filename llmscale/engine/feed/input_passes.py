@@ -1,4 +1,4 @@
-"""The input read once, and again for the rows that were left in it because there was no room.
+"""The input read once, and again for the rows that were left in it because there was no space.
 
 A mark of two bytes says of each row whether it was taken, or to which group of users it belongs
 (a hash of the name), so that a further pass parses only rows that are wanted. Memory does not grow
@@ -15,7 +15,7 @@ IsDone = Callable[[int], bool]
 Read = Callable[[IsDone | None], Iterator[list[Row]]]
 """Opens the input at its beginning and leaves out the rows that are done, unparsed."""
 
-_UNSEEN, _TAKEN, _FIRST_GROUP = 0, 1, 2
+_NEW, _TAKEN, _FIRST_GROUP = 0, 1, 2
 _GROUPS = 2**16 - _FIRST_GROUP
 
 
@@ -33,7 +33,7 @@ class InputPasses:
 
     @property
     def looks_further(self) -> bool:
-        """Tell whether rows without room are to be left behind, to find those of other users.
+        """Tell whether rows without space are to be left behind, to find those of other users.
 
         In the first pass nobody knows who comes; later somebody has to be missed.
         """
@@ -66,7 +66,7 @@ class InputPasses:
 
     def leave(self, row: Row) -> None:
         """Note that a row is to be read again."""
-        if self._marks[row.index] == _UNSEEN:
+        if self._marks[row.index] == _NEW:
             group = self._marks[row.index] = _group(row.user)
             self._left[group] += 1
 

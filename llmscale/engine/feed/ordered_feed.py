@@ -27,21 +27,21 @@ class OrderedFeed:
         """Tell whether it is known that no further row will come."""
         return self._at == len(self._rows) and (self._ended or _is_end(self._ahead))
 
-    async def take(self, most: int) -> Sequence[Row]:
+    async def take(self, max_rows: int) -> Sequence[Row]:
         """Return the next rows, of one block; none at the end."""
         while self._at == len(self._rows) and not self._ended:
             if self._ahead is None:
                 self._ahead = self._read()
             self._take(await self._ahead)
         first = self._at
-        self._at = min(first + most, len(self._rows))
+        self._at = min(first + max_rows, len(self._rows))
         return self._rows[first : self._at]
 
     def reconcile(self, outcome: Outcome) -> None:
-        """Nothing comes of it: the next row does not depend on this one."""
+        """Do nothing: the next row does not depend on this one."""
 
     def stop(self) -> None:
-        """Nobody waits here but for the input."""
+        """Do nothing: only the input is waited for."""
 
     def _take(self, block: list[Row] | None) -> None:
         if block is None:

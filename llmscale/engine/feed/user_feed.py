@@ -1,7 +1,7 @@
-"""Rows user by user, where users have limits: who has to wait holds up nobody else.
+"""Rows user by user, where users have limits: a user who has to wait delays nobody else.
 
-A row is handed out only when its user may go, so that waiting users take no place among the rows in
-flight. Rows for which there is no room stay in the input and are read in a further pass; the rows
+A row is handed out only when its user may go, so that waiting users take no slot of the rows in
+flight. Rows for which there is no space stay in the input and are read in a further pass; the rows
 of a user then go in the order in which they were found. Standard input that streams to standard
 output can't be read twice: there a full queue makes the reader wait, and users whose rows come
 after those of greedy ones wait with it.
@@ -54,11 +54,11 @@ class UserFeed:
         """Tell whether it is known that no further row will come."""
         return self._is_at_end
 
-    async def take(self, most: int) -> Sequence[Row]:
+    async def take(self, max_rows: int) -> Sequence[Row]:
         """Return rows of the users who may go, in turn; none at the end or after `stop`."""
         while not self._stopped:
             self._changed.clear()
-            rows = self._picked(most)
+            rows = self._picked(max_rows)
             if rows or self._is_at_end:
                 return rows
             await self._change()
@@ -79,10 +79,10 @@ class UserFeed:
     def _is_at_end(self) -> bool:
         return self._blocks is None and not self._queue
 
-    def _picked(self, most: int) -> list[Row]:
+    def _picked(self, max_rows: int) -> list[Row]:
         rows: list[Row] = []
         try:
-            while len(rows) < most and (row := self._pick()) is not None:
+            while len(rows) < max_rows and (row := self._pick()) is not None:
                 rows.append(row)
         except StorageError:
             if not rows:  # else it is raised the next time
@@ -107,14 +107,14 @@ class UserFeed:
             return
 
     def _fill(self) -> None:
-        """Park what there is room for, as far as it is read."""
+        """Park the rows that fit, as far as they are read."""
         while self._found or self._find():
             row = self._found[0]
-            has_room = self._queue.has_room(row.user) or not self._passes.can_leave
-            if self._queue.is_full or not (has_room or self._passes.looks_further):
+            fits = self._queue.has_space(row.user) or not self._passes.can_leave
+            if self._queue.is_full or not (fits or self._passes.looks_further):
                 return
             self._found.popleft()
-            if has_room:
+            if fits:
                 self._passes.take(row)
                 self._queue.park(row)
             else:

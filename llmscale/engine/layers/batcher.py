@@ -1,9 +1,9 @@
 """Many rows a call: rows gather in batches until one is full, or until its first row has waited.
 
 Who asks for the first row of a batch sends it for all of them, so as many batches are in flight as
-the layers below let out. A batch that fails for what may be the content of one row is halved until
+the layers below allow. A batch that fails for what may be the content of one row is halved until
 that row stands alone, whatever the status said: what tells a bad row from a bad server is that
-others are answered. Every row is settled, whatever becomes of its batch.
+others are answered. Every row gets a result, whatever becomes of its batch.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from llmscale.core.protocols import Sends
 from llmscale.core.records import Failure, FailureKind, Reply, Request
 from llmscale.engine.layers.batches import Batch, BatchCaps, Item, OpenBatches, OpenRows
 
-LAST_WAIT_S = 0.02  # once the input has ended, for rows that are on their way here
+LAST_WAIT_S = 0.02  # once the input has ended, for rows that are still to come here
 
 _OF_CONTENT: frozenset[FailureKind] = frozenset(
     {"invalid_request", "context_length", "content_filter"}
@@ -26,7 +26,7 @@ _MAY_BE_OF_CONTENT: frozenset[FailureKind] = frozenset({"server_error", "bad_res
 MAX_UNPROVEN = 2  # how often a batch is halved on suspicion, while nothing at all is answered
 
 SendPart = Callable[[Sequence[Request], int], Awaitable[list[Reply]]]
-"""Sends rows that have stood in so many calls that failed for what may be one row's content."""
+"""Sends rows that were part of so many calls that may have failed for the content of one row."""
 
 
 class Weighs(Protocol):
@@ -105,7 +105,7 @@ class Batcher:
         except BaseException as error:
             batches.close(batch)
             stopped = CallStopped(may_be_paid=was_sent and not isinstance(error, JobError))
-            # those who are given up together with this one take no note any more
+            # rows whose caller was cancelled with this one ignore it
             asyncio.get_running_loop().call_soon(_deliver, batch.items, stopped)
             raise
 
@@ -148,7 +148,7 @@ class _Part(NamedTuple):
     """Rows of one batch that are sent in one call."""
 
     items: Sequence[Item]
-    failed: int  # calls that these rows stood in
+    failed: int  # calls that these rows were part of
     answered_before: int  # calls of all batches, when this batch first went out
 
     def halves(self) -> Iterator["_Part"]:

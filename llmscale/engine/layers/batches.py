@@ -104,7 +104,7 @@ class Batch:
         return min(1.0, fill)
 
     def takes(self, item: Item) -> bool:
-        """Tell whether a batch that is not full has room for this row too."""
+        """Tell whether a batch that is not full can take this row too."""
         return (
             self.tokens + item.tokens <= self._caps.tokens
             and self.size_bytes + item.size_bytes <= self._caps.size_bytes
@@ -126,7 +126,7 @@ class OpenBatches:
         self._rows = 0  # in all of them
 
     def put(self, item: Item) -> Batch:
-        """Add a row to the batch where the least room is left for others, and return that batch.
+        """Add a row to the batch where the least space is left for others, and return that batch.
 
         Closes it when it is full, and the fullest when the batches have as many rows as one may.
         """

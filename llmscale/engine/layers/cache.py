@@ -1,44 +1,24 @@
-"""The layer that asks once: a stored answer, an answer on its way, or a call.
+"""The layer that asks once: a stored answer, the answer of a call in flight, or a call.
 
 Above batching and limits, so that a hit takes no permit. Identical requests in flight make one
-call and answer every row; when the row that asks fails or is given up, another of them asks.
+call and answer every row; when the row that asks fails or is cancelled, another of them asks.
 Answers that are cut, empty or failed are never stored.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from llmscale.accounting.stats import Stats
 from llmscale.core.asked_row import AskedRow, Result
+from llmscale.core.cache_records import Entry
 from llmscale.core.choices import CacheMode
 from llmscale.core.errors import JobError, first_error
-from llmscale.core.protocols import Answers
+from llmscale.core.protocols import Answers, CacheBackend
 from llmscale.core.records import Reply, Request
-from llmscale.engine.cache.entry import Entry
 from llmscale.engine.cache.keys import fingerprint, key_of
-
-
-class CacheBackend(Protocol):
-    """Where replies are kept, on this disk or elsewhere. It fails by missing, never by raising."""
-
-    async def get_many(self, keys: Collection[str]) -> Mapping[str, Entry]:
-        """Return the entries of keys; those that are not there, or can't be used, are left out."""
-        ...
-
-    def put(self, key: str, entry: Entry, model: str) -> None:
-        """Take over an entry; from now on `get_many` finds it."""
-        ...
-
-    def when_safe(self, then: Callable[[], None]) -> None:
-        """Call back when all that was put until now is safe, or is known not to get there.
-
-        At once where it is already; else from the event loop.
-        """
-        ...
 
 
 class CacheLayer:

@@ -46,7 +46,7 @@ async def answer_or_replace(
 
 
 class _Retrying:
-    """Receives the results of rows, and asks again for those that have a replacement."""
+    """Receives the results of rows, and retries those that have a replacement."""
 
     def __init__(
         self, inner: Answers, group: asyncio.TaskGroup, replacement: Replace, mark: Mark
@@ -58,7 +58,7 @@ class _Retrying:
         self._tries: dict[AskedRow, _Tries] = {}  # of rows that failed before
 
     def receive(self, row: AskedRow, result: Result) -> None:
-        if isinstance(result, CallFailed) and self._asks_again(row, result):
+        if isinstance(result, CallFailed) and self._retries(row, result):
             return
         tries = self._tries.pop(row, None)
         if tries is not None:
@@ -66,7 +66,7 @@ class _Retrying:
             result = self._of_all(tries, result)
         row.deliver(result)
 
-    def _asks_again(self, row: AskedRow, error: CallFailed) -> bool:
+    def _retries(self, row: AskedRow, error: CallFailed) -> bool:
         tries = self._tries.get(row) or _Tries(row.request)
         request = self._replacement(FailedTry(tries.first, row.request, len(tries.attempts), error))
         if request is None:

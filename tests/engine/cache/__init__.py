@@ -10,11 +10,11 @@ from pathlib import Path
 from random import Random
 from typing import Any, Protocol
 
+from llmscale.core.cache_records import Entry, StoredEntry
+from llmscale.core.protocols import CacheBackend
 from llmscale.core.records import Reply, Request, Usage
-from llmscale.engine.cache.entry import Entry
 from llmscale.engine.cache.keys import fingerprint, key_of
-from llmscale.engine.cache.store import Store, ToStore
-from llmscale.engine.layers.cache import CacheBackend
+from llmscale.engine.cache.store import Store
 
 MODEL = "openai/m"
 DAY_S = 86_400.0
@@ -43,9 +43,9 @@ def entry_of(asked: Request, *, age_s: float = 0.0) -> Entry:
     return Entry(answer_to(asked), time.time() - age_s, fingerprint(asked))
 
 
-def item(asked: Request, *, age_s: float = 0.0) -> ToStore:
+def item(asked: Request, *, age_s: float = 0.0) -> StoredEntry:
     """Return a question's entry on its way to the store."""
-    return ToStore(key_of(asked), entry_of(asked, age_s=age_s), asked.model)
+    return StoredEntry(key_of(asked), entry_of(asked, age_s=age_s), asked.model)
 
 
 class TakesOver(Protocol):
@@ -72,11 +72,11 @@ def questions(count: int) -> list[Request]:
     return [request(f"question {number}") for number in range(count)]
 
 
-def bulky(number: int) -> ToStore:
+def bulky(number: int) -> StoredEntry:
     """Return an entry that takes about 20 kB on disk, however it is compressed."""
     asked = request(f"bulky {number}")
     text = Random(number).randbytes(16_000).hex()
-    return ToStore(key_of(asked), Entry(reply(text), time.time(), {}), asked.model)
+    return StoredEntry(key_of(asked), Entry(reply(text), time.time(), {}), asked.model)
 
 
 @contextmanager

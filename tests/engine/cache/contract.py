@@ -1,6 +1,6 @@
-"""What every `CacheBackend` promises, whatever it keeps replies in: subclass it with a backend.
+"""What every `CacheBackend` and every `CacheAdmin` promise, wherever they keep replies.
 
-class TestOnDisk(CacheBackendContract):
+class TestOnDisk(CacheBackendContract, CacheAdminContract):
     @pytest.fixture
     def backend(self, tmp_path): ...
 """
@@ -14,11 +14,22 @@ from typing import Protocol
 import pytest
 from msgspec.structs import replace
 
+from llmscale.core.cache_records import Entry
+from llmscale.core.protocols import CacheAdmin, CacheBackend
 from llmscale.core.records import Request
-from llmscale.engine.cache.entry import Entry, seal
+from llmscale.engine.cache.entry import seal
 from llmscale.engine.cache.keys import fingerprint, key_of
-from llmscale.engine.layers.cache import CacheBackend
-from tests.engine.cache import DAY_S, answer_to, entry_of, found_in, questions, reply, request, safe
+from tests.engine.cache import (
+    DAY_S,
+    ROOMY_BYTES,
+    answer_to,
+    entry_of,
+    found_in,
+    questions,
+    reply,
+    request,
+    safe,
+)
 
 
 class Backend(Protocol):
@@ -28,6 +39,12 @@ class Backend(Protocol):
         self, *, replaces: bool = True, ttl_s: float | None = None
     ) -> AbstractAsyncContextManager[CacheBackend]:
         """Open a store on the place, as often as wanted, and close it."""
+        ...
+
+    def administered(
+        self, *, ttl_s: float | None = None, max_bytes: int = ROOMY_BYTES
+    ) -> AbstractAsyncContextManager[CacheAdmin]:
+        """Open the place as a command does, and close it."""
         ...
 
     def read(self, key: str) -> bytes:
@@ -249,3 +266,98 @@ class CacheBackendContract(ABC):
                 for one in asked:
                     await is_right(store, one)
                     await put(store, one)
+
+
+class CacheAdminContract(ABC):
+    """The promises to commands. Entries are stored by a `CacheBackend` on the same place."""
+
+    @pytest.fixture
+    @abstractmethod
+    def backend(self) -> Backend:
+        """Return an empty place."""
+
+    async def stored(self, backend: Backend, *asked: Request, age_s: float = 0.0) -> None:
+        async with backend.opened() as store:
+            await put(store, *asked, age_s=age_s)
+
+    async def test_an_empty_cache_has_nothing_to_count_find_or_remove(
+        self, backend: Backend
+    ) -> None:
+        async with backend.administered() as cache:
+            contents = await cache.contents()
+            assert (contents.entries, contents.models, contents.ages_s) == (0, {}, [])
+            assert [one async for one in cache.entries()] == []
+            assert await cache.get_many([key_of(request())]) == {}
+            assert await cache.clear("*", None) == 0
+            assert await cache.prune() == (0, 0)
+
+    async def test_entries_are_counted_by_model_with_their_bytes_and_ages(
+        self, backend: Backend
+    ) -> None:
+        asked = [*questions(3), request(model="sim/other")]
+        await self.stored(backend, *asked, age_s=100)
+        async with backend.administered() as cache:
+            contents = await cache.contents()
+        assert contents.entries == 4
+        assert {model: count for model, (count, _) in contents.models.items()} == {
+            asked[0].model: 3,
+            "sim/other": 1,
+        }
+        assert all(size > 0 for _, size in contents.models.values())
+        assert contents.ages_s == pytest.approx([100] * 4, abs=10)
+
+    async def test_several_keys_are_looked_up_at_once(self, backend: Backend) -> None:
+        asked = questions(20)
+        await self.stored(backend, *asked[:10])
+        async with backend.administered() as cache:
+            found = await cache.get_many([key_of(one) for one in asked])
+        replies = {key: entry.reply for key, entry in found.items()}
+        assert replies == {key_of(one): answer_to(one) for one in asked[:10]}
+
+    async def test_a_damaged_entry_is_held_and_is_neither_found_nor_listed(
+        self, backend: Backend
+    ) -> None:
+        damaged, intact = questions(2)
+        await self.stored(backend, damaged, intact)
+        backend.write(key_of(damaged), b"noise")
+        keys = [key_of(damaged), key_of(intact)]
+        async with backend.administered() as cache:
+            assert await cache.holds([*keys, key_of(request("never"))]) == set(keys)
+            assert (await cache.get_many(keys)).keys() == {key_of(intact)}
+            assert [one.key async for one in cache.entries()] == [key_of(intact)]
+
+    async def test_what_is_listed_can_be_added_to_another_cache_and_is_found_there(
+        self, backend: Backend
+    ) -> None:
+        asked = questions(30)
+        await self.stored(backend, *asked)
+        async with backend.administered() as cache:
+            listed = [one async for one in cache.entries()]
+            assert [one.key for one in listed] == sorted(key_of(one) for one in asked)
+            await cache.clear("*", None)
+            assert await cache.add(listed) == 30
+        async with backend.opened() as store:
+            for one in asked:
+                assert await is_right(store, one)
+
+    async def test_clear_removes_by_model_pattern_and_age_what_count_counts(
+        self, backend: Backend
+    ) -> None:
+        old, new, other = request("old"), request("new"), request(model="sim/other")
+        await self.stored(backend, old, other, age_s=DAY_S)
+        await self.stored(backend, new)
+        async with backend.administered() as cache:
+            chosen = (old.model.split("/")[0] + "/*", DAY_S / 2)
+            assert await cache.count(*chosen) == await cache.clear(*chosen) == 1
+            assert await cache.holds([key_of(one) for one in (old, new, other)]) == {
+                key_of(new),
+                key_of(other),
+            }
+
+    async def test_prune_removes_expired_entries_and_counts_them(self, backend: Backend) -> None:
+        old, young = questions(2)
+        await self.stored(backend, old, age_s=2 * DAY_S)
+        await self.stored(backend, young)
+        async with backend.administered(ttl_s=DAY_S) as cache:
+            assert await cache.prune() == (1, 0)
+            assert await cache.holds([key_of(old), key_of(young)]) == {key_of(young)}

@@ -15,7 +15,7 @@ from diskcache.core import DBNAME, MODE_BINARY, MODE_NONE, MODE_PICKLE, MODE_RAW
 from llmscale.engine.cache.bytes_disk import BytesDisk, ClosedCache
 from llmscale.engine.cache.entry import RefusedValue, seal
 from llmscale.engine.cache.keys import key_of
-from llmscale.runtime.cache import open_replies
+from llmscale.runtime.cache import open_backend
 from tests.engine.cache import (
     answer_to,
     entry_of,
@@ -129,7 +129,7 @@ def test_a_planted_file_name_is_neither_read_nor_removed(
                 plant(folder, expire_time=1.0)
                 store.expire()
             elif work == "evict":
-                store.make_room()
+                store.evict()
             assert store.holds(KEY) == (work == "replace")
             store.add([item(PLANTED)])
             found = store.get(KEY)
@@ -253,7 +253,7 @@ def test_no_setting_of_the_file_is_believed(folder: Path, name: str, value: obje
     set_in_file(folder, name, value)
     with opened(folder) as store:
         store.add([item(NEW)])
-        assert store.make_room() == 0
+        assert store.evict() == 0
         for asked in (PLANTED, INTACT, NEW):
             found = store.get(key_of(asked))
             assert found is not None
@@ -282,7 +282,7 @@ def test_no_setting_of_the_file_is_believed(folder: Path, name: str, value: obje
 )
 async def test_a_run_goes_on_whatever_the_file_says(folder: Path, work: str) -> None:
     sql(folder, work)
-    replies = open_replies(config_of(cache_dir=str(folder)).cache)
+    replies = open_backend(config_of(cache_dir=str(folder)).cache)
     if replies is None:  # it can't be opened, and that is said
         return
     for asked in (PLANTED, INTACT):

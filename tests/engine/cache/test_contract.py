@@ -1,4 +1,4 @@
-"""The contract of `CacheBackend`, held against every place where replies are kept."""
+"""The contracts of `CacheBackend` and `CacheAdmin`, held against every place for replies."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,11 +7,12 @@ from random import Random
 
 import pytest
 
+from llmscale.core.protocols import CacheAdmin, CacheBackend
+from llmscale.engine.cache.disk_admin import DiskAdmin
 from llmscale.engine.cache.disk_backend import DiskBackend
 from llmscale.engine.cache.store import Store
-from llmscale.engine.layers.cache import CacheBackend
 from tests.engine.cache import ROOMY_BYTES, sql
-from tests.engine.cache.contract import Backend, CacheBackendContract
+from tests.engine.cache.contract import Backend, CacheAdminContract, CacheBackendContract
 
 
 class DiskCases:
@@ -31,6 +32,16 @@ class DiskCases:
         finally:
             await replies.aclose()
 
+    @asynccontextmanager
+    async def administered(
+        self, *, ttl_s: float | None = None, max_bytes: int = ROOMY_BYTES
+    ) -> AsyncIterator[CacheAdmin]:
+        admin = DiskAdmin(Store(self._folder, max_bytes, ttl_s))
+        try:
+            yield admin
+        finally:
+            await admin.aclose()
+
     def read(self, key: str) -> bytes:
         ((value,),) = sql(self._folder, "SELECT value FROM Cache WHERE key = ?", key)
         assert isinstance(value, bytes)
@@ -47,8 +58,8 @@ class DiskCases:
                 file.write(Random(0).randbytes(path.stat().st_size))
 
 
-class TestOnDisk(CacheBackendContract):
-    """Held by `DiskBackend`."""
+class TestOnDisk(CacheBackendContract, CacheAdminContract):
+    """Held by `DiskBackend` and `DiskAdmin`."""
 
     @pytest.fixture
     def backend(self, tmp_path: Path) -> Backend:

@@ -16,14 +16,15 @@ from typing import Any
 import pytest
 
 from llmscale.accounting.stats import Stats
+from llmscale.core.cache_records import Entry, StoredEntry
+from llmscale.core.protocols import CacheBackend
 from llmscale.core.records import Reply, Request
 from llmscale.engine.cache import store as stores
 from llmscale.engine.cache.disk_backend import MAX_ERRORS, DiskBackend
-from llmscale.engine.cache.entry import Entry
 from llmscale.engine.cache.keys import key_of
-from llmscale.engine.cache.store import Store, ToStore
+from llmscale.engine.cache.store import Store
 from llmscale.engine.layers.cache import CacheLayer
-from llmscale.runtime.cache import open_replies
+from llmscale.runtime.cache import open_backend
 from tests.engine.answering import RowByRow, answer, ends
 from tests.engine.cache import (
     DAY_S,
@@ -44,9 +45,9 @@ from tests.settings import config_of
 
 
 @asynccontextmanager
-async def replies_in(folder: Path) -> AsyncIterator[DiskBackend | None]:
+async def replies_in(folder: Path) -> AsyncIterator[CacheBackend | None]:
     """Open the replies as a run does: None where they can't be opened."""
-    replies = open_replies(config_of(cache_dir=str(folder)).cache)
+    replies = open_backend(config_of(cache_dir=str(folder)).cache)
     try:
         yield replies
     finally:
@@ -55,7 +56,7 @@ async def replies_in(folder: Path) -> AsyncIterator[DiskBackend | None]:
                 await replies.aclose()
 
 
-async def right_answers(replies: DiskBackend, asked: list[Request]) -> int:
+async def right_answers(replies: CacheBackend, asked: list[Request]) -> int:
     """Count the hits; fail where one has another's answer."""
     hits = 0
     for one in asked:
@@ -82,7 +83,7 @@ class Watched(Store):
             raise self._error
         return super().get_many(keys)
 
-    def add(self, group: Sequence[ToStore], *, replace: bool = True) -> int:
+    def add(self, group: Sequence[StoredEntry], *, replace: bool = True) -> int:
         assert self.go_on.wait(10)
         return super().add(group, replace=replace)
 
@@ -99,7 +100,7 @@ async def replies_from(store: Watched) -> AsyncIterator[DiskBackend]:
             await replies.aclose()
 
 
-async def get_at_once(replies: DiskBackend, asked: Sequence[Request]) -> list[bool]:
+async def get_at_once(replies: CacheBackend, asked: Sequence[Request]) -> list[bool]:
     """Look questions up together and tell which are hits, each with its answer."""
     entries = await replies.get_many([key_of(one) for one in asked])
     for one in asked:

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from llmscale.core.cache_records import Entry
 from llmscale.core.records import Reply, Usage
 from llmscale.engine.cache import entry as entries
-from llmscale.engine.cache.entry import Entry, RefusedValue, seal, unseal
+from llmscale.engine.cache.entry import RefusedValue, seal, unseal
 from tests.engine.cache import entry_of, reply, request
 
 KEY = "ab" * 32

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from llmscale.core.cache_records import StoredEntry
 from llmscale.engine.cache import group_writer as writing
 from llmscale.engine.cache import store as stores
 from llmscale.engine.cache.group_writer import GroupWriter
 from llmscale.engine.cache.keys import key_of
-from llmscale.engine.cache.store import Store, ToStore
+from llmscale.engine.cache.store import Store
 from tests.engine.cache import (
     DAY_S,
     ROOMY_BYTES,
@@ -46,7 +47,7 @@ class Watched(Store):
         self.go_on.set()
         self.failing: Exception | None = None
 
-    def add(self, group: Sequence[ToStore], *, replace: bool = True) -> int:
+    def add(self, group: Sequence[StoredEntry], *, replace: bool = True) -> int:
         self.groups.append(len(group))
         self.threads.add(threading.get_ident())
         assert self.go_on.wait(10)
@@ -58,9 +59,9 @@ class Watched(Store):
         self.used.append(list(keys))
         super().note_used(keys)
 
-    def make_room(self) -> int:
+    def evict(self) -> int:
         self.rooms += 1
-        return super().make_room()
+        return super().evict()
 
 
 @asynccontextmanager
@@ -82,14 +83,14 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.001)
 
 
-async def store_each(writer: GroupWriter, *items: ToStore) -> None:
+async def store_each(writer: GroupWriter, *items: StoredEntry) -> None:
     """Store entries one after the other, each in a group of its own."""
     for one in items:
         writer.put(one)
         await safe(writer)
 
 
-def missing(folder: Path, items: list[ToStore]) -> list[str]:
+def missing(folder: Path, items: list[StoredEntry]) -> list[str]:
     """Return the keys that are not found with their right answers."""
     with opened(folder) as store:
         return [one.key for one in items if store.get(one.key) != one.entry]
@@ -168,7 +169,7 @@ async def test_without_a_put_nothing_is_written(folder: Path) -> None:
 
 async def test_an_entry_that_stays_is_not_counted_as_stored(folder: Path) -> None:
     old, new = questions(2)
-    usurper = ToStore(key_of(old), entry_of(new), old.model)
+    usurper = StoredEntry(key_of(old), entry_of(new), old.model)
     async with writing_to(Watched(folder), replace=False) as writer:
         await store_each(writer, item(old), usurper, item(new))
         assert (writer.stored, writer.dropped) == (2, 0)
@@ -372,16 +373,16 @@ async def test_an_answer_that_no_json_holds_is_dropped(folder: Path) -> None:
         assert (writer.stored, writer.dropped) == (0, 1)
 
 
-async def test_an_answer_that_was_stored_is_not_dropped_when_making_room_fails(
+async def test_an_answer_that_was_stored_is_not_dropped_when_eviction_fails(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writing, "ROOM_EVERY", 1)
+    monkeypatch.setattr(writing, "EVICT_EVERY", 1)
     store = Watched(folder)
 
     def fail() -> int:
         raise OSError("as scripted")
 
-    monkeypatch.setattr(store, "make_room", fail)
+    monkeypatch.setattr(store, "evict", fail)
     async with writing_to(store) as writer:
         await store_each(writer, item(request()))
         assert (writer.stored, writer.dropped) == (1, 0)
@@ -390,10 +391,10 @@ async def test_an_answer_that_was_stored_is_not_dropped_when_making_room_fails(
 # --- room and use
 
 
-async def test_room_is_made_every_so_many_entries_and_at_the_end(
+async def test_entries_are_evicted_every_so_many_entries_and_at_the_end(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writing, "ROOM_EVERY", 10)
+    monkeypatch.setattr(writing, "EVICT_EVERY", 10)
     store = Watched(folder)
     async with writing_to(store) as writer:
         await store_each(writer, *(item(one) for one in questions(25)))

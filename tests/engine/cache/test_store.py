@@ -14,10 +14,10 @@ import diskcache
 import pytest
 from msgspec.structs import replace
 
+from llmscale.core.cache_records import Entry, StoredEntry
 from llmscale.engine.cache import store as stores
-from llmscale.engine.cache.entry import Entry
 from llmscale.engine.cache.keys import key_of
-from llmscale.engine.cache.store import Store, ToStore, reason_of
+from llmscale.engine.cache.store import Store, reason_of
 from tests.engine.cache import (
     DAY_S,
     ROOMY_BYTES,
@@ -34,7 +34,7 @@ from tests.engine.cache import (
 from tests.servers.chat import ROOT
 
 
-def held(store: Store, items: list[ToStore]) -> list[bool]:
+def held(store: Store, items: list[StoredEntry]) -> list[bool]:
     """Tell of each entry whether it is there."""
     return [store.holds(one.key) for one in items]
 
@@ -62,7 +62,7 @@ def test_on_macos_a_checkpoint_reaches_the_disk_before_the_log_is_dropped(folder
 
 def test_the_later_of_two_entries_wins_in_a_group_and_after_it(folder: Path) -> None:
     first, second, third = (
-        ToStore("k", Entry(replace(answer_to(request()), text=text), 0.0, {}), "sim/m")
+        StoredEntry("k", Entry(replace(answer_to(request()), text=text), 0.0, {}), "sim/m")
         for text in ("first", "second", "third")
     )
     with opened(folder) as store:
@@ -86,7 +86,7 @@ def test_replacing_replaces_model_and_age_too(folder: Path) -> None:
 
 def test_without_replacing_an_entry_that_is_there_stays(folder: Path) -> None:
     old, new = questions(2)
-    usurper = ToStore(key_of(old), entry_of(new), old.model)
+    usurper = StoredEntry(key_of(old), entry_of(new), old.model)
     with opened(folder) as store:
         store.add([item(old)])
         assert store.add([usurper, item(new)], replace=False) == 1
@@ -214,7 +214,7 @@ def test_the_least_recently_used_go_first(folder: Path) -> None:
         used = items[:10]
         time.sleep(0.01)
         store.note_used([one.key for one in used])
-        assert store.make_room() > 0
+        assert store.evict() > 0
         survivors = held(store, items)
         assert all(survivors[:10])
         assert 10 < sum(survivors) < 100
@@ -226,7 +226,7 @@ def test_the_order_of_storing_decides_among_those_that_were_never_used(folder: P
     with opened(folder, size_limit_bytes=600_000) as store:
         for one in items:
             store.add([one])
-        evicted = store.make_room()
+        evicted = store.evict()
         assert held(store, items) == [False] * evicted + [True] * (60 - evicted)
 
 
@@ -249,11 +249,11 @@ def test_the_size_limit_holds_after_making_room(folder: Path, limit_bytes: int) 
     with opened(folder, size_limit_bytes=limit_bytes) as store:
         store.add(items)
         assert store.contents().size_bytes > limit_bytes
-        evicted = store.make_room()
+        evicted = store.evict()
         assert store.contents().size_bytes <= limit_bytes
         assert sum(held(store, items)) == 100 - evicted
         assert 0 < evicted < 100
-        assert store.make_room() == 0
+        assert store.evict() == 0
     assert (folder / "cache.db").stat().st_size <= limit_bytes
 
 
@@ -261,7 +261,7 @@ def test_no_more_is_evicted_than_has_to_be(folder: Path) -> None:
     items = [bulky(number) for number in range(100)]
     with opened(folder, size_limit_bytes=1_000_000) as store:
         store.add(items)
-        store.make_room()
+        store.evict()
         assert store.contents().size_bytes > 1_000_000 - 15 * 20_000
 
 
@@ -269,7 +269,7 @@ def test_nothing_is_evicted_while_there_is_room(folder: Path) -> None:
     items = [bulky(number) for number in range(20)]
     with opened(folder) as store:
         store.add(items)
-        assert store.make_room() == 0
+        assert store.evict() == 0
         assert all(held(store, items))
 
 
@@ -284,7 +284,7 @@ def test_expired_entries_go_before_any_that_is_not(folder: Path) -> None:
         store.add(stale)
         store.note_used([one.key for one in stale])  # recently used, and yet of no use
         assert store.contents().size_bytes > 1_500_000
-        assert store.make_room() == 0  # expired ones are not counted as evicted
+        assert store.evict() == 0  # expired ones are not counted as evicted
         assert all(held(store, live))
         assert not any(held(store, stale))
 
@@ -464,7 +464,7 @@ with opened(folder) as store:
         for one in (own, shared):
             assert store.get(key_of(one)).reply == answer_to(one)
         if number % 50 == 0:
-            store.make_room()
+            store.evict()
 print("done")
 """
 
@@ -546,5 +546,5 @@ def test_the_size_limit_of_an_earlier_run_is_not_kept(folder: Path) -> None:
     with opened(folder, size_limit_bytes=10_000) as store:
         store.add(items)
     with opened(folder, size_limit_bytes=ROOMY_BYTES) as store:
-        assert store.make_room() == 0
+        assert store.evict() == 0
         assert all(held(store, items))

@@ -108,20 +108,20 @@ def test_who_was_given_something_back_comes_sooner_and_never_later() -> None:
 def test_a_user_fills_a_tenth_of_the_room_that_is_left_and_a_newcomer_finds_a_place() -> None:
     queue = FairQueue(Opening(), 1_000)
     for user in "abcdefgh":
-        while queue.has_room(user):
+        while queue.has_space(user):
             queue.park(row_of(user))
     assert queue.rows_of("a") == 91
     assert len(queue) < 600
     for number in range(1_000 - len(queue)):
-        assert queue.has_room(f"new {number}")
+        assert queue.has_space(f"new {number}")
         queue.park(row_of(f"new {number}"))
     assert queue.is_full
-    assert not queue.has_room("another")
+    assert not queue.has_space("another")
 
 
 def test_a_queue_holds_a_thousand_rows_of_a_greedy_user_at_most() -> None:
     queue = FairQueue(Opening())
-    while queue.has_room("greedy"):
+    while queue.has_space("greedy"):
         queue.park(row_of("greedy"))
     assert len(queue) <= 1_000 < LOOKAHEAD
 

@@ -13,11 +13,11 @@ from msgspec.structs import replace
 
 from llmscale.accounting.stats import Stats
 from llmscale.core.asked_row import AskedRow
+from llmscale.core.cache_records import Entry
 from llmscale.core.choices import CacheMode
 from llmscale.core.errors import CallFailed, CallStopped, ProviderRefused
 from llmscale.core.output_line import line_of
 from llmscale.core.records import Failure, Outcome, Reply, Request, Row, Usage
-from llmscale.engine.cache.entry import Entry
 from llmscale.engine.cache.keys import fingerprint, key_of
 from llmscale.engine.layers.cache import CacheLayer, is_storable
 from llmscale.engine.layers.schema import SchemaLayer
@@ -56,7 +56,13 @@ class Memory:
         self.entries[key] = entry
 
     def when_safe(self, then: Callable[[], None]) -> None:
-        raise AssertionError("a row does not wait for that, what comes of it does")
+        raise AssertionError("the writer of outcomes waits for that, not a row")
+
+    def summary(self) -> dict[str, int]:
+        raise AssertionError("a report asks for that, not a row")
+
+    async def aclose(self) -> None:
+        raise AssertionError("a session closes it, not a row")
 
 
 class Scripted(RowByRow):
