@@ -130,7 +130,10 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Quota(msgspec.Struct, frozen=True, kw_only=True):
-    """What a provider says its limits are. None: it says nothing, or nothing that is clear."""
+    """What a provider says its limits are. None: it says nothing, or nothing that is clear.
+
+    Infinite: what it seemed to say before was no limit a minute.
+    """
 
     requests_per_min: float | None = None
     tokens_per_min: float | None = None

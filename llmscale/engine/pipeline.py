@@ -106,7 +106,7 @@ class Pipeline:
 
     async def _answer(self, rows: Sequence[Row]) -> None:
         """Take rows to their outcomes. Raises the `JobError` that ends all."""
-        group = _Group(self._clock(), self._deliver)
+        group = _TakenRows(self._clock(), self._deliver)
         asked: list[AskedRow] = []
         for row in rows:
             if row.request is None or row.failure is not None:
@@ -142,7 +142,7 @@ class Pipeline:
         self._has_slot.set()
 
 
-class _Group:
+class _TakenRows:
     """Rows that were taken up at the same time, until each has its result."""
 
     __slots__ = ("_began_s", "_deliver", "_rows")

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmscale.mock.quota import PERIOD_S, Window, duration, retry_after_lines
-from llmscale.providers.http.quota import quota_of
+from llmscale.providers.http.limit_evidence import QuotaEvidence
+from llmscale.providers.http.quota import readings_of
 from llmscale.providers.http.retry_after import retry_after_s
 from tests.mock.client import EMBEDDINGS, HELLO, Client, Served, serving
 
@@ -134,7 +135,10 @@ async def test_the_tool_learns_the_limits_from_the_headers() -> None:
     async with serving(rpm=600, tpm=10_000) as served:
         client = await served.connect()
         responses = [await client.ask() for _ in range(5)]
-    quota = quota_of(responses[-1].headers)
+    evidence = QuotaEvidence()
+    for response in responses:
+        evidence.add(readings_of(response.headers), 0.0, is_admitted=True)
+    quota = evidence.quota
     assert quota is not None
     assert quota.requests_per_min == 600
     assert quota.tokens_per_min == 10_000

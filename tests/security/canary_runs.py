@@ -172,7 +172,7 @@ async def _faults_of_our_own(place: Place) -> None:
     place.rows(1)
     async with ChatServer() as server:
         for module, name in (
-            ("providers.http.provider", "quota_of"),
+            ("providers.http.provider", "readings_of"),
             ("runtime.job_run", "precheck"),
         ):
             code = FAULT.format(module=module, name=name)

@@ -4,6 +4,7 @@ import asyncio
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
+from math import inf
 from operator import itemgetter
 
 from llmscale.core.records import Limit, Quota
@@ -137,8 +138,8 @@ class RateLimits:
         return {
             "rpm": self.requests_per_min,
             "tpm": self.tokens_per_min,
-            "provider_rpm": self.reported.requests_per_min,
-            "provider_tpm": self.reported.tokens_per_min,
+            "provider_rpm": _finite(self.reported.requests_per_min),
+            "provider_tpm": _finite(self.reported.tokens_per_min),
         }
 
     def learn(self, quota: Quota) -> list[str]:
@@ -160,16 +161,23 @@ class RateLimits:
 
     def _lower(
         self, bucket: TokenBucket | None, configured: float | None, reported: float, unit: float
-    ) -> TokenBucket:
+    ) -> TokenBucket | None:
         """Return a bucket of the lower limit: the present one, if that has it already."""
         lower = reported if configured is None else min(configured, reported)
+        if lower == inf:
+            return None
         if bucket is not None and bucket.per_minute == lower:
             return bucket
         return TokenBucket(lower, unit, self._share if lower == configured else None)
 
 
 def _surprise(what: str, configured: float | None, reported: float) -> list[str]:
-    if configured == reported:
+    if configured == reported or reported == inf:
         return []
     was_set = "none is set" if configured is None else f"{configured:g} are set"
     return [f"{reported:g} {what} a minute, where {was_set}"]
+
+
+def _finite(limit: float | None) -> float | None:
+    """Return a limit, None for one that was dropped."""
+    return None if limit == inf else limit

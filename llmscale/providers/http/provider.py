@@ -3,6 +3,7 @@
 Never retries, and never lets the key into a message or an answer.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,9 @@ from llmscale.providers.http.failures import (
     failure_of_response,
     one_line,
 )
+from llmscale.providers.http.limit_evidence import QuotaEvidence
 from llmscale.providers.http.notices import Notices
-from llmscale.providers.http.quota import quota_of
+from llmscale.providers.http.quota import readings_of
 from llmscale.providers.http.redaction import Redaction
 
 if TYPE_CHECKING:
@@ -60,8 +62,9 @@ class HttpEndpoint:
         }
         self._connection: Connection | None = None
         self.notices = Notices(log)
+        self._evidence = QuotaEvidence()
         self.quota: Quota | None = None
-        """What the endpoint has last said about its limits."""
+        """The limits a minute, as far as answers agree about them."""
 
     async def post(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Send one request and return the JSON object that answers it.
@@ -81,7 +84,9 @@ class HttpEndpoint:
             failure = Failure(kind="invalid_request", message=f"request is not JSON: {error}")
             raise CallFailed(failure) from None
         status, headers, raw = await self._opened().exchange(payload)
-        self.quota = quota_of(headers) or self.quota
+        now_s = asyncio.get_running_loop().time()
+        self._evidence.add(readings_of(headers), now_s, is_admitted=status != 429)
+        self.quota = self._evidence.quota
         if not 200 <= status < 300:
             raise CallFailed(failure_of_response(status, headers, self._redaction.of_error(raw)))
         return self._redaction.of_answer(raw)

@@ -671,3 +671,16 @@ async def test_a_limit_is_the_providers_where_it_tells_no_more_than_is_set() -> 
 @pytest.mark.looptime
 async def test_where_nothing_is_limited_nothing_is_waited_for() -> None:
     assert RateLimits(None, None).binding_limit(1_000)[1] == 0
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("rpm", [None, 600])
+async def test_a_reported_limit_that_turns_out_to_be_none_is_dropped(rpm: float | None) -> None:
+    limits = RateLimits(rpm, None)
+    limits.learn(Quota(requests_per_min=6))
+    limits.reserve(0)
+    assert limits.wait_s(0) > 9
+    assert limits.learn(Quota(requests_per_min=float("inf"))) == []
+    assert limits.wait_s(0) < 0.2
+    assert limits.summary()["provider_rpm"] is None
+    assert limits.learn(Quota(requests_per_min=6)) != []

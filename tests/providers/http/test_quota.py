@@ -11,11 +11,20 @@ from hypothesis import strategies as st
 from llmscale.core.errors import CallFailed
 from llmscale.core.records import Quota, Request
 from llmscale.providers.anthropic import AnthropicMessages
-from llmscale.providers.http.quota import quota_of
+from llmscale.providers.http.limit_evidence import AGREEING, QuotaEvidence
+from llmscale.providers.http.quota import readings_of
 from llmscale.providers.openai import OpenAIChat
 from tests.servers.chat import ChatServer, Step
 
 NOW = datetime(2026, 2, 3, 12, 0, 0, tzinfo=UTC)
+
+
+def quota_of(headers: dict[str, str], now: datetime | None = None) -> Quota | None:
+    """Return what is believed when answers agree."""
+    evidence = QuotaEvidence()
+    for _ in range(AGREEING):
+        evidence.add(readings_of(headers, now), 0.0, is_admitted=False)
+    return evidence.quota
 
 
 def iso(seconds_from_now: float) -> str:
