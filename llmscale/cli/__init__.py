@@ -4,6 +4,7 @@ Only the command that a line names is imported, and nothing heavy before it has 
 `--help` costs what typer costs.
 """
 
+import contextlib
 import os
 import sys
 from importlib import import_module
@@ -15,6 +16,7 @@ from typer.main import get_command
 from llmscale import __version__
 from llmscale.cli import exit_codes
 from llmscale.cli.help_format import CommandGroup, Row
+from llmscale.core.standard_streams import secure
 from llmscale.core.stdout_errors import is_of_stdout
 
 PROGRAM = "llmscale"
@@ -93,14 +95,14 @@ def _main(
 
 def main() -> None:
     """Run the command of `sys.argv`; an error that was to be expected is one sentence."""
+    secure()
     if "_LLMSCALE_COMPLETE" in os.environ:
         from llmscale.cli.completion import register_shells
 
         register_shells()
     try:
         exit_code = app(standalone_mode=False, prog_name=PROGRAM)
-        if sys.stdout is not None:  # as it is where the descriptor is closed
-            sys.stdout.flush()  # a closed pipe is met here, and not when the process ends
+        sys.stdout.flush()  # a closed pipe is met here, and not when the process ends
         sys.exit(exit_code)
     except (OSError, SystemExit) as error:
         # typer and rich turn a closed pipe into an exit
@@ -110,15 +112,21 @@ def main() -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 (what is buffered goes nowhere)
         if isinstance(cause, BrokenPipeError):
             sys.exit(exit_codes.EXIT_CLOSED_PIPE)
-        print(f"error: can't write to standard output: {cause.strerror}", file=sys.stderr)  # noqa: T201
+        _say(f"error: can't write to standard output: {cause.strerror}")
         sys.exit(exit_codes.EXIT_STORAGE)
     except typer.TyperException as error:
         from llmscale.core.printable import printable
 
-        typer.echo(f"error: {printable(_sentence(error))}", err=True)
+        _say(f"error: {printable(_sentence(error))}")
         sys.exit(error.exit_code)
     except typer.Abort:
         sys.exit(1)
+
+
+def _say(sentence: str) -> None:
+    """Print a sentence on stderr; where that can't be written, the exit code has to do."""
+    with contextlib.suppress(OSError):
+        print(sentence, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _sentence(error: typer.TyperException) -> str:

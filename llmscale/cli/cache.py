@@ -196,7 +196,7 @@ def import_(given: ImportOptions) -> None:
         from llmscale.commands import cache as cache_use
 
         count = cache_use.import_(settings.cache, given.file)
-        typer.echo(f"{count} entries imported", err=True)
+        typer.echo(f"{count} entries imported; they are trusted as they are", err=True)
         return 0
 
     _ended(command, given)

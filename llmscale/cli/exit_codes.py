@@ -13,6 +13,7 @@ EXIT_CODES = {
     EXIT_STORAGE: "storage",
     6: "locked by another run",
     EXIT_INTERNAL: "a bug in llmscale",
+    129: "SIGHUP",
     130: "Ctrl-C",
     EXIT_CLOSED_PIPE: "stdout closed by its reader",
     143: "SIGTERM",

@@ -3,6 +3,7 @@
 An address is shown in tables, logs and reports; a key is named and never set.
 """
 
+import ipaddress
 import re
 from urllib.parse import urlsplit
 
@@ -28,3 +29,11 @@ def host_of(base_url: str) -> str:
         return urlsplit(base_url).hostname or ""
     except ValueError:  # the provider refuses it with a reason
         return ""
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -4,6 +4,7 @@ An invalid one is a sentence that names the setting, where it was set, and what 
 """
 
 import difflib
+import logging
 import os
 import re
 import tomllib
@@ -14,7 +15,7 @@ from typing import Any, get_args
 import msgspec
 import orjson
 
-from llmscale.config.addresses import check_address, host_of
+from llmscale.config.addresses import check_address, host_of, is_loopback
 from llmscale.config.failure_bound import FailureBound
 from llmscale.config.rules import parse_rules
 from llmscale.config.settings import (
@@ -37,6 +38,8 @@ from llmscale.config.settings import (
 from llmscale.core.errors import ConfigError
 from llmscale.core.small_file import read_small
 from llmscale.core.units import duration_s, per_minute, size_bytes
+
+log = logging.getLogger(__name__)
 
 CONFIG_FILE = "llmscale.toml"
 ENV_PREFIX = "LLMSCALE_"
@@ -113,6 +116,8 @@ def load(
         _check_params(config.sampling.param, settings["param"].origin)
         # as it is after a round trip through JSON, so that a date of the file compares equal later
         config = with_settings(config, param=orjson.loads(orjson.dumps(config.sampling.param)))
+    if file is None:
+        _tell_of_found_file(settings)
     if flags.get("base_url"):  # a host typed on the command line is allowed by being typed
         host = host_of(flags["base_url"])
         config = with_settings(config, allow_host=(*config.models.allow_host, host))
@@ -134,6 +139,18 @@ def _text_of(setting: _Setting, name: str) -> Any:
     except OSError as error:
         reason = error.strerror or str(error)
     raise ConfigError(f"{setting.origin}: {name}: can't read {path}: {reason}")
+
+
+def _tell_of_found_file(settings: Mapping[str, _Setting]) -> None:
+    """Say where a file that was found in this folder sends prompts, and where it stores answers."""
+    found = {name: s.value for name, s in settings.items() if s.origin == CONFIG_FILE}
+    addresses = [found.get("base_url"), *(e.get("base_url") for e in found.get("endpoint", ()))]
+    hosts = sorted({host_of(address) for address in addresses if isinstance(address, str)})
+    remote = [host for host in hosts if not is_loopback(host)]
+    if remote:
+        log.info("%s sends prompts to %s", CONFIG_FILE, ", ".join(remote))
+    if "cache_dir" in found:
+        log.info("%s stores answers in %s", CONFIG_FILE, found["cache_dir"])
 
 
 def _from_flags(flags: Mapping[str, Any]) -> dict[str, _Setting]:

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import stat
 from collections.abc import Callable
 from io import BufferedWriter
 from pathlib import Path
@@ -90,8 +91,37 @@ def storage_error(path: Path, error: OSError) -> StorageError:
 
 
 def open_private(path: str | Path, flags: int) -> int:
-    """Open a file that only its owner may read; a link in its place is an `OSError`."""
-    return os.open(path, flags | os.O_NOFOLLOW, PRIVATE)
+    """Open a file that only its owner may read.
+
+    Raises `OSError`, also for what another may have put in its place: a link of either kind, a
+    pipe, a file of somebody else.
+    """
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, PRIVATE)
+    try:
+        check_own(descriptor)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def check_own(descriptor: int) -> None:
+    """Raise `OSError` unless an open file is a regular one of ours that has one name."""
+    found = os.fstat(descriptor)
+    user = os.geteuid()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    if found.st_uid != user:
+        raise PermissionError(errno.EPERM, "it belongs to another user")
+    if found.st_nlink > 1:
+        raise PermissionError(errno.EPERM, "it has another name (a hard link)")
+
+
+def read_own(path: Path) -> bytes:
+    """Return the content of a small file of ours. Raises `OSError`, as `open_private` does."""
+    descriptor = open_private(path, os.O_RDONLY)
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read()
 
 
 def sha256_of(path: Path) -> str | None:

@@ -10,7 +10,7 @@
         ├── BudgetReached       4   what is left of --max-cost does not cover the next call
         ├── StorageError        5   the disk does not take what we write
         ├── LockedError         6   another process runs this job
-        └── Interrupted         130 Ctrl-C, 143 SIGTERM, 141 the reader of stdout has gone
+        └── Interrupted         130 Ctrl-C, 129 SIGHUP, 143 SIGTERM, 141 stdout has no reader
 
 Every message is one sentence for a person: what, where, what to do. No message holds a secret.
 """
@@ -102,6 +102,7 @@ class Interrupted(JobError):
     _REASONS: ClassVar = {
         signal.SIGINT: "stopped by Ctrl-C",
         signal.SIGTERM: "stopped by SIGTERM",
+        signal.SIGHUP: "stopped by SIGHUP: the terminal was closed",
         signal.SIGPIPE: "stdout was closed by its reader",
     }
 

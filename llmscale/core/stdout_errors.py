@@ -3,7 +3,7 @@
 import errno
 from typing import TypeGuard
 
-_ERRNOS = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
+_ERRNOS = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF})
 
 
 def is_of_stdout(error: BaseException) -> TypeGuard[OSError]:

@@ -5,7 +5,7 @@ flight at that moment, and the job counts those.
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -43,8 +43,11 @@ class Job:
         *,
         overwrite: bool = False,
         follows_input: bool = False,
+        has_grown: Callable[[list[InputFile]], bool] = lambda _: False,
     ) -> None:
         """`follows_input`: start over where only the input has changed.
+
+        `has_grown`: tells whether rows were only appended to the input of an existing job.
 
         Raises `LockedError`, and `ConfigError` where the output belongs to another job.
         """
@@ -52,6 +55,7 @@ class Job:
             raise ConfigError(f"there is no folder {files.output.parent} for the output")
         self.files = files
         self._identity = identity
+        self._has_grown = has_grown
         self._lock = JobLock(files.lock)
         try:
             overwrite = overwrite or (follows_input and self._has_other_input())
@@ -94,6 +98,7 @@ class Job:
             earlier is not None
             and earlier.state == "finished"
             and earlier.limit == self._identity.limit
+            and earlier.inputs == self._identity.inputs
             and earlier.answered == earlier.rows
             and self.files.output.exists()
         )
@@ -225,7 +230,11 @@ class Job:
                         "replace it with --overwrite"
                     )
             return None
-        changed = manifests.differences(found, self._identity.inputs, self._identity.settings)
+        inputs, settings, _ = self._identity
+        changed = manifests.differences(found, inputs, settings)
+        only_inputs = changed and not manifests.differences(found, found.inputs, settings)
+        if only_inputs and self._has_grown(found.inputs):
+            changed = []
         if changed:
             raise ConfigError(
                 f"{files.output} belongs to another job: {'; '.join(changed)}; name another output "

@@ -4,6 +4,7 @@ The lock is the kernel's (flock): a killed process releases it. Count and dollar
 first bytes of the lock file: they cost no system call and survive a SIGKILL.
 """
 
+import errno
 import fcntl
 import math
 import mmap
@@ -36,6 +37,11 @@ class JobLock:
                 f"{_holder(path)} is running this job; wait for it, or stop it"
             ) from None
         except OSError as error:
+            if error.errno in (errno.EINVAL, errno.EPERM):
+                raise ConfigError(
+                    f"{path} exists and is not a lock of llmscale: {error.strerror}; name another "
+                    "output with -o, or move it away"
+                ) from None
             raise storage_error(path, error) from None
         found = self._read()
         self.left_in_flight = int(found[_COUNT]) if found[_COUNT].isdigit() else 0

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from llmscale.accounting.stats import Spend
-from llmscale.core.atomic_file import replace_file
+from llmscale.core.atomic_file import read_own, replace_file
 from llmscale.core.choices import OutputFormat
 from llmscale.core.errors import ConfigError, StorageError
 
@@ -21,6 +21,7 @@ class InputFile(msgspec.Struct, frozen=True):
 
     path: str
     sha256: str
+    size: int = 0  # bytes, of which the digest is
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +51,11 @@ def load(path: Path) -> Manifest | None:
     Raises `ConfigError` for one that can't be used, `StorageError` for one that can't be read.
     """
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Manifest)
+        raw = read_own(path)
+        found = msgspec.json.decode(raw, type=Manifest)
+        lacking = set(Manifest.__struct_fields__) - msgspec.json.decode(raw).keys()
+        if lacking:
+            raise ValueError(f"it lacks {', '.join(sorted(lacking))}")
     except FileNotFoundError:
         return None
     except OSError as error:

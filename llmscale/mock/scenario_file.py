@@ -13,10 +13,10 @@ import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from llmscale.core.errors import ConfigError
+from llmscale.core.small_file import read_small
 from llmscale.mock.behaviour import OPTIONS, Behaviour, changed, read_option, seconds, whole_number
 from llmscale.mock.scenario import Phase, Scenario
 
@@ -60,7 +60,7 @@ def _usual(options: Mapping[str, object]) -> Behaviour:
 
 def _phases(file: str, usual: Behaviour) -> list[Phase]:
     try:
-        table = tomllib.loads(Path(file).read_text(encoding="utf-8"))
+        table = tomllib.loads(read_small(file).decode())
     except OSError as error:
         raise ConfigError(f"can't read the scenario {file}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:

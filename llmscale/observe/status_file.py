@@ -20,6 +20,7 @@ import msgspec
 from llmscale.accounting.stats import Spend, Stats
 from llmscale.core.atomic_file import open_staged, staged_path
 from llmscale.core.errors import ConfigError, StorageError
+from llmscale.core.small_file import read_small
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +135,7 @@ def load(path: Path) -> RunStatus | None:
     try:
         if not path.is_file():  # a pipe in its place would be read for ever
             return None
-        return msgspec.json.decode(path.read_bytes(), type=RunStatus)
+        return msgspec.json.decode(read_small(path), type=RunStatus)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -6,6 +6,9 @@ import msgspec
 
 from llmscale.accounting.run_numbers import SCHEMA_VERSION, Report
 from llmscale.core.errors import ConfigError, StorageError
+from llmscale.core.small_file import read_small
+
+MAX_REPORT_BYTES = 256 * 1024 * 1024
 
 
 class _Head(msgspec.Struct):
@@ -22,13 +25,15 @@ def load(file: Path) -> Report:
     read.
     """
     try:
-        raw = file.read_bytes()
+        raw = read_small(file, MAX_REPORT_BYTES)
     except FileNotFoundError:
         raise ConfigError(
             f"there is no report {file}; name the output of a run, or the file of its --report"
         ) from None
     except OSError as error:
         raise StorageError(f"can't read {file}: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigError(f"{file} is not a report of llmscale: {error}") from None
     return decoded(raw, file)
 
 

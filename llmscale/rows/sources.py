@@ -87,7 +87,7 @@ def _exists(name: str) -> bool:
 def digest(source: Source) -> str:
     """Return the SHA-256 of a file, in hex. Raises `StorageError`."""
     try:
-        with _opened(source) as file:
+        with opened(source) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise StorageError(f"can't read {source.name}: {error.strerror}") from None
@@ -110,7 +110,7 @@ def blocks_of_lines(
                 with open(sys.stdin.fileno(), "rb", closefd=False) as stream:
                     yield from _split(source.name, _patient_read(stream, stopped))
             elif digests is None:
-                with _opened(source) as file:
+                with opened(source) as file:
                     yield from _split(source.name, _unpacked(source.path, file).read1)
             else:
                 with closing(_HashedFile(source)) as hashed:
@@ -129,7 +129,8 @@ class _Stream(Protocol):
     def read1(self, size: int, /) -> bytes: ...
 
 
-def _opened(source: Source) -> io.BufferedReader:
+def opened(source: Source) -> io.BufferedReader:
+    """Open a file that is not standard input. Raises `OSError`."""
     if source.descriptor is not None:
         return open_again(source.descriptor)
     return Path(source.path).open("rb")
@@ -143,7 +144,7 @@ class _HashedFile:
     """A file whose SHA-256 is taken while it is read."""
 
     def __init__(self, source: Source) -> None:
-        self._file = _opened(source)
+        self._file = opened(source)
         self._sha256 = hashlib.sha256()
 
     def read(self, size: int = -1, /) -> bytes:

@@ -28,7 +28,12 @@ def folder_of(cache: CacheConfig) -> Path:
     if cache.dir is not None:
         return Path(cache.dir).expanduser()
     base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "llmscale"
+    if Path(base).is_absolute():
+        return Path(base) / "llmscale"
+    try:
+        return Path.home() / ".cache" / "llmscale"
+    except RuntimeError:
+        raise FileNotFoundError("there is no home folder; set HOME, or --cache-dir") from None
 
 
 def open_store(cache: CacheConfig) -> Store:
@@ -63,11 +68,17 @@ def open_backend(cache: CacheConfig) -> CacheBackend | None:
         return DiskBackend(open_store(cache), replace=cache.mode != "write")
     except Exception as error:  # a damaged file can raise anything
         log.warning(
-            "can't open the cache in %s (%s); continuing without a cache",
-            folder_of(cache),
-            reason_of(error),
+            "can't open the cache%s (%s); continuing without a cache", *_where(cache, error)
         )
         return None
+
+
+def _where(cache: CacheConfig, error: Exception) -> tuple[str, str]:
+    """Return where the cache is, as far as that is known, and what is wrong with it."""
+    try:
+        return f" in {folder_of(cache)}", reason_of(error)
+    except OSError:
+        return "", reason_of(error)
 
 
 def note_use(

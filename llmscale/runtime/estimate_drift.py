@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmscale.accounting.stats import Stats
+from llmscale.core.atomic_file import read_own
 from llmscale.job.job_paths import JobPaths
 from llmscale.job.manifest import InputFile, Manifest
 
@@ -34,7 +35,7 @@ def saved_estimate(
 ) -> "SavedEstimate | None":
     """Return the saved estimate of a job, None where there is none, or that of another job."""
     try:
-        raw = files.estimate.read_bytes()
+        raw = read_own(files.estimate)
     except OSError:  # the run goes on without it
         return None
     from llmscale.accounting.forecast.saved_estimate import decode

@@ -7,8 +7,10 @@ from typing import Any
 
 import uvloop
 
+from llmscale.core.errors import ConfigError
 from llmscale.core.protocols import OutcomeSink
 from llmscale.runtime.input_rows import InputRows
+from llmscale.runtime.open_files import check_open_files
 from llmscale.runtime.session import RunContext, Session
 from llmscale.runtime.signals import run_stoppable
 
@@ -35,7 +37,14 @@ def run_loop(work: Coroutine[Any, Any, None]) -> None:
 
     Loaded modules stay, and rows form no cycles, so the cyclic garbage collector is set to check
     fewer objects, less often. That saves a tenth of the time of a row.
+
+    Raises `ConfigError` where this process may not open the files that a run needs.
     """
+    try:
+        check_open_files()
+    except ConfigError:
+        work.close()  # it will not be awaited
+        raise
     gc.freeze()
     gc.set_threshold(COLLECT_EVERY)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -11,9 +11,9 @@ from llmscale.config import Config, FilesConfig, ObserveConfig, value_of
 from llmscale.core.atomic_file import storage_error
 from llmscale.job.job import Identity
 from llmscale.job.job_paths import FlagPath, JobPaths, OutputKind, check_paths, default_output
-from llmscale.job.manifest import InputFile
 from llmscale.rows.precheck import Precheck
 from llmscale.rows.sources import STDIN, Source, digest
+from llmscale.runtime.input_watch import input_files
 from llmscale.runtime.targets import STDOUT
 
 
@@ -56,8 +56,7 @@ def identity_of(
         json_schema = config.sampling.json_schema
         settings["json_schema"] = digest(Source(json_schema, json_schema))
     given = {name: value for name, value in settings.items() if value not in (None, [], {})}
-    digests = [digest(source) for source in sources] if checked is None else checked.digests
-    inputs = [InputFile(s.name, sha256) for s, sha256 in zip(sources, digests, strict=True)]
+    inputs = input_files(sources, None if checked is None else checked.digests)
     return Identity(inputs, given, config.files.limit)
 
 

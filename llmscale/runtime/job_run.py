@@ -4,18 +4,22 @@ The network stack, the event loop and the weights are not loaded before there is
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmscale.accounting.stats import Stats
 from llmscale.config import Config
 from llmscale.config.failure_bound import FailureBound
+from llmscale.core.atomic_file import replace_file
 from llmscale.core.errors import JobError
 from llmscale.core.protocols import OutcomeSink
 from llmscale.job.job import Job
 from llmscale.job.job_paths import JobPaths
+from llmscale.report.builder import encode
 from llmscale.rows.precheck import Precheck, is_batch_line, precheck
 from llmscale.rows.row_parser import RowParser
 from llmscale.rows.sources import STDIN, Source
@@ -23,6 +27,7 @@ from llmscale.runtime.costs import budget_of, with_rows_left
 from llmscale.runtime.failure_watch import FailureWatch
 from llmscale.runtime.file_counts import FileCounts
 from llmscale.runtime.input_rows import LineReader
+from llmscale.runtime.input_watch import InputWatch, has_grown
 from llmscale.runtime.job_inputs import identity_of
 from llmscale.runtime.models import Models
 from llmscale.runtime.observers import Observers
@@ -71,18 +76,28 @@ def run_job(
     if paths is None:
         return JobRun(config, workload, source, observers).run(StdoutTarget(files.report))
     # of a job that may be refused, or is finished, nothing but the digest is of use
+    watch = InputWatch.of(source.sources)
     starts = paths.will_start(overwrite=files.overwrite)
     checked = precheck(source.sources, files.limit) if starts else None
     identity = identity_of(config, source.sources, workload.identity_settings, checked)
     follows_input = workload.follows_input
     with closing(
-        Job(paths, identity, overwrite=files.overwrite, follows_input=follows_input)
+        Job(
+            paths,
+            identity,
+            overwrite=files.overwrite,
+            follows_input=follows_input,
+            has_grown=partial(has_grown, source.sources),
+        )
     ) as job:
         if job.is_finished:
             rows = job.manifest.rows
             log.info("%s is finished and unchanged (%d rows); nothing to do", paths.output, rows)
-            return observers.finish_unchanged(job.manifest)
+            result = observers.finish_unchanged(job.manifest)
+            _write_missing(Path(files.report or paths.report), result)
+            return result
         job_run = JobRun(config, workload, replace(source, checked=checked), observers)
+        job_run.check_input = partial(watch.check, identity.inputs)
         return job_run.run(FileTarget(job, files.report, config.cost.max_cost))
 
 
@@ -97,6 +112,8 @@ class JobRun:
         self._input = source
         self._observers = observers
         self._stats = Stats()
+        self.check_input: Callable[[], None] = lambda: None
+        """Raises `StorageError` where the input is no longer what was read."""
         self._reader = LineReader(source.sources)
         inputs = [one.name for one in source.sources]
         self._report = RunReport(
@@ -123,6 +140,7 @@ class JobRun:
             else:
                 self._report.note_start()
                 _close(session)
+            self.check_input()
             target.finish(self._stats.spend())
         except JobError as error:
             failed = error
@@ -226,6 +244,15 @@ class JobRun:
         ]
         beside = (target.drift, target.status)
         return watchers + [one.watch for one in beside if one is not None]
+
+
+def _write_missing(path: Path, result: RunResult) -> None:
+    """Write the report of a job that was killed between its output and its report."""
+    if result.report is not None and not path.exists():
+        try:
+            replace_file(path, encode(result.report))
+        except JobError as error:  # the answers are there
+            log.error("%s", error)
 
 
 def _close(session: "Session") -> None:

@@ -7,6 +7,9 @@ import resource
 from pathlib import Path
 from typing import NamedTuple
 
+from llmscale.core.errors import ConfigError
+
+MIN_FILES = 32  # with one call in flight
 SPARE_FILES = 32  # journal, report, cache and its helpers; a second address tried, names looked up
 _OPEN_BEFORE = 16  # where nobody tells
 _MACOS_MAX = 10_240  # OPEN_MAX of sys/syslimits.h: refuses more, whatever the hard limit says
@@ -17,6 +20,19 @@ class Connections(NamedTuple):
 
     connections: int  # at once, 1 at least
     max_files: int  # that may be open, of which the above is what is left
+
+
+def check_open_files() -> None:
+    """Raise `ConfigError` where this process may open fewer files than any run needs."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= MIN_FILES:
+        return
+    highest = MIN_FILES if hard == resource.RLIM_INFINITY else min(MIN_FILES, hard)
+    if _raised(soft, highest, hard) < MIN_FILES:
+        raise ConfigError(
+            f"this process may open {soft} files, and a run needs {MIN_FILES}; raise the limit: "
+            "ulimit -n 256"
+        )
 
 
 def connections_for(connections: int) -> Connections:

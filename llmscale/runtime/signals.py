@@ -14,7 +14,7 @@ DRAIN_S = 5.0  # for calls in flight, which are paid for already
 
 
 async def run_stoppable(work: Coroutine[Any, Any, object], stop: Callable[[], None]) -> None:
-    """Run `work` under Ctrl-C and SIGTERM. `stop` makes it start nothing new.
+    """Run `work` under Ctrl-C, SIGTERM and SIGHUP. `stop` makes it start nothing new.
 
     Raises `Interrupted` when a signal came, after at most `DRAIN_S` seconds, or at once on a second
     signal.
@@ -34,7 +34,9 @@ async def run_stoppable(work: Coroutine[Any, Any, object], stop: Callable[[], No
             "stopping: draining in-flight requests (up to %.0f s); Ctrl-C again quits now", DRAIN_S
         )
 
-    signals = (signal.SIGINT, signal.SIGTERM)
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
+        signals.append(signal.SIGHUP)
     for number in signals:
         loop.add_signal_handler(number, on_signal, number)
     try:

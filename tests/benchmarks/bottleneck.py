@@ -12,6 +12,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from msgspec import convert
+
 from llmscale.accounting.run_numbers import BottleneckSummary
 from llmscale.accounting.stats import Bottleneck
 from tests.benchmarks import bottleneck_in_tool, bottleneck_jobs
@@ -83,7 +85,8 @@ def simulated(job: Job) -> Finding:
 def real(job: ToolJob) -> Finding:
     """Run the tool."""
     report = bottleneck_in_tool.report_of(job)
-    return Finding(job.name, job.bottleneck, report["wall_s"], report["bottleneck"])
+    found = convert(report["bottleneck"], BottleneckSummary)
+    return Finding(job.name, job.bottleneck, report["wall_s"], found)
 
 
 def print_finding(finding: Finding) -> None:

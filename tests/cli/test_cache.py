@@ -499,7 +499,10 @@ def test_entries_move_to_another_machine_and_are_hit_there(tmp_path: Path, serve
     exported = tool("cache", "export", "../moved.jsonl", cwd=here)
     assert (exported.returncode, exported.stderr.splitlines()[-1]) == (0, "20 entries exported")
     imported = tool("cache", "import", "../moved.jsonl", cwd=there)
-    assert (imported.returncode, imported.stderr.splitlines()[-1]) == (0, "20 entries imported")
+    assert (imported.returncode, imported.stderr.splitlines()[-1]) == (
+        0,
+        "20 entries imported; they are trusted as they are",
+    )
     assert server.calls_of(lambda: run(there, "out.jsonl", *server.model)) == 0
     insist_on_right_answers(there, "out.jsonl", rows)
 

@@ -47,7 +47,7 @@ def test_where_there_is_none_none_is_loaded(tmp_path: Path) -> None:
 
 
 def test_one_that_can_not_be_opened_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=f"can't read {tmp_path}: Is a directory"):
+    with pytest.raises(StorageError, match=f"can't read {tmp_path}: it is not a regular file"):
         load(tmp_path)
 
 

@@ -9,6 +9,8 @@ import fnmatch
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
+from math import ceil
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +25,8 @@ from llmscale.engine.cache.private_files import make_private
 T = TypeVar("T")
 
 LOCK_TIMEOUT_S = 60.0
+OPEN_TIMEOUT_S = 2.0  # a run does not wait longer for a cache that another process holds
+_MAX_EVICTED = 20_000  # entries in one transaction, which other processes wait for
 _GROUP = 500  # entries in a statement, of ten parameters or so each
 _PAGES_KEPT = 512  # of 4 KB, by each of two threads; diskcache's own 8,192 and its 64 MB of mapped
 _MAPPED_BYTES = 0  # file were 90 MB more at a million rows, for a twentieth of a look-up
@@ -49,6 +53,13 @@ EVICTION_POLICY[_POLICY] = {
 }
 
 
+def _check_free(path: Path) -> None:
+    """Raise `sqlite3.OperationalError` where another process holds a file for long."""
+    with closing(sqlite3.connect(path, OPEN_TIMEOUT_S, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+
+
 class Store:
     """A folder of stored answers. Every method may raise one of `STORE_ERRORS`."""
 
@@ -56,6 +67,7 @@ class Store:
         self.folder = folder
         self._ttl_s = ttl_s
         make_private(folder, DBNAME)
+        _check_free(folder / DBNAME)
         self._cache = ClosedCache(
             str(folder),
             LOCK_TIMEOUT_S,
@@ -154,7 +166,19 @@ class Store:
         Returns how many were evicted for the limit; expired ones do not count.
         """
         self._cache.expire()
-        return int(self._cache.cull()) if self._cache.volume() > self._cache.size_limit else 0
+        evicted = 0
+        while (excess := self._cache.volume() - self._cache.size_limit) > 0:
+            entries = len(self._cache)
+            mean_bytes = self._cache.volume() / max(entries, 1)
+            found = self._cache._sql(
+                "DELETE FROM Cache WHERE rowid IN"
+                " (SELECT rowid FROM Cache ORDER BY access_time LIMIT ?)",
+                (min(ceil(excess / mean_bytes), _MAX_EVICTED),),
+            )
+            if not found.rowcount:
+                break
+            evicted += int(found.rowcount)
+        return evicted
 
     def expire(self) -> int:
         """Drop what is past its time; return how many entries."""

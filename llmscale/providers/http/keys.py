@@ -4,13 +4,13 @@ A configuration file found in a folder may name any host; it must not be able to
 a key.
 """
 
-import ipaddress
 import os
 from collections.abc import Mapping
 
 from yarl import URL
 
 from llmscale.config import EndpointConfig
+from llmscale.config.addresses import is_loopback
 from llmscale.core.errors import ConfigError
 from llmscale.providers.registry import ProviderSpec
 
@@ -39,7 +39,7 @@ def key_for(
         return None
     if not key.isascii() or not key.isprintable():
         raise ConfigError(f"the key in {named} has characters that no key has; set it again")
-    if host in allow_hosts or _is_loopback(host):
+    if host in allow_hosts or is_loopback(host):
         return key
     if host != spec.host:
         raise ConfigError(
@@ -81,10 +81,3 @@ def _shown(variable: str) -> str:
     """Return the name of a variable; not one that may be a key itself, put in the wrong place."""
     is_like_a_key = any(c.islower() for c in variable) and any(c.isdigit() for c in variable)
     return "***" if is_like_a_key else variable
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
