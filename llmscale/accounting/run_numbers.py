@@ -10,6 +10,7 @@ from llmscale.accounting.stats.counts import Spend
 from llmscale.accounting.stats.summaries import (
     BatchesSummary,
     CallsSummary,
+    FailureSummary,
     RowsSummary,
     SavedSummary,
     Timeline,
@@ -142,6 +143,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     wall_s: float
     exit_code: int
     rows: ReportedRows
+    failures: list[FailureSummary]  # the messages of most rows
     rows_per_s: float | None
     calls: CallsSummary
     cache: CacheUse

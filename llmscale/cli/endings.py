@@ -54,12 +54,14 @@ def job_ended(given: Options, work: Callable[[Any], "RunResult"], *, keeps: bool
 
 def show_end(result: "RunResult", *, as_table: bool) -> None:
     """Say on stderr what a run has come to: in a table, or in a line for a log."""
-    from llmscale.report.remarks import summary_line
+    from llmscale.report.remarks import failures, summary_line
 
     if result.report is None or result.files is None:
         return
     files = result.files
     if not as_table:
+        for sentence in failures(result.report):
+            log.warning("%s", sentence)
         log.info("%s%s", summary_line(result.report), files.output and f" -> {files.output}")
         return
     from llmscale.cli.tables.run import print_table

@@ -72,6 +72,7 @@ def build(stats: Stats, job: JobFacts, run: RunFacts) -> Report:
             kept=job.kept,
             pending=max(0, job.total - job.kept - stats.done),
         ),
+        failures=stats.failures.summary(),
         rows_per_s=round(stats.done / run.wall_s, 3) if run.wall_s else None,
         calls=stats.calls().summary(),
         cache=_cache(stats, run),

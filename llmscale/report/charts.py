@@ -12,9 +12,9 @@ from markupsafe import Markup
 
 from llmscale.report.figures import span
 
-WIDTH, HEIGHT = 720, 200
+WIDTH, HEIGHT = 720, 220
 MIN_DRAWN = 1e-12  # what is less is drawn as nothing
-LEFT, RIGHT, TOP, BOTTOM = 56, 8, 10, 24  # of the plot, from the edges
+LEFT, RIGHT, TOP, BOTTOM = 88, 8, 16, 34  # of the plot, from the edges
 _PLOT_WIDTH, _PLOT_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
 

@@ -3,6 +3,8 @@
 from llmscale.accounting.run_numbers import BottleneckSummary, Report
 from llmscale.report.figures import cost_of, counted, usd
 
+MAX_SHOWN = 3  # messages of failed rows
+
 
 def summary_line(report: Report) -> str:
     """Return the report in one line, for a log."""
@@ -36,14 +38,24 @@ def remarks(report: Report) -> list[str]:
     if rows.truncated:
         cut = counted(rows.truncated, "answer")
         found.append(f"{cut} cut at max_tokens (finish_reason length)")
-    for kind, count in rows.failures.items():
-        found.append(f"{counted(count, 'row')} failed: {kind}")
+    found += failures(report)
     if rows.pending:
         found.append(f"{counted(rows.pending, 'row')} pending; the same command resumes")
     if report.max_repeated_calls:
         rows_in_flight = counted(report.max_repeated_calls, "row")
         found.append(f"{rows_in_flight} in flight when a run was killed: may be paid twice")
     return found
+
+
+def failures(report: Report, shown: int = MAX_SHOWN) -> list[str]:
+    """Return the messages of most failed rows, each with a row that has met it."""
+    found = []
+    for failed in report.failures[:shown]:
+        row = f"row {failed.row}" + ("" if failed.id is None else f", id {failed.id}")
+        said = ": ".join(filter(None, (failed.kind, failed.message)))
+        found.append(f"{counted(failed.count, 'row')} failed: {said} ({row})")
+    left = report.rows.failed - sum(failed.count for failed in report.failures[:shown])
+    return [*found, f"{counted(left, 'row')} failed for other reasons"] if left else found
 
 
 def held_back(bottleneck: BottleneckSummary) -> list[str]:

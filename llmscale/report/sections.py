@@ -27,6 +27,7 @@ def sections(report: Report, baseline: Report | None = None) -> list[Section]:
         _endpoints(report),
         _waiting(report),
         _failures("Failed rows", report.rows.failures, report.rows.total),
+        _messages(report),
         _failures("Failed calls", report.calls.failures, report.calls.attempts),
         _users(report),
         _cache(report),
@@ -162,6 +163,15 @@ def _waiting(report: Report) -> Section:
 def _failures(title: str, failures: dict[str, int], of: int) -> Section:
     rows = [[kind, f"{n:,}", share(n / of if of else None)] for kind, n in failures.items()]
     return Section(title, ["type", "count", "share"], rows)
+
+
+def _messages(report: Report) -> Section:
+    rows = [
+        [f"{found.message}", found.kind, f"{found.count:,}", f"{found.row}", str(found.id or "-")]
+        for found in report.failures
+    ]
+    columns = ["message", "type", "rows", "for example row", "its id"]
+    return Section("What failed rows have met", columns, rows)
 
 
 def _users(report: Report) -> Section:

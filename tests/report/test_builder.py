@@ -22,6 +22,7 @@ TOP_KEYS = {
     "wall_s",
     "exit_code",
     "rows",
+    "failures",
     "rows_per_s",
     "calls",
     "cache",

@@ -67,7 +67,7 @@ def test_a_table_of_no_model_has_the_sum_only(monkeypatch: pytest.MonkeyPatch) -
     add_bad_row(stats)
     shown = table(stats, 1, monkeypatch)
     assert shown[2].split()[:3] == ["all", "0", "1"]
-    assert shown[3:] == ["1 row failed: bad_row"]
+    assert shown[3:] == ["1 row failed: bad_row (row 0)"]
 
 
 def test_a_table_of_two_models_has_their_sum(mixed: Stats, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,8 +103,8 @@ def test_below_the_table_stands_what_it_does_not_say(
         "4 rows answered by earlier runs",
         "1 row from the cache, 1 by the call of another row: 60 tokens and $1.0000 saved",
         "1 answer cut at max_tokens (finish_reason length)",
-        "1 row failed: timeout",
-        "1 row failed: bad_row",
+        "1 row failed: timeout (row 0)",
+        "1 row failed: bad_row (row 0)",
         "3 rows pending; the same command resumes",
         "2 rows in flight when a run was killed: may be paid twice",
     ]

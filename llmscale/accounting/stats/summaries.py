@@ -47,6 +47,20 @@ class RowsSummary(msgspec.Struct, frozen=True, kw_only=True):
     latency_histogram: Histogram
 
 
+class FailureSummary(msgspec.Struct, frozen=True):
+    """Failed rows with one message, and one of them."""
+
+    kind: str
+    message: str
+    count: int
+    row: int  # its index
+    id: str | int | None
+
+    def plus(self, count: int) -> "FailureSummary":
+        """Return the same with so many more rows."""
+        return msgspec.structs.replace(self, count=self.count + count)
+
+
 class CallsSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What was sent, and what it cost."""
 

@@ -13,6 +13,7 @@ from llmscale.accounting.stats.counts import (
     Spend,
     Waited,
 )
+from llmscale.accounting.stats.failures import Failures
 from llmscale.accounting.stats.series import Progressed, Series
 from llmscale.accounting.stats.users import Users
 from llmscale.core.records import FailureKind, Outcome, Reply
@@ -28,6 +29,7 @@ class Stats:
         self.done = 0  # rows that have an outcome
         self.batches = Batches()
         self.users = Users()
+        self.failures = Failures()
         self.series = Series()
         self.causes_s: defaultdict[Cause, float] = defaultdict(float)  # of what held the run back
 
@@ -41,6 +43,8 @@ class Stats:
         rows.add(outcome)
         if outcome.row.user is not None:
             self.users.add(outcome.row.user, outcome)
+        if outcome.failure is not None:
+            self.failures.add(outcome)
         self.done += 1
 
     def add_attempt(
@@ -78,6 +82,7 @@ class Stats:
         self.done += other.done
         self.batches.merge(other.batches)
         self.users.merge(other.users)
+        self.failures.merge(other.failures)
         self.series.merge(other.series)
         for cause, seconds in other.causes_s.items():
             self.causes_s[cause] += seconds
