@@ -19,6 +19,9 @@ _DOUBTFUL_KINDS = frozenset({"timeout", "connection", "bad_response", "internal"
 MAX_WINDOW_S = 60.0
 """The longest time for which a limit of requests a minute lets nothing in."""
 
+MAX_PACED_BACKOFFS = 3
+"""After so many refusals the backoff grows no more, where the endpoint adapts its pace."""
+
 CONTENT_LIKE: frozenset[FailureKind] = frozenset({"server_error", "bad_response"})
 """Failures that may be those of one row in a call, whatever their status says."""
 
@@ -63,7 +66,7 @@ class Attempts:
         self.latest_s = latest_s  # for the last attempt to begin
         self.tried: set[Endpoint] = set()
         self.own_failures = 0  # at endpoints whose circuit was closed, and stayed so
-        self.refusals = 0  # by a rate limit, waited out
+        self.refusals = 0  # by a rate limit, waited out, as far as the backoff depends on them
         self._began_s = began_s
         self._trips = 0
 
@@ -73,7 +76,8 @@ class Attempts:
         if self._trips != pool.trips:  # so the failures before were the endpoint's
             self._trips, self.own_failures = pool.trips, 0
         if self.is_waited_out(endpoint, failure, now_s):
-            self.refusals += 1
+            if endpoint.window is None or self.refusals < MAX_PACED_BACKOFFS:
+                self.refusals += 1
         else:
             self.own_failures += endpoint.breaker.is_closed
 

@@ -19,6 +19,7 @@ from llmscale.engine.balance.recovery_pace import RecoveryPace
 _EWMA_SHARE = 0.1
 _FAILED_AS = 10.0  # times the latency of answers: failing fast is not being fast
 _FIRST_GUESS_S = 1.0  # of that latency
+_FEW = 2.0  # calls in flight; where these are too many, it is their rate
 
 
 class CallQueue(Protocol):
@@ -175,11 +176,15 @@ class Endpoint:
         if failure.retryable:  # else it is the request's
             slow_s = (self._answer_s or _FIRST_GUESS_S) * _FAILED_AS
             self.latency_s = _mean(self.latency_s, max(now_s - began_s, slow_s))
-        if failure.kind == "rate_limited" and failure.retry_after_s is not None:
-            return self.rate.refused(began_s, now_s)
-        if failure.kind == "rate_limited" and self.window is not None:  # no quota: too many at once
+        if failure.kind != "rate_limited":
+            return False
+        if failure.retry_after_s is None:  # too many at once, or too many in a time
+            if self.window is None:
+                return False
             self.window.busy(began_s, now_s)
-        return False
+            if self.window.size > _FEW:
+                return False
+        return self.rate.refused(began_s, now_s)
 
     def count_failure(
         self, kind: FailureKind, began_s: float, now_s: float, *, has_alternatives: bool
