@@ -21,7 +21,12 @@ from llmscale.core.records import Failure
 
 DRAWN_LINE = re.compile(r"^(?P<indent>[ │├└─]*)(?P<name>[A-Z]\w+)(?P<words>.*)$")
 E = TypeVar("E", bound=LlmscaleError)
-SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGPIPE: "stdout"}
+SIGNALS = {
+    signal.SIGINT: "Ctrl-C",
+    signal.SIGTERM: "SIGTERM",
+    signal.SIGHUP: "SIGHUP",
+    signal.SIGPIPE: "stdout",
+}
 
 
 def drawn() -> list[tuple[int, str, str]]:
