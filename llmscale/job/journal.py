@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from llmscale.accounting.stats import Spend
-from llmscale.core.atomic_file import open_private, storage_error
+from llmscale.core.atomic_file import open_private, storage_error, sync_folder
 from llmscale.core.choices import OutputFormat
 from llmscale.core.disk_sync import sync_descriptor
 from llmscale.core.errors import StorageError
@@ -38,6 +38,7 @@ class Journal:
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
             self._descriptor = open_private(files.partial, flags)
+            sync_folder(files.partial.parent)  # or its name may not outlive a power loss
         except OSError as error:
             raise storage_error(files.partial, error) from None
         self._end = 0

@@ -5,5 +5,4 @@ They stand below the table, so that nobody takes what is missing for what is pro
 
 NOT_BUILT = {
     "S03": "a Redis that is stopped, paused or full: llmscale has no Redis cache yet",
-    "power": "the machine loses its power: only the order of fsync and rename is shown (fsync)",
 }
