@@ -70,7 +70,7 @@ class DocumentCounts(msgspec.Struct, frozen=True):
     skipped: dict[str, int]  # by reason
 
 
-class ModelUse(msgspec.Struct, frozen=True):
+class ModelNumbers(msgspec.Struct, frozen=True):
     """One model: the rows that were to be answered by it, and its calls."""
 
     rows: RowsSummary
@@ -149,7 +149,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     cache: CacheUse
     batches: BatchesSummary
     documents: DocumentCounts | None
-    models: dict[str, ModelUse]
+    models: dict[str, ModelNumbers]
     endpoints: dict[str, EndpointUse]
     users: UsersSummary
     bottleneck: BottleneckSummary

@@ -18,7 +18,7 @@ from llmscale.accounting.run_numbers import (
     EndpointState,
     EndpointUse,
     JobCosts,
-    ModelUse,
+    ModelNumbers,
     Report,
     ReportedRows,
     StoreCounts,
@@ -79,7 +79,7 @@ def build(stats: Stats, job: JobFacts, run: RunFacts) -> Report:
         batches=stats.batches.summary(),
         documents=run.documents,
         models={
-            model: ModelUse(counted.summary(), by_model.get(model, Calls()).summary())
+            model: ModelNumbers(counted.summary(), by_model.get(model, Calls()).summary())
             for model, counted in stats.rows_by_model().items()
         },
         endpoints={

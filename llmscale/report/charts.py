@@ -18,7 +18,7 @@ LEFT, RIGHT, TOP, BOTTOM = 88, 8, 16, 34  # of the plot, from the edges
 _PLOT_WIDTH, _PLOT_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
 
-class Line(NamedTuple):
+class ChartLine(NamedTuple):
     """A figure over time, one value for each step."""
 
     name: str
@@ -42,7 +42,7 @@ class Part(NamedTuple):
     text: str
 
 
-def over_time(lines: Sequence[Line], step_s: float) -> Markup:
+def over_time(lines: Sequence[ChartLine], step_s: float) -> Markup:
     """Return lines over the seconds of a run; the area below each is filled."""
     total_s = step_s * max((len(line.values) for line in lines), default=0)
     ticks = nice_ticks(max((max(line.values, default=0.0) for line in lines), default=0.0))
@@ -162,7 +162,7 @@ def _label(x: float, text: str) -> Markup:
     return Markup('<text class="middle" x="{:.1f}" y="{}">{}</text>').format(x, HEIGHT - 6, text)
 
 
-def _path(line: Line, top: float) -> Markup:
+def _path(line: ChartLine, top: float) -> Markup:
     """Draw a line through the middle of each step."""
     if not line.values:
         return Markup("")

@@ -24,7 +24,7 @@ class Compared(NamedTuple):
     is_better: bool | None  # None: neither, or nobody can say
 
 
-class _Figure(NamedTuple):
+class _FigureOfBoth(NamedTuple):
     name: str
     of: Callable[[Report], float | None]
     text: Callable[[float | None], str]
@@ -54,7 +54,7 @@ def without_words(compared: Sequence[Compared]) -> list[ComparedFigure]:
     return [ComparedFigure(c.name, c.before, c.after, c.ratio, c.is_better) for c in compared]
 
 
-def _compared(figure: _Figure, before: float | None, after: float | None) -> Compared:
+def _compared(figure: _FigureOfBoth, before: float | None, after: float | None) -> Compared:
     ratio = after / before if before and after is not None else None
     is_better = None
     if before is not None and after is not None and figure.more_is:
@@ -85,16 +85,18 @@ def _retries(report: Report) -> float | None:
 
 
 _FIGURES = (
-    _Figure("rows", _done, significant, 0),
-    _Figure("time", lambda r: r.wall_s, lambda v: "-" if v is None else duration(v), 0),
-    _Figure("rows/s", lambda r: r.rows_per_s, significant, 1),
-    _Figure("failed", lambda r: _per_row(r, r.rows.failed), share, -1),
-    _Figure("retries of calls", _retries, share, -1),
-    _Figure("cache hit rate", lambda r: r.cache.hit_rate, share, 1),
-    _Figure("p50 s of rows", lambda r: r.rows.latency_s.p50, seconds, -1),
-    _Figure("p99 s of rows", lambda r: r.rows.latency_s.p99, seconds, -1),
-    _Figure("p50 s in the model", lambda r: r.calls.latency_s.p50, seconds, -1),
-    _Figure("p99 s in the model", lambda r: r.calls.latency_s.p99, seconds, -1),
-    _Figure("tokens a row", lambda r: _per_row(r, r.calls.tokens.total_tokens), significant, -1),
-    _Figure("cost of 1,000 rows", _thousand, usd, -1),
+    _FigureOfBoth("rows", _done, significant, 0),
+    _FigureOfBoth("time", lambda r: r.wall_s, lambda v: "-" if v is None else duration(v), 0),
+    _FigureOfBoth("rows/s", lambda r: r.rows_per_s, significant, 1),
+    _FigureOfBoth("failed", lambda r: _per_row(r, r.rows.failed), share, -1),
+    _FigureOfBoth("retries of calls", _retries, share, -1),
+    _FigureOfBoth("cache hit rate", lambda r: r.cache.hit_rate, share, 1),
+    _FigureOfBoth("p50 s of rows", lambda r: r.rows.latency_s.p50, seconds, -1),
+    _FigureOfBoth("p99 s of rows", lambda r: r.rows.latency_s.p99, seconds, -1),
+    _FigureOfBoth("p50 s in the model", lambda r: r.calls.latency_s.p50, seconds, -1),
+    _FigureOfBoth("p99 s in the model", lambda r: r.calls.latency_s.p99, seconds, -1),
+    _FigureOfBoth(
+        "tokens a row", lambda r: _per_row(r, r.calls.tokens.total_tokens), significant, -1
+    ),
+    _FigureOfBoth("cost of 1,000 rows", _thousand, usd, -1),
 )

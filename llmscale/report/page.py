@@ -14,7 +14,7 @@ from markupsafe import Markup
 from llmscale.accounting.run_numbers import Report, ReportedRows
 from llmscale.core.printable import printable
 from llmscale.report import figures as amounts
-from llmscale.report.charts import Line, Mark, Part, bars, histogram, over_time, stacked
+from llmscale.report.charts import ChartLine, Mark, Part, bars, histogram, over_time, stacked
 from llmscale.report.remarks import remarks
 from llmscale.report.sections import sections
 
@@ -101,10 +101,10 @@ def _charts(report: Report) -> list[tuple[str, list[tuple[str, str]], Markup]]:
     every = max(1, -(-len(timeline.rows) // MAX_POINTS))  # steps that become one point
     step_s = timeline.step_s * every
 
-    def line(name: str, colour: str, field: str, per: float) -> Line:
+    def line(name: str, colour: str, field: str, per: float) -> ChartLine:
         values: list[float] = getattr(timeline, field)
         groups = [values[n : n + every] for n in range(0, len(values), every)]
-        return Line(name, colour, [sum(group) / (len(group) * per) for group in groups])
+        return ChartLine(name, colour, [sum(group) / (len(group) * per) for group in groups])
 
     rate = [line("rows/s", "c0", "rows", timeline.step_s)]
     if report.rows.failed:
@@ -125,7 +125,7 @@ def _charts(report: Report) -> list[tuple[str, list[tuple[str, str]], Markup]]:
     return charts
 
 
-def _legend(lines: list[Line]) -> list[tuple[str, str]]:
+def _legend(lines: list[ChartLine]) -> list[tuple[str, str]]:
     return [(line.colour, line.name) for line in lines]
 
 

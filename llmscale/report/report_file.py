@@ -11,7 +11,7 @@ from llmscale.core.small_file import read_small
 MAX_REPORT_BYTES = 256 * 1024 * 1024
 
 
-class _Head(msgspec.Struct):
+class _ReportHead(msgspec.Struct):
     """What every report has had."""
 
     schema: int
@@ -40,7 +40,7 @@ def load(file: Path) -> Report:
 def decoded(raw: bytes, file: Path) -> Report:
     """Return the report that bytes hold. Raises `ConfigError`."""
     try:
-        head = msgspec.json.decode(raw, type=_Head)
+        head = msgspec.json.decode(raw, type=_ReportHead)
     except msgspec.ValidationError:
         raise ConfigError(f"{file} is not a report of llmscale") from None
     except (ValueError, RecursionError):

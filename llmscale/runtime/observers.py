@@ -127,7 +127,7 @@ class Observers:
         return RunResult(0, report)
 
     def _alerts_on(self, stats: Stats, budget: "CostBudget | None") -> "Alerts":
-        from llmscale.observe.alerts import Alerts, Delivery, Spent
+        from llmscale.observe.alerts import Alerts, Delivery, Rules, Spent
 
         def spent() -> Spent | None:
             if budget is None:
@@ -138,8 +138,9 @@ class Observers:
         return Alerts(
             stats,
             spent,
-            fail_on=parse_rules(self._config.fail_on or ""),
-            alert_on=parse_rules(self._config.alert_on),
+            rules=Rules(
+                parse_rules(self._config.fail_on or ""), parse_rules(self._config.alert_on)
+            ),
             job=self._job,
             tell=self._delivery.tell,
             kept=self._kept,

@@ -103,7 +103,7 @@ def count_rows(stats: Stats, longest_ms: int = 20) -> float:
     def count(number: int) -> None:
         latency_s = number * 7 % longest_ms / 1_000
         waited = Waited(number * 3 % longest_ms / 1_000, 0.0)
-        stats.add_attempt("sim/a", "sim/model-0", latency_s, (reply,), None, waited)
+        stats.calls_at("sim/a", "sim/model-0").add(latency_s, (reply,), None, waited)
         stats.add_outcome(Outcome(row=row, reply=reply, attempts=1, latency_s=latency_s))
 
     return per_time_us(count, ROWS)

@@ -40,12 +40,12 @@ def counted(rows: int, seed: int = 0) -> Stats:
         waited = Waited(0.01, rng.random())
         if rng.random() < 0.02:
             failure = Failure(kind=rng.choice(FAILURES), message="")
-            stats.add_attempt(f"at {model}", model, latency_s, [], failure.kind, attempt=2)
+            stats.calls_at(f"at {model}", model).add(latency_s, [], failure.kind, attempt=2)
             stats.add_outcome(Outcome(row=row, failure=failure, latency_s=latency_s))
         else:
             usage = Usage(rng.randrange(1000), rng.randrange(300))
             reply = Reply(text="", finish_reason="stop", model=model, usage=usage, cost_usd=1e-4)
-            stats.add_attempt(f"at {model}", model, latency_s, [reply], None, waited)
+            stats.calls_at(f"at {model}", model).add(latency_s, [reply], None, waited)
             stats.add_outcome(Outcome(row=row, reply=reply, latency_s=latency_s))
         if index % 100 == 0:
             stats.series.add(1 + index / 100, 1.0, Progressed(100, 2, 60_000, 0.01), 60.0, 20.0)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from llmscale.accounting.stats import Stats, Waited
 from llmscale.config import Config, parse_rules
 from llmscale.core.records import Outcome, Reply, Request, Row, Usage
-from llmscale.observe.alerts import Alerts
+from llmscale.observe.alerts import Alerts, Rules
 from llmscale.observe.metrics import Facts, families_of
 from llmscale.observe.metrics.exposition import text_of
 from tests.benchmarks.machine import print_machine
@@ -61,13 +61,13 @@ def counting(rows: int) -> dict[str, Callable[[Stats], None]]:
         for number in range(rows):
             model, reply = MODELS[number % 3], replies[number % 3]
             latency_s = 0.2 + number % 100 / 100
-            stats.add_attempt("xy"[number % 2], model, latency_s, [reply], waited=waited)
+            stats.calls_at("xy"[number % 2], model).add(latency_s, [reply], waited=waited)
 
     def lookup(stats: Stats) -> None:
         for number in range(rows):
             stats.add_lookup(MODELS[number % 3], hit=number % 4 == 0)
 
-    return {"add_outcome": outcome, "add_attempt": attempt, "add_lookup": lookup}
+    return {"add_outcome": outcome, "calls_at": attempt, "add_lookup": lookup}
 
 
 def main() -> None:
@@ -87,7 +87,7 @@ def main() -> None:
         sums = [one + other for one, other in zip(sums, took, strict=True)]
     show("all three", sums)
     print("a look at all of it:")
-    alerts = Alerts(stats, alert_on=parse_rules(Config().observe.alert_on))
+    alerts = Alerts(stats, rules=Rules(alert_on=parse_rules(Config().observe.alert_on)))
     show("the rules, once a second", rounds_of(lambda: alerts.judge_at_end(1.0), 1, options.rounds))
     facts = Facts(None, 0, {}, 0.0)
     metrics = rounds_of(lambda: text_of(families_of("x", stats, facts)), 1, options.rounds)

@@ -73,7 +73,7 @@ def add_answer(stats: Stats, *, cached: bool = False, cost_usd: float | None = 0
         cached=cached,
     )
     if not cached:
-        stats.add_attempt("sim/a", "sim/a", 0.1, [reply])
+        stats.calls_at("sim/a", "sim/a").add(0.1, [reply])
     stats.add_outcome(Outcome(row=ROW, reply=reply))
 
 

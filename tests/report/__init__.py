@@ -35,10 +35,10 @@ def add_row(
     )
     row = Row(index=0, request=request)
     for attempt, kind in enumerate(failures, 1):
-        stats.add_attempt(f"at {model}", model, 0.5, [], kind, attempt=attempt)
+        stats.calls_at(f"at {model}", model).add(0.5, [], kind, attempt=attempt)
     if is_answered:
         attempt = len(failures) + 1
-        stats.add_attempt(f"at {model}", model, 0.5, [reply], attempt=attempt)
+        stats.calls_at(f"at {model}", model).add(0.5, [reply], attempt=attempt)
         stats.add_outcome(Outcome(row=row, reply=reply, latency_s=1.0))
     else:
         failure = Failure(kind=failures[-1], message="")

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from llmscale.report.charts import (
     HEIGHT,
     WIDTH,
-    Line,
+    ChartLine,
     Mark,
     Part,
     bars,
@@ -61,7 +61,7 @@ def test_seconds_become_whole_minutes_and_hours(most: float, base: int, ticks: l
 
 
 def test_a_line_is_as_high_as_its_values() -> None:
-    picture = over_time([Line("rows/s", "c0", [0, 5, 10])], 1.0)
+    picture = over_time([ChartLine("rows/s", "c0", [0, 5, 10])], 1.0)
     (line,) = elements(picture, "polyline")
     heights = [float(point.split(",")[1]) for point in line.get("points", "").split()]
     assert heights[0] - heights[1] == pytest.approx(heights[1] - heights[2], abs=0.2)
@@ -74,7 +74,7 @@ def texts_of_titles(picture: Markup) -> list[str]:
 
 
 def test_a_run_without_a_step_has_an_empty_chart() -> None:
-    picture = over_time([Line("rows/s", "c0", [])], 0.1)
+    picture = over_time([ChartLine("rows/s", "c0", [])], 0.1)
     assert not elements(picture, "polyline")
 
 
@@ -108,7 +108,7 @@ def test_no_text_is_ever_markup() -> None:
     pictures = [
         bars([part]),
         stacked([part]),
-        over_time([Line(HOSTILE, "c0", [1.0])], 1),
+        over_time([ChartLine(HOSTILE, "c0", [1.0])], 1),
         histogram([1.0], [1], [Mark(HOSTILE, 1)]),
     ]
     for picture in pictures:
@@ -121,7 +121,7 @@ def test_no_text_is_ever_markup() -> None:
     st.floats(0.1, 1e4),
 )
 def test_everything_drawn_is_inside_of_the_picture(values: list[float], step_s: float) -> None:
-    picture = over_time([Line("x", "c0", values)], step_s)
+    picture = over_time([ChartLine("x", "c0", values)], step_s)
     for line in elements(picture, "polyline"):
         for point in line.get("points", "").split():
             x, y = map(float, point.split(","))

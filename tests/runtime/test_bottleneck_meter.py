@@ -236,7 +236,7 @@ async def test_what_has_ended_is_in_the_series_once_even_at_the_very_end(world: 
     for number in range(40):
         await asyncio.sleep(0.25)
         world.stats.add_outcome(outcome(is_answered=number % 4 > 0))
-        world.stats.add_attempt("a", "sim/a", 0.1, [cast("Reply", outcome().reply)])
+        world.stats.calls_at("a", "sim/a").add(0.1, [cast("Reply", outcome().reply)])
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
     found = world.stats.series.summary()

@@ -186,7 +186,7 @@ class Calls:
         self,
         latency_s: float,
         replies: Sequence[Reply],
-        failure: FailureKind | None,
+        failure: FailureKind | None = None,
         waited: Waited = NOT_WAITED,
         attempt: int = 1,
     ) -> None:

@@ -1,22 +1,20 @@
 """Everything that a run counts, by model and by endpoint; sums are made when they are asked for."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from llmscale.accounting.stats.bottlenecks import BOTTLENECK_OF, Bottleneck, Cause
 from llmscale.accounting.stats.counts import (
-    NOT_WAITED,
     Batches,
     Calls,
     Lookups,
     Rows,
     Spend,
-    Waited,
 )
 from llmscale.accounting.stats.failures import Failures
 from llmscale.accounting.stats.series import Progressed, Series
 from llmscale.accounting.stats.users import Users
-from llmscale.core.records import FailureKind, Outcome, Reply
+from llmscale.core.records import Outcome
 
 
 class Stats:
@@ -47,21 +45,12 @@ class Stats:
             self.failures.add(outcome)
         self.done += 1
 
-    def add_attempt(
-        self,
-        endpoint: str,
-        model: str,
-        latency_s: float,
-        replies: Sequence[Reply],
-        failure: FailureKind | None = None,
-        waited: Waited = NOT_WAITED,
-        attempt: int = 1,
-    ) -> None:
-        """Count one call to an endpoint."""
+    def calls_at(self, endpoint: str, model: str) -> Calls:
+        """Return the count of the calls to an endpoint for a model, to be added to."""
         calls = self._calls.get((endpoint, model))
         if calls is None:
             calls = self._calls[endpoint, model] = Calls()
-        calls.add(latency_s, replies, failure, waited, attempt)
+        return calls
 
     def add_lookup(self, model: str, *, hit: bool) -> None:
         """Count one question to the cache."""

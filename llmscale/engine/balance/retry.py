@@ -248,8 +248,8 @@ class Balancer:
             ended_s = loop.time()
             latency_s = ended_s - began_s
             answered = [stamped(r, endpoint, call.model, attempt, latency_s) for r in replies]
-            self._stats.add_attempt(
-                endpoint.name, call.model, latency_s, answered, None, slot.waited, attempt
+            self._stats.calls_at(endpoint.name, call.model).add(
+                latency_s, answered, None, slot.waited, attempt
             )
             endpoint.answered(began_s, ended_s, sum(r.usage.output_tokens for r in replies))
             self._first_calls.answered()
@@ -263,8 +263,8 @@ class Balancer:
             paid = stamped(failure.reply, endpoint, call.model, attempt, latency_s)
             failure = replace(failure, reply=paid)
         replies = [failure.reply] if failure.reply is not None else []
-        self._stats.add_attempt(
-            endpoint.name, call.model, latency_s, replies, failure.kind, attempt=attempt
+        self._stats.calls_at(endpoint.name, call.model).add(
+            latency_s, replies, failure.kind, attempt=attempt
         )
         raise CallFailed(failure, attempt)
 

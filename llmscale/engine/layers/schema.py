@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # 0.1 s at run time, so not before a schema is wanted
 MAX_VALIDATORS = 64
 
 
-class Check(NamedTuple):
+class SchemaCheck(NamedTuple):
     """What an answer must fit, and how that is found out."""
 
     schema: Any
@@ -45,14 +45,14 @@ class SchemaLayer:
         self._inner = inner
         self._workers = workers or SchemaWorkers()
         self._repairs = repairs
-        self._checks: dict[int, Check] = {}
+        self._checks: dict[int, SchemaCheck] = {}
 
     async def answer_all(self, rows: Sequence[AskedRow]) -> None:
         """Deliver the answers that fit, and a `CallFailed` for each that does not.
 
         Raises `JobError`.
         """
-        checked: list[tuple[AskedRow, Check]] = []
+        checked: list[tuple[AskedRow, SchemaCheck]] = []
         asked: list[AskedRow] = []
         for row in rows:
             schema = schema_of(row.request)
@@ -71,14 +71,14 @@ class SchemaLayer:
                     row.through(_Checking(self, check, group))
                 await self._inner.answer_all(asked)
 
-    def judged_at_once(self, check: Check, reply: Reply) -> Result | None:
+    def judged_at_once(self, check: SchemaCheck, reply: Reply) -> Result | None:
         """Return what a reply comes to; None: that takes a call, or a process of its own."""
         if not _is_quick(check, reply):
             return None
         complaint = misfit(check.validator, reply.text or "")
         return None if complaint is not None and self._repairs else _judged(reply, complaint)
 
-    async def judge(self, row: AskedRow, check: Check, reply: Reply) -> None:
+    async def judge(self, row: AskedRow, check: SchemaCheck, reply: Reply) -> None:
         """Deliver what a reply comes to. Raises `JobError`."""
         try:
             result = await self._judged(row.request, check, reply)
@@ -88,7 +88,7 @@ class SchemaLayer:
             result = error
         row.deliver(result)
 
-    async def _judged(self, request: Request, check: Check, reply: Reply) -> Result:
+    async def _judged(self, request: Request, check: SchemaCheck, reply: Reply) -> Result:
         """Send an answer back until one fits, at the most as often as is set."""
         try:
             while (complaint := await self._complaint(check, reply)) is not None:
@@ -110,18 +110,18 @@ class SchemaLayer:
         await self._inner.answer_all([AskedRow(request, last)])
         return last.result
 
-    async def _complaint(self, check: Check, reply: Reply) -> str | None:
+    async def _complaint(self, check: SchemaCheck, reply: Reply) -> str | None:
         if _is_quick(check, reply):
             return misfit(check.validator, reply.text or "")
         return await self._workers.misfit(check.schema, reply.text or "")
 
-    def _check(self, schema: Any) -> Check:
+    def _check(self, schema: Any) -> SchemaCheck:
         """One check for each schema object: the rows that share a flag share the object."""
         known = self._checks.get(id(schema))
         if known is not None:
             return known
         try:
-            check = Check(schema, validator_of(schema), is_quick(schema))
+            check = SchemaCheck(schema, validator_of(schema), is_quick(schema))
         except ValueError as error:
             raise CallFailed(Failure(kind="bad_row", message=f"json_schema: {error}"), 0) from None
         if len(self._checks) >= MAX_VALIDATORS:
@@ -135,7 +135,7 @@ class _Checking:
 
     __slots__ = ("_check", "_group", "_layer")
 
-    def __init__(self, layer: SchemaLayer, check: Check, group: asyncio.TaskGroup) -> None:
+    def __init__(self, layer: SchemaLayer, check: SchemaCheck, group: asyncio.TaskGroup) -> None:
         self._layer = layer
         self._check = check
         self._group = group
@@ -162,7 +162,7 @@ class _Last:
         self.result = result
 
 
-def _is_quick(check: Check, reply: Reply) -> bool:
+def _is_quick(check: SchemaCheck, reply: Reply) -> bool:
     return check.is_quick and len(reply.text or "") <= MAX_QUICK_CHARACTERS
 
 

@@ -7,6 +7,6 @@ be delivered holds up a run. No alert holds a text of a row, of an answer or a k
 from llmscale.observe.alerts.delivery import Delivery
 from llmscale.observe.alerts.metrics import RunMetrics, Spent
 from llmscale.observe.alerts.targets import Target, target_of
-from llmscale.observe.alerts.watch import Alerts
+from llmscale.observe.alerts.watch import Alerts, Rules
 
-__all__ = ["Alerts", "Delivery", "RunMetrics", "Spent", "Target", "target_of"]
+__all__ = ["Alerts", "Delivery", "Rules", "RunMetrics", "Spent", "Target", "target_of"]

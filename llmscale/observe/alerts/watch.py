@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import orjson
 
@@ -53,6 +54,16 @@ class _Watched:
         )
 
 
+class Rules(NamedTuple):
+    """The rules of a run: `fail_on` decide the exit code, all of them warn."""
+
+    fail_on: Iterable[Rule] = ()
+    alert_on: Iterable[Rule] = ()
+
+
+NO_RULES = Rules()
+
+
 class Alerts:
     """The rules of a run, and where their alerts go."""
 
@@ -61,20 +72,19 @@ class Alerts:
         stats: Stats,
         spent: Callable[[], Spent | None] = lambda: None,
         *,
-        fail_on: Iterable[Rule] = (),
-        alert_on: Iterable[Rule] = (),
+        rules: Rules = NO_RULES,
         job: str = "",
         tell: Callable[[bytes], None] = lambda _: None,
         kept: int = 0,
     ) -> None:
-        """`fail_on` decide the exit code, all of them warn. `spent`: None without a budget.
+        """`spent`: None without a budget.
 
         `tell` is given each alert as JSON, and must not wait. `kept`: rows that earlier runs have
         answered; at the end, shares of rows are those of the job.
         """
         self._stats = stats
-        decisive = dict.fromkeys(fail_on)
-        others = [rule for rule in dict.fromkeys(alert_on) if rule not in decisive]
+        decisive = dict.fromkeys(rules.fail_on)
+        others = [rule for rule in dict.fromkeys(rules.alert_on) if rule not in decisive]
         self._watched = [_Watched(rule, decides=True) for rule in decisive]
         self._watched += [_Watched(rule, decides=False) for rule in others]
         self._job = printable(job)

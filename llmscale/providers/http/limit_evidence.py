@@ -8,7 +8,7 @@ when later answers never agree.
 """
 
 from llmscale.core.records import Quota
-from llmscale.providers.http.quota import Reading, Readings
+from llmscale.providers.http.quota import QuotaReading, Readings
 
 AGREEING = 3  # readings in a row, of which each may be chance
 SURE_SHARE = 1 / 4  # of the limit that is used: such a reading is no chance
@@ -32,7 +32,7 @@ class LimitEvidence:
         self._doubted_since_s: float | None = None
         self._disagreeing = 0
 
-    def add(self, reading: Reading, now_s: float, *, is_admitted: bool) -> None:
+    def add(self, reading: QuotaReading, now_s: float, *, is_admitted: bool) -> None:
         """Take in the reading of one answer; one that is a refusal is not `is_admitted`."""
         self._first_s = now_s if self._first_s is None else self._first_s
         self._calls += is_admitted
@@ -42,7 +42,7 @@ class LimitEvidence:
             self._agreeing = 0
             self._doubt(reading, now_s)
 
-    def _agree(self, reading: Reading) -> None:
+    def _agree(self, reading: QuotaReading) -> None:
         same = reading.limit == self._candidate
         self._candidate = reading.limit
         self._agreeing = self._agreeing + 1 if same else 1
@@ -50,7 +50,7 @@ class LimitEvidence:
         if self._agreeing >= AGREEING or reading.used >= reading.limit * SURE_SHARE:
             self.limit = reading.limit
 
-    def _doubt(self, reading: Reading, now_s: float) -> None:
+    def _doubt(self, reading: QuotaReading, now_s: float) -> None:
         if self.limit in (None, float("inf")):
             return
         if reading.whole_in_s >= _LONG_S:
@@ -63,7 +63,7 @@ class LimitEvidence:
         if self._disagreeing >= DISAGREEING and now_s - since_s >= MIN_DOUBT_S:
             self.limit = float("inf")
 
-    def _is_contradicted(self, reading: Reading, now_s: float) -> bool:
+    def _is_contradicted(self, reading: QuotaReading, now_s: float) -> bool:
         """Tell whether more calls were admitted than a bucket of a minute holds."""
         if not self._counts_calls or self._first_s is None:
             return False

@@ -21,7 +21,7 @@ _SIGNS = [
 ]
 
 
-class Reading(NamedTuple):
+class QuotaReading(NamedTuple):
     """One limit, as the headers of one answer have it."""
 
     limit: float
@@ -38,8 +38,8 @@ class Reading(NamedTuple):
 class Readings(NamedTuple):
     """The limits that one answer names. None: none, or none that is clear."""
 
-    requests: Reading | None = None
-    tokens: Reading | None = None
+    requests: QuotaReading | None = None
+    tokens: QuotaReading | None = None
 
 
 def readings_of(headers: Mapping[str, str], now: datetime | None = None) -> Readings:
@@ -58,7 +58,7 @@ def readings_of(headers: Mapping[str, str], now: datetime | None = None) -> Read
 
 def _reading(
     headers: Mapping[str, str], names: LimitHeaders, unit: str, now: datetime
-) -> Reading | None:
+) -> QuotaReading | None:
     limit = number(headers.get(names.name(unit, "limit")))
     left = number(headers.get(names.name(unit, "remaining")))
     reset = headers.get(names.name(unit, "reset"), "")
@@ -69,4 +69,4 @@ def _reading(
         return None
     if ":" in reset and whole_in_s < _MIN_ISO_S:
         return None
-    return Reading(limit, limit - left, whole_in_s)
+    return QuotaReading(limit, limit - left, whole_in_s)

@@ -41,7 +41,7 @@ def answer(stats: Stats, rows: int, usd: float | None = 0.01, **fields: Any) -> 
             text="x", finish_reason="stop", model="a", usage=Usage(1, 1), cost_usd=usd, **fields
         )
         if not (reply.cached or reply.deduped):
-            stats.add_attempt("sim/a", "sim/a", 0.1, [reply])
+            stats.calls_at("sim/a", "sim/a").add(0.1, [reply])
         stats.add_outcome(Outcome(row=ROW, reply=reply))
 
 

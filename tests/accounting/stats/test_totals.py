@@ -63,7 +63,8 @@ def add(stats: Stats, event: Any) -> None:
     elif len(event) == 2:
         stats.add_lookup(event[0], hit=event[1])
     else:
-        stats.add_attempt(*event)
+        endpoint, model, *numbers = event
+        stats.calls_at(endpoint, model).add(*numbers)
 
 
 def numbers(stats: Stats) -> dict[str, Any]:
@@ -190,7 +191,7 @@ def test_only_answered_attempts_have_a_latency() -> None:
 def test_an_attempt_after_the_first_is_a_retry() -> None:
     stats = Stats()
     for attempt in (1, 2, 3):
-        stats.add_attempt("x", "sim/a", 0.1, [], "timeout", attempt=attempt)
+        stats.calls_at("x", "sim/a").add(0.1, [], "timeout", attempt=attempt)
     whole = Stats()
     whole.merge(stats)
     whole.merge(stats)
@@ -255,7 +256,7 @@ def test_rows_that_are_no_request_belong_to_no_model() -> None:
 def test_calls_are_told_apart_by_endpoint_and_by_model() -> None:
     stats = Stats()
     for endpoint, model in (("x", "sim/a"), ("x", "sim/b"), ("y", "sim/b")):
-        stats.add_attempt(endpoint, model, 0.1, [paid(1.0)])
+        stats.calls_at(endpoint, model).add(0.1, [paid(1.0)])
     assert {n: c.attempts for n, c in stats.calls_by_endpoint().items()} == {"x": 2, "y": 1}
     assert {m: c.cost_usd for m, c in stats.calls_by_model().items()} == {"sim/a": 1, "sim/b": 2}
     both = stats.calls_by_endpoint_and_model()

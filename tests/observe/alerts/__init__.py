@@ -5,7 +5,7 @@ import logging
 from llmscale.accounting.stats import Stats
 from llmscale.config import parse_rules
 from llmscale.core.records import Failure, Outcome, Reply, Request, Row, Usage
-from llmscale.observe.alerts import Alerts
+from llmscale.observe.alerts import Alerts, Rules
 
 ROW = Row(index=0, request=Request(model="sim/a", messages=[]))
 
@@ -14,10 +14,10 @@ def add_rows(stats: Stats, answered: int = 0, failed: int = 0, latency_s: float 
     """Count rows that were answered, with a call each, and rows that failed."""
     reply = Reply(text="x", finish_reason="stop", model="a", usage=Usage(10, 2), cost_usd=0.25)
     for _ in range(answered):
-        stats.add_attempt("here", "sim/a", latency_s / 2, [reply])
+        stats.calls_at("here", "sim/a").add(latency_s / 2, [reply])
         stats.add_outcome(Outcome(row=ROW, reply=reply, latency_s=latency_s))
     for _ in range(failed):
-        stats.add_attempt("here", "sim/a", latency_s, [], "timeout")
+        stats.calls_at("here", "sim/a").add(latency_s, [], "timeout")
         stats.add_outcome(Outcome(row=ROW, failure=Failure(kind="timeout", message="secret text")))
 
 
@@ -27,8 +27,7 @@ def alerts(
     """Return alerts that are told to a list."""
     return Alerts(
         stats,
-        fail_on=parse_rules(fail_on),
-        alert_on=parse_rules(alert_on),
+        rules=Rules(parse_rules(fail_on), parse_rules(alert_on)),
         job="out.jsonl",
         tell=(told if told is not None else []).append,
     )

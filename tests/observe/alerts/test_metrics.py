@@ -20,7 +20,7 @@ def mixed() -> Stats:
     stats = Stats()
     add_rows(stats, 90, 10, latency_s=2.0)
     for _ in range(25):
-        stats.add_attempt("here", "sim/a", 1.0, [], "timeout", attempt=2)
+        stats.calls_at("here", "sim/a").add(1.0, [], "timeout", attempt=2)
     for number in range(40):
         stats.add_lookup("sim/a", hit=number < 30)
     return stats
@@ -62,10 +62,10 @@ def test_what_calls_have_cost_is_unknown_without_a_price_and_at_least_so_much_wi
     stats = mixed()
     (rule,) = parse_rules("cost>1")
     unpriced = Reply(text="x", finish_reason="stop", model="a", usage=Usage(), cost_usd=None)
-    stats.add_attempt("here", "sim/a", 1.0, [unpriced])
+    stats.calls_at("here", "sim/a").add(1.0, [unpriced])
     assert numbers(stats).said(rule, 22.5) == "the calls have cost at least $22.5000"
     alone = Stats()
-    alone.add_attempt("here", "sim/a", 1.0, [unpriced])
+    alone.calls_at("here", "sim/a").add(1.0, [unpriced])
     assert numbers(alone).of(rule) is None
 
 

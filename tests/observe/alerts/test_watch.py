@@ -9,7 +9,7 @@ from msgspec import to_builtins
 
 from llmscale.accounting.stats import Stats
 from llmscale.config import Config, parse_rules
-from llmscale.observe.alerts import Alerts, Spent
+from llmscale.observe.alerts import Alerts, Rules, Spent
 from llmscale.observe.alerts.metrics import MIN_ROWS
 from llmscale.observe.alerts.watch import BEAT_S
 from tests.observe.alerts import add_rows, alerts, said
@@ -108,7 +108,7 @@ async def test_a_budget_is_said_at_80_and_at_100_percent(caplog: pytest.LogCaptu
     def spent() -> Spent:
         return Spent(spent_usd, 10.0)
 
-    watching = Alerts(Stats(), spent, alert_on=parse_rules("spend>=80%,spend>=100%"))
+    watching = Alerts(Stats(), spent, rules=Rules(alert_on=parse_rules("spend>=80%,spend>=100%")))
     for step_usd in (0.9, 0.1, 1.9, 0.1):
         spent_usd += step_usd
         await watch(watching, 2)

@@ -23,12 +23,12 @@ def mixed() -> Stats:
     stats = Stats()
     row = Row(index=0, request=Request(model="sim/a", messages=[]))
     for latency_s in (0.02, 2.0, 7.0):
-        stats.add_attempt("there", "sim/a", latency_s, [reply()])
+        stats.calls_at("there", "sim/a").add(latency_s, [reply()])
         stats.add_outcome(Outcome(row=row, reply=reply(), latency_s=latency_s))
-    stats.add_attempt("there", "sim/a", 0.1, [], "rate_limited")
-    stats.add_attempt("here", "sim/a", 0.2, [], "timeout", attempt=2)
+    stats.calls_at("there", "sim/a").add(0.1, [], "rate_limited")
+    stats.calls_at("here", "sim/a").add(0.2, [], "timeout", attempt=2)
     stats.add_outcome(Outcome(row=row, failure=Failure(kind="timeout", message="")))
-    stats.add_attempt("there", "openai/b", 0.2, [reply(None)])
+    stats.calls_at("there", "openai/b").add(0.2, [reply(None)])
     for hit in (True, True, False):
         stats.add_lookup("sim/a", hit=hit)
     return stats
@@ -112,7 +112,7 @@ def test_rows_that_are_not_counted_yet_are_not_pending() -> None:
 
 def test_a_model_with_an_ugly_name_breaks_no_line() -> None:
     stats = Stats()
-    stats.add_attempt('a"b', 'sim/\x1b[1m\n"\\', 0.1, [reply()])
+    stats.calls_at('a"b', 'sim/\x1b[1m\n"\\').add(0.1, [reply()])
     found = samples(stats, facts())
     at = {"endpoint": 'a"b', "model": 'sim/\ufffd[1m\ufffd"\\'}
     assert value(found, "llmscale_requests_total", **at, outcome="answered") == 1

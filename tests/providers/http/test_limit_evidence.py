@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from llmscale.providers.http.limit_evidence import DISAGREEING, LimitEvidence
-from llmscale.providers.http.quota import Reading
+from llmscale.providers.http.quota import QuotaReading
 
-Server = Callable[[float], Reading]
+Server = Callable[[float], QuotaReading]
 """Admits a call at a time, and says what it says of its limit."""
 
 
@@ -15,11 +15,11 @@ def refilled(limit: int, period_s: float) -> Server:
     """A bucket that is refilled all the time, as OpenAI and Anthropic have it."""
     level, last_s = 0.0, 0.0
 
-    def admit(now_s: float) -> Reading:
+    def admit(now_s: float) -> QuotaReading:
         nonlocal level, last_s
         level = max(0.0, level - (now_s - last_s) * limit / period_s) + 1
         last_s = now_s
-        return Reading(limit, level, level / limit * period_s)
+        return QuotaReading(limit, level, level / limit * period_s)
 
     return admit
 
@@ -28,12 +28,12 @@ def windowed(limit: int, period_s: float, offset_s: float = 0.0) -> Server:
     """A count that begins anew with each window."""
     used, window = 0, -1
 
-    def admit(now_s: float) -> Reading:
+    def admit(now_s: float) -> QuotaReading:
         nonlocal used, window
         number, at_s = divmod(now_s + offset_s, period_s)
         used = used + 1 if number == window else 1
         window = int(number)
-        return Reading(limit, min(used, limit - 1), period_s - at_s)
+        return QuotaReading(limit, min(used, limit - 1), period_s - at_s)
 
     return admit
 
@@ -75,20 +75,20 @@ def test_a_limit_of_a_second_is_never_taken_for_one_of_a_minute(
 @pytest.mark.parametrize("per_s", [10, 190])
 def test_a_reading_that_never_changes_is_doubted_where_more_was_admitted(per_s: float) -> None:
     """199 of 200 left, whole in 0.3 s: after many calls a bucket of a minute has less left."""
-    assert set(limits(lambda _: Reading(200, 1, 0.3), per_s, 60)) <= {None}
+    assert set(limits(lambda _: QuotaReading(200, 1, 0.3), per_s, 60)) <= {None}
 
 
 def test_a_limit_that_was_believed_by_chance_is_dropped_when_nothing_agrees_any_more() -> None:
     evidence = LimitEvidence(counts_calls=False)
     for second in range(3):
-        evidence.add(Reading(200, 1, 0.3), second, is_admitted=True)
+        evidence.add(QuotaReading(200, 1, 0.3), second, is_admitted=True)
     assert evidence.limit == 200
     for second in range(3, 3 + DISAGREEING + 1):
-        evidence.add(Reading(200, 2, 0.4), second, is_admitted=True)
+        evidence.add(QuotaReading(200, 2, 0.4), second, is_admitted=True)
     assert evidence.limit == float("inf")
 
 
 def test_a_good_part_of_a_limit_that_is_used_is_no_chance() -> None:
     evidence = LimitEvidence(counts_calls=True)
-    evidence.add(Reading(200, 200, 60.0), 0, is_admitted=False)
+    evidence.add(QuotaReading(200, 200, 60.0), 0, is_admitted=False)
     assert evidence.limit == 200
