@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from llmscale.cli.command import Options
-from llmscale.cli.exit_codes import EXIT_INTERNAL
+from llmscale.cli.exit_codes import EXIT_INTERNAL, EXIT_STORAGE
 from llmscale.core.errors import BudgetReached, ConfigError, JobError, LockedError
 from llmscale.core.stdout_errors import is_of_stdout
 
@@ -99,6 +99,11 @@ def _ended(command: Callable[[], int], *, resumes: bool = False) -> tuple[int, s
     except Exception as error:
         if is_of_stdout(error):
             raise  # `main` ends every command that can't print
+        if isinstance(error, OSError):  # the machine's, wherever it was met
+            sentence = _of_machine(error)
+            log.error("%s", sentence)
+            log.debug("traceback", exc_info=True)
+            return EXIT_STORAGE, sentence
         name = type(error).__name__
         sentence = (
             f"llmscale itself failed ({name}); please report it, with the output of --verbose"
@@ -106,3 +111,9 @@ def _ended(command: Callable[[], int], *, resumes: bool = False) -> tuple[int, s
         log.error("%s", sentence)
         log.debug("traceback", exc_info=True)
         return EXIT_INTERNAL, sentence
+
+
+def _of_machine(error: OSError) -> str:
+    """Return what the system has refused: the file where it names one, and the reason."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return reason if error.filename is None else f"can't use {error.filename}: {reason}"

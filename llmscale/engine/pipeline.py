@@ -11,13 +11,15 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from llmscale.core.asked_row import AskedRow, Result
-from llmscale.core.errors import CallFailed, CallStopped, JobError, first_error
+from llmscale.core.errors import CallFailed, CallStopped, JobError, ProviderRefused, first_error
 from llmscale.core.protocols import Answers, OutcomeSink
 from llmscale.core.records import Failure, Outcome, Reply, Request, Row
 from llmscale.engine.feed import Feed
 from llmscale.engine.outcome_writer import OutcomeWriter
 
 log = logging.getLogger(__name__)
+
+DRAIN_S = 5.0  # for calls in flight when a run ends early, which may be paid for already
 
 
 class Intake(NamedTuple):
@@ -48,6 +50,10 @@ class Pipeline:
         self._intake = intake
         self._input_ended = input_ended
         self._stopped = False
+        self._ended_by: JobError | None = None
+        self._has_ended_early = asyncio.Event()
+        self.when_ended_early: Callable[[], None] = self.stop
+        """Called when an error ends the job; calls in flight may finish, as they may be paid."""
         self._has_slot = asyncio.Event()
         self._clock = asyncio.get_running_loop().time  # a system call, so not for each row
         self.in_flight = 0  # rows
@@ -62,6 +68,7 @@ class Pipeline:
         try:
             async with asyncio.TaskGroup() as group:
                 failing = group.create_task(self._writer.fail())
+                giving_up = group.create_task(self._give_up())
                 async with asyncio.TaskGroup() as answering:
                     while rows := await self._next():
                         self.in_flight += len(rows)
@@ -74,6 +81,9 @@ class Pipeline:
                     self._input_ended()
                 await self._writer.flush()
                 failing.cancel()
+                giving_up.cancel()
+            if self._ended_by is not None:
+                raise self._ended_by
         except Exception as error:
             raise first_error(error) from None
         finally:
@@ -104,8 +114,22 @@ class Pipeline:
             self.waits_for = None
         return ()
 
+    def _end_early(self, error: JobError) -> None:
+        """Take up no further row; the first error of the job is raised once calls have ended."""
+        if self._ended_by is None:
+            self._ended_by = error
+            self._has_ended_early.set()
+            self.when_ended_early()
+
+    async def _give_up(self) -> None:
+        """Raise the error that ended the job where calls in flight take longer than `DRAIN_S`."""
+        await self._has_ended_early.wait()
+        await asyncio.sleep(DRAIN_S)
+        if self._ended_by is not None:
+            raise self._ended_by
+
     async def _answer(self, rows: Sequence[Row]) -> None:
-        """Take rows to their outcomes. Raises the `JobError` that ends all."""
+        """Take rows to their outcomes; a `JobError` ends the job."""
         group = _TakenRows(self._clock(), self._deliver)
         asked: list[AskedRow] = []
         for row in rows:
@@ -118,9 +142,12 @@ class Pipeline:
             if asked:
                 await self._answers.answer_all(asked)
         except Exception as raised:
-            if isinstance(first_error(raised), JobError):
-                raise
-            error = raised
+            cause = first_error(raised)
+            if isinstance(cause, JobError):
+                self._end_early(cause)
+                error = CallStopped(may_be_paid=not isinstance(cause, ProviderRefused))
+            else:
+                error = raised
         group.fail(error)  # else they would keep their slots for ever
 
     def _deliver(self, row: Row, result: Result, began_s: float) -> None:

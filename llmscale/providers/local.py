@@ -76,7 +76,7 @@ def default_capacity() -> int:
 def _find_weights(name: str) -> Path:
     """Return the path of the weights. Raises `ConfigError` with the line that installs them."""
     if name.endswith(".gguf"):
-        path = Path(name).expanduser()
+        path = Path(os.path.expanduser(name))  # noqa: PTH111 (as it is where there is no home)
         if not path.is_file():
             raise ConfigError(f"there is no model file {path}")
         return path

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from llmscale.accounting.stats import Lookups, Rows, Stats
 from llmscale.config import CacheConfig
+from llmscale.core.errors import ConfigError
 from llmscale.core.protocols import CacheAdmin, CacheBackend
 from llmscale.core.units import duration_s, size_bytes
 from llmscale.engine.cache import history
@@ -24,16 +25,31 @@ T = TypeVar("T")
 
 
 def folder_of(cache: CacheConfig) -> Path:
-    """Return the folder of the cache: the one that is set, or the user's (XDG base directories)."""
+    """Return the folder of the cache: the one that is set, or the user's (XDG base directories).
+
+    Raises `ConfigError` where there is neither.
+    """
     if cache.dir is not None:
-        return Path(cache.dir).expanduser()
+        return _with_home(Path(cache.dir))
     base = os.environ.get("XDG_CACHE_HOME", "")
     if Path(base).is_absolute():
         return Path(base) / "llmscale"
+    return _with_home(Path("~/.cache/llmscale"))
+
+
+def _with_home(path: Path) -> Path:
     try:
-        return Path.home() / ".cache" / "llmscale"
+        return path.expanduser()
     except RuntimeError:
-        raise FileNotFoundError("there is no home folder; set HOME, or --cache-dir") from None
+        raise ConfigError("there is no home folder; set HOME, or --cache-dir") from None
+
+
+def has_folder(cache: CacheConfig) -> bool:
+    """Tell whether there is a folder of the cache on this disk."""
+    try:
+        return folder_of(cache).is_dir()
+    except (ConfigError, OSError):
+        return False
 
 
 def open_store(cache: CacheConfig) -> Store:
@@ -77,7 +93,7 @@ def _where(cache: CacheConfig, error: Exception) -> tuple[str, str]:
     """Return where the cache is, as far as that is known, and what is wrong with it."""
     try:
         return f" in {folder_of(cache)}", reason_of(error)
-    except OSError:
+    except ConfigError:
         return "", reason_of(error)
 
 

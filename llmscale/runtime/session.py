@@ -93,6 +93,7 @@ class Session:
         context = context or RunContext()
         budget, failures = context.budget, context.failures
         self._run = run = self._started(rows, sink, context)
+        run.pipeline.when_ended_early = run.stop
         if budget is not None:
             budget.when_reached = run.stop
         if failures is not None:

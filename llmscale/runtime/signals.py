@@ -7,10 +7,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from llmscale.core.errors import Interrupted
+from llmscale.engine.pipeline import DRAIN_S
 
 log = logging.getLogger(__name__)
-
-DRAIN_S = 5.0  # for calls in flight, which are paid for already
 
 
 async def run_stoppable(work: Coroutine[Any, Any, object], stop: Callable[[], None]) -> None:

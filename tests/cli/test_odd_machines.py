@@ -50,10 +50,46 @@ def test_a_closed_standard_output_that_is_wanted_is_an_error(folder: Path) -> No
     assert "can't write to standard output" in ended.stderr
 
 
-@pytest.mark.parametrize("command", ["--nothing", "cache stats", "report none.jsonl"])
+@pytest.mark.parametrize(
+    "command",
+    ["--nothing", "cache stats", "report none.jsonl", "cache export x", "cache clear", "help -q"],
+)
 def test_a_full_standard_error_leaves_the_exit_code(command: str, folder: Path) -> None:
     expected = in_shell(f"llmscale {command}", folder).returncode
     assert in_shell(f"llmscale {command} 2> /dev/full", folder).returncode == expected
+
+
+def test_a_question_that_nobody_can_answer_is_a_no(folder: Path) -> None:
+    assert in_shell("llmscale cache clear <&- 2>&-", folder).returncode == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without an entry")
+@pytest.mark.parametrize(
+    ("command", "exit_code"),
+    [
+        ("run in.jsonl -m sim/a -o -", 0),
+        ("estimate in.jsonl -m sim/a", 0),
+        ("plan in.jsonl -m sim/a", 1),
+        ("cache stats", 2),
+        ("cache clear --yes", 2),
+        ("run in.jsonl -m local/~/m.gguf --dry-run", 2),
+    ],
+)
+def test_no_home_is_no_fault(command: str, exit_code: int, folder: Path) -> None:
+    nobody = "env -u HOME -u XDG_CACHE_HOME setpriv --reuid 54321 --clear-groups"
+    for path in folder.parents[:2]:
+        path.chmod(0o755)
+    folder.chmod(0o777)
+    ended = in_shell(f"{nobody} llmscale {command}", folder)
+    assert ended.returncode == exit_code, ended.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_folder_that_may_not_be_entered_is_a_sentence(folder: Path) -> None:
+    folder.chmod(0o700)
+    ended = in_shell("setpriv --reuid 54321 --clear-groups llmscale cache stats", folder)
+    assert ended.returncode == 5
+    assert "Permission denied" in ended.stderr
 
 
 def test_no_character_is_an_error(folder: Path) -> None:
@@ -197,6 +233,15 @@ def test_a_found_settings_file_says_where_prompts_and_answers_go(folder: Path) -
     ended = llmscale("run", "in.jsonl", "-m", "openai/x", "--dry-run", cwd=folder)
     assert "llmscale.toml sends prompts to prompts.example" in ended.stderr
     assert "llmscale.toml stores answers in theirs" in ended.stderr
+
+
+def test_calls_that_were_refused_are_none_that_may_be_repeated(folder: Path) -> None:
+    (folder / "in.jsonl").write_text("".join(f'{{"prompt": "row {n}"}}\n' for n in range(40)))
+    address = ("--base-url", "http://127.0.0.1:9", "--concurrency", "8")
+    command = ("run", "in.jsonl", "-m", "openai/m", *address, "-o", "out.jsonl")
+    for _ in range(2):
+        assert llmscale(*command, cwd=folder, OPENAI_API_KEY="x").returncode == 3
+    assert orjson.loads((folder / "out.jsonl.job.json").read_bytes())["max_repeated_calls"] == 0
 
 
 def started(folder: Path, model: str, *options: str) -> "subprocess.Popen[str]":

@@ -29,7 +29,7 @@ from llmscale.engine.feed.ordered_feed import OrderedFeed
 from llmscale.engine.layers.batcher import Batcher
 from llmscale.engine.layers.batches import BatchCaps
 from llmscale.engine.outcome_writer import MAX_UNSTORED, OutcomeWriter, WhenSafe
-from llmscale.engine.pipeline import Intake, Pipeline
+from llmscale.engine.pipeline import DRAIN_S, Intake, Pipeline
 from tests.engine.answering import RowByRow
 from tests.virtual_time import Inline, now_s, virtually
 
@@ -294,16 +294,27 @@ REFUSED = ProviderRefused("openai refuses the job: HTTP 401")
 
 @pytest.mark.looptime
 @pytest.mark.parametrize("error", [REFUSED, ConfigError("no key"), StorageError("disk full")])
-async def test_an_error_of_the_job_stops_all_and_leaves_the_rows_pending(error: JobError) -> None:
+async def test_after_an_error_of_the_job_only_calls_in_flight_are_answered(error: JobError) -> None:
     case = Case(blocks_of(100), lambda i: error if i == 9 else 1.0 if i < 8 else 2.0, width=4)
     with pytest.raises(type(error)) as caught:
         await case.run()
     assert caught.value is error
-    assert sorted(case.sink.order) == list(range(8))
+    assert sorted(case.sink.order) == [*range(9), 10, 11]
     assert sorted(case.asked.asked) == list(range(12))
+    assert case.sink.put_backs == int(error is REFUSED), "a refused call is not paid"
     assert case.asked.in_flight == 0
     assert case.sink.taken_up == 12
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.looptime
+async def test_after_an_error_of_the_job_calls_in_flight_are_not_waited_for_long() -> None:
+    case = Case(blocks_of(2), lambda index: 60.0 if index else REFUSED, width=2)
+    began_s = asyncio.get_running_loop().time()
+    with pytest.raises(ProviderRefused):
+        await case.run()
+    assert asyncio.get_running_loop().time() - began_s == 1 + DRAIN_S  # the refusal takes a second
+    assert (case.sink.order, case.sink.put_backs) == ([], 1)
 
 
 @pytest.mark.looptime
@@ -614,7 +625,10 @@ async def test_an_error_of_the_job_in_a_group_of_errors_stops_it_and_is_raised_a
         await case.run()
     assert caught.value is REFUSED
     assert case.sink.order == delivered, "the others stay pending"
-    assert (case.sink.taken_up, case.sink.put_backs) == (4, 0)
+    assert (case.sink.taken_up, case.sink.put_backs) == (
+        4,
+        4 - len(delivered) if together > 1 else 4,
+    )
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 

@@ -9,7 +9,7 @@ from llmscale.config import CacheConfig
 from llmscale.core.cache_records import Entry
 from llmscale.core.protocols import CacheAdmin
 from llmscale.engine.cache.store import reason_of
-from llmscale.runtime.cache import folder_of, open_admin
+from llmscale.runtime.cache import folder_of, has_folder, open_admin
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ def cached_answers(cache: CacheConfig) -> Iterator[Lookup]:
     It finds nothing where the run reads no cache, and where there is no cache yet. A cache that
     can't be read misses, as in a run, with one warning.
     """
-    if cache.mode not in ("on", "read") or not folder_of(cache).is_dir():
+    if cache.mode not in ("on", "read") or not has_folder(cache):
         yield lambda _: {}
         return
     reader = _Reader(cache)

@@ -7,7 +7,7 @@ from llmscale.commands.plan.checks import Answer, Check, PlanFacts
 from llmscale.config import CacheConfig, Config
 from llmscale.core.units import short_size, size_bytes
 from llmscale.report.figures import dollars
-from llmscale.runtime.cache import folder_of, with_admin
+from llmscale.runtime.cache import folder_of, has_folder, with_admin
 
 STAGES = (0.1, 0.25, 0.5, 1.0)
 """Shares of the rows, one after the other."""
@@ -157,7 +157,7 @@ def verified(facts: PlanFacts) -> Check:
 
 def _bytes_per_entry(cache: CacheConfig) -> float | None:
     """Return the mean size of a cached answer; None without a readable cache or entries."""
-    if not folder_of(cache).is_dir():
+    if not has_folder(cache):
         return None
     try:
         contents = with_admin(cache, lambda stored: stored.contents())

@@ -273,6 +273,13 @@ def test_nothing_is_evicted_while_there_is_room(folder: Path) -> None:
         assert all(held(store, items))
 
 
+def test_many_entries_that_expire_at_one_moment_all_go(folder: Path) -> None:
+    with opened(folder, ttl_s=DAY_S) as store:
+        expired = item(request(), age_s=2 * DAY_S)
+        store.add([expired._replace(key=f"{number:064x}") for number in range(450)])
+        assert store.expire() == 450
+
+
 def test_expired_entries_go_before_any_that_is_not(folder: Path) -> None:
     with opened(folder, ttl_s=DAY_S, size_limit_bytes=1_500_000) as store:
         live = [bulky(number) for number in range(40)]
