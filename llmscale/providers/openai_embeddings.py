@@ -56,10 +56,11 @@ class OpenAIEmbeddings(HttpProvider):
 
         A server that refuses `encoding_format` is asked without it from then on.
         """
+        in_base64 = self._takes_base64  # as it is now: calls in flight may learn it meanwhile
         try:
-            raw = await self._http.ask(_body(requests, in_base64=self._takes_base64))
+            raw = await self._http.ask(_body(requests, in_base64=in_base64))
         except CallFailed as error:
-            if not self._takes_base64 or "encoding_format" not in error.failure.message:
+            if not in_base64 or "encoding_format" not in error.failure.message:
                 raise
             self._takes_base64 = False
             raw = await self._http.ask(_body(requests, in_base64=False))
