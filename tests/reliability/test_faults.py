@@ -35,7 +35,7 @@ QUICK: list[Callable[[], Figure]] = [
     partial(p03, 0.2, 1.0),
     p04,
     p04_too_long,
-    *(partial(p05, kind, rows=20, timeout_s=0.3) for kind in SILENCES),
+    *(partial(p05, kind, rows=19, timeout_s=0.3) for kind in SILENCES),
     *(partial(p06, kind, rows=300, width=16) for kind in list(OF_THE_JOB)[::3]),
     partial(p07, 500),
     partial(p08, 400, out_s=1.2),
