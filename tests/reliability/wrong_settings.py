@@ -27,7 +27,7 @@ class Wrong:
 
 
 def _flag(flag: str, value: str, takes: str) -> Wrong:
-    return Wrong((f"{flag}: ", takes), (flag, value))
+    return Wrong((flag, takes), (flag, value))
 
 
 def _choice(flag: str, value: str, choices: str) -> Wrong:
@@ -39,34 +39,34 @@ def _file(name: str, text: str, takes: str) -> Wrong:
 
 
 WRONG = [
-    _flag("--concurrency", "0", ">= 1"),
-    _flag("--concurrency", "100001", "<= 100000"),
-    _flag("--timeout", "0", "> 0"),
-    _flag("--timeout", "86401", "<= 86400"),
-    _flag("--max-attempts", "101", "<= 100"),
-    _flag("--retry-time", "nan", "> 0"),
-    _flag("--temperature", "2.5", "<= 2"),
-    _flag("--temperature", "-0.1", ">= 0"),
-    _flag("--top-p", "0", "> 0"),
-    _flag("--max-tokens", "0", ">= 1"),
+    _flag("--concurrency", "0", "must be at least 1"),
+    _flag("--concurrency", "100001", "must be at most 100000"),
+    _flag("--timeout", "0", "must be more than 0"),
+    _flag("--timeout", "86401", "must be at most 86400"),
+    _flag("--max-attempts", "101", "must be at most 100"),
+    _flag("--retry-time", "nan", "must be more than 0"),
+    _flag("--temperature", "2.5", "must be at most 2"),
+    _flag("--temperature", "-0.1", "must be at least 0"),
+    _flag("--top-p", "0", "must be more than 0"),
+    _flag("--max-tokens", "0", "must be at least 1"),
     _flag("--seed", str(2**64), "64-bit"),
     _flag("--rpm", "fast", "write for example 500, 500/min or 10/s"),
     _flag("--tpm", "0", "must be more than 0"),
     _choice("--strategy", "random", "'least-loaded', 'latency', 'cost', 'round-robin'"),
-    _flag("--max-cost", "0", "> 0"),
+    _flag("--max-cost", "0", "must be more than 0"),
     _choice("--cache", "sometimes", "'off', 'on', 'read', 'write', 'refresh'"),
     _flag("--cache-ttl", "soon", "write for example 90s, 12h or 7d"),
     _flag("--cache-max-size", "big", "write for example 500MB or 2GB"),
     _choice("--output-format", "xml", "'auto', 'llmscale', 'openai-batch'"),
-    _flag("--limit", "0", ">= 1"),
+    _flag("--limit", "0", "must be at least 1"),
     Wrong(("--param", "KEY=JSON"), ("--param", "top_k")),
-    Wrong(("LLMSCALE_TIMEOUT", "> 0"), env={"LLMSCALE_TIMEOUT": "0"}),
+    Wrong(("LLMSCALE_TIMEOUT", "must be more than 0"), env={"LLMSCALE_TIMEOUT": "0"}),
     Wrong(("LLMSCALE_CONCURENCY", "did you mean concurrency?"), env={"LLMSCALE_CONCURENCY": "5"}),
-    _file("endpoint[0].capacity", f"{ENDPOINT}capacity = 0", ">= 1"),
-    _file("endpoint[0].weight", f"{ENDPOINT}weight = 1001", "<= 1000"),
+    _file("endpoint[0].capacity", f"{ENDPOINT}capacity = 0", "must be at least 1"),
+    _file("endpoint[0].weight", f"{ENDPOINT}weight = 1001", "must be at most 1000"),
     _file("burst 9 ", f"{ENDPOINT}rpm = 5\nburst = 9", "a part of rpm, which is 5"),
     _file("max_tokens 9 ", f"max_tokens = 9\n{ENDPOINT}tpm = 5", "the limit of 5 tokens a minute"),
-    _file("price[0].input", '[[price]]\nmodel = "openai/*"\ninput = -1', ">= 0"),
+    _file("price[0].input", '[[price]]\nmodel = "openai/*"\ninput = -1', "must be at least 0"),
     _file("limits_user", "[limits.user]\nrpm = 0", "must be more than 0"),
     _file("fallback", '[fallback]\n"openai/test" = ["openai/test"]', "names itself"),
     _file("temprature", "temprature = 1", "did you mean temperature?"),

@@ -114,7 +114,8 @@ class Balancer:
                 stops_job = failure.stops_job and await self._stops_job(endpoint, failure)
             finally:
                 call.pool.release(slot.endpoint)
-            self._first_calls.failed(call.pool, endpoint, failure)
+            if not call.failed_before:  # parts of one call that failed are one failure
+                self._first_calls.failed(call.pool, endpoint, failure)
             if stops_job:
                 raise ProviderRefused(_refusal(endpoint, failure))
             if not failure.retryable or self._is_over(call, tries, failure):

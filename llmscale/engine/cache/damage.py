@@ -20,6 +20,8 @@ def is_damaged(folder: Path) -> bool:
             connection.execute("SELECT COUNT(*) FROM Cache").fetchone()
     except sqlite3.DatabaseError as error:
         return any(word in str(error) for word in _DAMAGED)
+    except UnicodeDecodeError:  # of SQLite's report about a name that is damaged
+        return True
     return False
 
 

@@ -47,7 +47,9 @@ def test_a_damaged_file_works_or_is_a_storage_error(folder: Path, use: str, seed
 def test_a_damaged_file_is_named_in_the_error(folder: Path) -> None:
     fill(folder, questions(200))
     (folder / "cache.db").write_bytes(b"x" * 8192)
-    for use in USES.values():
+    for name, use in USES.items():
+        if name == "clear":  # which removes it
+            continue
         with pytest.raises(StorageError, match=f"can't use the cache in {folder}: file is not"):
             use(config(folder))
 
