@@ -8,7 +8,7 @@ import orjson
 from llmscale.core.errors import ConfigError
 from llmscale.core.json_depth import MAX_LEVELS, is_too_deep
 from llmscale.core.small_file import read_small
-from llmscale.engine.json_schema.validators import validator_of
+from llmscale.engine.json_schema.validators import SchemaValidator
 
 
 def load_response_format(path: str) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def load_response_format(path: str) -> dict[str, Any]:
         schema = orjson.loads(raw)
         if is_too_deep(raw, schema):
             raise ValueError(f"has more than {MAX_LEVELS} levels")
-        validator_of(schema)
+        SchemaValidator(schema)
     except OSError as error:
         raise ConfigError(f"--json-schema: can't read {path}: {error.strerror}") from None
     except ValueError as error:

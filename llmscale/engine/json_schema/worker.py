@@ -9,15 +9,21 @@ import contextlib
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import orjson
 
 CHECK_TIMEOUT_S = 1.0
+BYTES_A_SECOND = 1_000_000  # a large answer gets more time
 START_TIMEOUT_S = 30.0  # to load the interpreter, on a busy machine
 KILLED_AFTER_S = 60
 MAX_WORKERS = 4
 _MAX_LINE_BYTES = 256 * 1024 * 1024
+
+_ROOT = Path(__file__).parents[3]  # where the package is, which the current folder may not name
+_PROGRAM = f"import sys; sys.path.append({str(_ROOT)!r}); from {__name__} import main; main()"
+_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH")
 
 
 class SchemaTimeout(Exception):
@@ -53,7 +59,8 @@ class SchemaWorkers:
 
 async def _started() -> asyncio.subprocess.Process:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", __name__),
+        *(sys.executable, "-P", "-c", _PROGRAM),  # -P: no module of the current folder
+        env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},  # no keys
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=_MAX_LINE_BYTES,
@@ -68,7 +75,7 @@ async def _asked(process: asyncio.subprocess.Process, question: Any, timeout_s: 
     assert process.stdout is not None  # noqa: S101
     line = orjson.dumps(question)
     process.stdin.write(b"%d\n" % len(line) + line)
-    async with asyncio.timeout(timeout_s + len(line) / 10_000_000):
+    async with asyncio.timeout(timeout_s + len(line) / BYTES_A_SECOND):
         await process.stdin.drain()
         return orjson.loads(await process.stdout.readline())
 
@@ -81,7 +88,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 def main() -> None:
     """Answer questions from standard input until it ends."""
-    from llmscale.engine.json_schema.validators import misfit, validator_of
+    from llmscale.engine.json_schema.validators import SchemaValidator
 
     known: tuple[bytes, Any] = (b"", None)
     while length := sys.stdin.buffer.readline():
@@ -89,11 +96,7 @@ def main() -> None:
         encoded = orjson.dumps(schema)
         signal.alarm(KILLED_AFTER_S)  # where nobody is left to kill it
         if encoded != known[0]:
-            known = (encoded, validator_of(schema))
-        sys.stdout.buffer.write(orjson.dumps(misfit(known[1], text)) + b"\n")
+            known = (encoded, SchemaValidator(schema))
+        sys.stdout.buffer.write(orjson.dumps(known[1].misfit(text)) + b"\n")
         sys.stdout.buffer.flush()
         signal.alarm(0)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,12 +1,13 @@
 """Answers that must fit a JSON Schema: the layer that checks them, and the file they come from.
 
-An answer that does not fit is a failed row that was paid for. A check that is not sure to be quick
-is made in a process of its own, so that no pattern and no schema holds up the event loop.
+An answer that does not fit is a failed row that was paid for. A check that does not end within
+`MAX_AT_ONCE_S` is made in a process of its own, so that no pattern and no schema holds up the event
+loop.
 """
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -14,22 +15,33 @@ from llmscale.core.asked_row import AskedRow, Result
 from llmscale.core.errors import CallFailed, JobError
 from llmscale.core.protocols import Answers
 from llmscale.core.records import Failure, Reply, Request
-from llmscale.engine.json_schema.cost import MAX_QUICK_CHARACTERS, is_quick
-from llmscale.engine.json_schema.validators import misfit, validator_of
+from llmscale.engine.json_schema.deadline import OutOfTime
+from llmscale.engine.json_schema.validators import SchemaValidator, has_slow_patterns
 from llmscale.engine.json_schema.worker import CHECK_TIMEOUT_S, SchemaTimeout, SchemaWorkers
 
-if TYPE_CHECKING:  # 0.1 s at run time, so not before a schema is wanted
-    from jsonschema.protocols import Validator
-
 MAX_VALIDATORS = 64
+MAX_AT_ONCE_S = 0.02
+MAX_AT_ONCE_CHARACTERS = 50_000  # of an answer
 
 
-class SchemaCheck(NamedTuple):
-    """What an answer must fit, and how that is found out."""
+class SchemaCheck:
+    """What an answer must fit. A schema that took long once is checked elsewhere from then on."""
 
-    schema: Any
-    validator: "Validator"
-    is_quick: bool
+    def __init__(self, schema: Any) -> None:
+        """Raises `ValueError` for what is no schema."""
+        self.schema = schema
+        self._validator = SchemaValidator(schema)
+        self._is_slow = has_slow_patterns(schema)
+
+    def misfit_at_once(self, text: str) -> str | None:
+        """Say why an answer does not fit, or None when it does. Raises `OutOfTime`."""
+        if self._is_slow or len(text) > MAX_AT_ONCE_CHARACTERS:
+            raise OutOfTime
+        try:
+            return self._validator.misfit(text, MAX_AT_ONCE_S)
+        except OutOfTime:
+            self._is_slow = True
+            raise
 
 
 class SchemaLayer:
@@ -73,9 +85,10 @@ class SchemaLayer:
 
     def judged_at_once(self, check: SchemaCheck, reply: Reply) -> Result | None:
         """Return what a reply comes to; None: that takes a call, or a process of its own."""
-        if not _is_quick(check, reply):
+        try:
+            complaint = check.misfit_at_once(reply.text or "")
+        except OutOfTime:
             return None
-        complaint = misfit(check.validator, reply.text or "")
         return None if complaint is not None and self._repairs else _judged(reply, complaint)
 
     async def judge(self, row: AskedRow, check: SchemaCheck, reply: Reply) -> None:
@@ -111,9 +124,10 @@ class SchemaLayer:
         return last.result
 
     async def _complaint(self, check: SchemaCheck, reply: Reply) -> str | None:
-        if _is_quick(check, reply):
-            return misfit(check.validator, reply.text or "")
-        return await self._workers.misfit(check.schema, reply.text or "")
+        try:
+            return check.misfit_at_once(reply.text or "")
+        except OutOfTime:
+            return await self._workers.misfit(check.schema, reply.text or "")
 
     def _check(self, schema: Any) -> SchemaCheck:
         """One check for each schema object: the rows that share a flag share the object."""
@@ -121,7 +135,7 @@ class SchemaLayer:
         if known is not None:
             return known
         try:
-            check = SchemaCheck(schema, validator_of(schema), is_quick(schema))
+            check = SchemaCheck(schema)
         except ValueError as error:
             raise CallFailed(Failure(kind="bad_row", message=f"json_schema: {error}"), 0) from None
         if len(self._checks) >= MAX_VALIDATORS:
@@ -160,10 +174,6 @@ class _Last:
     def receive(self, row: AskedRow, result: Result) -> None:
         del row
         self.result = result
-
-
-def _is_quick(check: SchemaCheck, reply: Reply) -> bool:
-    return check.is_quick and len(reply.text or "") <= MAX_QUICK_CHARACTERS
 
 
 def with_complaint(request: Request, reply: Reply, complaint: str) -> Request:
