@@ -60,6 +60,14 @@ class FaultOptions(Options):
         str | None,
         typer.Option(metavar="P", help="Share of answers that end half-way: connection closed."),
     ] = None
+    bad_text: Annotated[
+        str | None,
+        typer.Option(metavar="WORD", help="Fail calls in which this word stands: status 500."),
+    ] = None
+    finish_reason: Annotated[
+        str | None,
+        typer.Option(metavar="WORD", help="End chat answers half-way with this finish_reason."),
+    ] = None
 
 
 class QuotaOptions(Options):

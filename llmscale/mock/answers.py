@@ -15,9 +15,12 @@ from llmscale.core.vectors import LITTLE_FLOAT32, numbers_of
 from llmscale.mock.requests import FULL_ANSWER_TOKENS, USUAL_DIMENSIONS, MockRequest, texts_of
 
 
-def answer_to(question: MockRequest) -> bytes:
-    """Return the body of the answer."""
-    return _completion(question) if question.kind == "chat" else _vectors(question)
+def answer_to(question: MockRequest, finish_reason: str | None = None) -> bytes:
+    """Return the body of the answer.
+
+    `finish_reason`: what a chat answer says instead of the truth; any but stop halves its text.
+    """
+    return _completion(question, finish_reason) if question.kind == "chat" else _vectors(question)
 
 
 def models_body(names: list[str]) -> bytes:
@@ -34,10 +37,13 @@ def vector_of(text: str | list[int], dimensions: int = USUAL_DIMENSIONS) -> byte
     return bytes((numbers / np.linalg.norm(numbers)).astype(LITTLE_FLOAT32).tobytes())
 
 
-def _completion(question: MockRequest) -> bytes:
+def _completion(question: MockRequest, finish_reason: str | None) -> bytes:
     tokens = question.answer_tokens
     text = "A:" + question.key
     is_whole = tokens == FULL_ANSWER_TOKENS
+    text = text if is_whole else text[: 4 * tokens]
+    if finish_reason not in (None, "stop"):
+        text = text[: len(text) // 2]
     return orjson.dumps(
         {
             "id": "chatcmpl-" + question.key,
@@ -49,11 +55,11 @@ def _completion(question: MockRequest) -> bytes:
                     "index": 0,
                     "message": {
                         "role": "assistant",
-                        "content": text if is_whole else text[: 4 * tokens],
+                        "content": text,
                         "refusal": None,
                     },
                     "logprobs": None,
-                    "finish_reason": "stop" if is_whole else "length",
+                    "finish_reason": finish_reason or ("stop" if is_whole else "length"),
                 }
             ],
             "usage": {

@@ -34,6 +34,8 @@ class Behaviour:
     tpm_model: str | None = None
     retry_after_s: float | None = None  # None: until the limit allows a request
     capacity: int | None = None
+    bad_text: str | None = None  # a call with a text in which this stands fails
+    finish_reason: str | None = None  # of every chat answer; None: the true one
     outage: Outage | None = None
 
 
@@ -68,6 +70,13 @@ def count(value: object) -> int:
     return whole_number(value, 1, MAX_CALLS)
 
 
+def word(value: object) -> str:
+    """Read a text that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"invalid text {value!r}; write a word in quotes")
+    return value
+
+
 def whole_number(value: object, minimum: int, maximum: int) -> int:
     """Read a whole number."""
     number = _number(value)
@@ -87,6 +96,8 @@ OPTIONS: Mapping[str, tuple[str, Callable[[object], object]]] = {
     "tpm": ("tpm", rate),
     "retry_after": ("retry_after_s", seconds),
     "capacity": ("capacity", count),
+    "bad_text": ("bad_text", word),
+    "finish_reason": ("finish_reason", word),
 }
 """Name of an option: the field that it sets, and how its value is read."""
 

@@ -16,7 +16,7 @@ from llmscale.mock.requests import MockRequest
 from llmscale.mock.scenario import Scenario
 from llmscale.mock.wire import error_body
 
-Fault = Literal["error", "hang", "cut", "outage", "reset"]
+Fault = Literal["error", "hang", "cut", "outage", "reset", "bad text"]
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -27,6 +27,7 @@ class Plan(msgspec.Struct, frozen=True):
     lines: str = ""  # of the head
     delay_s: float = 0.0
     fault: Fault | None = None
+    finish_reason: str | None = None  # None: the true one
     works: bool = False  # it counts as one of the calls at once until it ends
 
 
@@ -51,7 +52,11 @@ class Planner:
                 lines = self._quota_lines(behaviour, life_s)
                 return _over_quota(exceeded, question.model, behaviour.retry_after_s, lines)
             self._quotas.take(question.model, question.tokens, life_s)
-        return self._by_chance(behaviour, self._quota_lines(behaviour, life_s))
+        lines = self._quota_lines(behaviour, life_s)
+        if behaviour.bad_text is not None and question.holds(behaviour.bad_text):
+            body = error_body("simulated: the text can't be processed", "server_error")
+            return Plan(500, body, lines, behaviour.latency_s, "bad text", works=True)
+        return self._by_chance(behaviour, lines)
 
     def of_other(self, status: int, body: bytes, life_s: float) -> Plan:
         """Plan what asks no question: it gets its body at once, unless nobody gets any."""
@@ -75,7 +80,8 @@ class Planner:
             body = error_body("simulated server error", "server_error")
             return Plan(500, body, lines, delay_s, "error", works=True)
         cut = point - behaviour.error_rate < behaviour.cut_body
-        return Plan(lines=lines, delay_s=delay_s, fault="cut" if cut else None, works=True)
+        plan = Plan(lines=lines, delay_s=delay_s, fault="cut" if cut else None, works=True)
+        return msgspec.structs.replace(plan, finish_reason=behaviour.finish_reason)
 
     def _quota_lines(self, behaviour: Behaviour, life_s: float) -> str:
         return "" if self._quotas is None else self._quotas.headers(behaviour, life_s)

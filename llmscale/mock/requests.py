@@ -43,6 +43,11 @@ class MockRequest(msgspec.Struct, frozen=True):
         """All that the answer will say it has used."""
         return self.prompt_tokens + self.answer_tokens
 
+    def holds(self, word: str) -> bool:
+        """Tell whether a word stands anywhere in what is asked."""
+        asked = self.body["messages" if self.kind == "chat" else "input"]
+        return orjson.dumps(word)[1:-1] in orjson.dumps(asked)
+
 
 def key_of(model: str, field: str, asked: object) -> str:
     """Return the key of a question: of the canonical JSON of what it asks of whom."""

@@ -112,7 +112,7 @@ class MockServer:
         """Return the body of the response."""
         if call.question is None or call.plan.body is not None:
             return call.plan.body or b""
-        return answer_to(call.question)
+        return answer_to(call.question, call.plan.finish_reason)
 
     def end(
         self, connection: int, call: MockCall, *, sent_bytes: int | None, client_gone: bool

@@ -27,6 +27,13 @@ def test_an_answer_is_the_hash_of_model_and_messages() -> None:
     assert expected_answer("a", USER) != expected_answer("b", USER)
 
 
+def test_an_answer_with_another_finish_reason_has_half_its_text() -> None:
+    question = read_request("chat", orjson.dumps({"model": "a", "messages": USER}))
+    choice = orjson.loads(answer_to(question, "error"))["choices"][0]
+    whole = expected_answer("a", USER)
+    assert (choice["finish_reason"], choice["message"]["content"]) == ("error", whole[:9])
+
+
 def test_usage_is_a_token_for_every_four_bytes_rounded_up() -> None:
     messages = [
         {"role": "system", "content": "é" * 5},

@@ -41,6 +41,14 @@ def test_the_same_seed_has_the_same_faults_whatever_the_latency() -> None:
     assert first != [plan.fault for plan in plans(1000, seed=2, error_rate=0.3)]
 
 
+def test_a_call_with_the_bad_text_fails_and_no_other() -> None:
+    planner = Planner(Scenario(changed(Behaviour(), {"bad_text": "b\u00e4d"})))
+    for text, status in (("all b\u00e4d here", 500), ("all good", 200)):
+        asked = orjson.dumps({"model": "v", "input": ["good", text]})
+        plan = planner.of_question(read_request("embeddings", asked), 0, 0.0)
+        assert plan.status == status
+
+
 def test_a_slow_tail_takes_ten_times_as_long() -> None:
     delays_s = [plan.delay_s for plan in plans(MANY, latency_s=0.5, slow_tail=0.1)]
     assert set(delays_s) == {0.5, 5.0}
