@@ -32,7 +32,7 @@ QUICK: list[Callable[[], Figure]] = [
     virtual_faults.p10,
     partial(virtual_faults.makespan, 2_000),
     partial(p01, 400),
-    partial(p03, 0.2, 1.0),
+    partial(p03, 0.5, 1.0),
     p04,
     p04_too_long,
     *(partial(p05, kind, rows=19, timeout_s=0.3) for kind in SILENCES),
