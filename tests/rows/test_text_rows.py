@@ -25,6 +25,32 @@ def test_a_row_becomes_a_request_with_model_dimensions_and_further_fields() -> N
     assert (row.index, row.id, row.user, row.metadata, row.place) == (3, "a", "7", {"x": 1}, None)
 
 
+def batch_line(url: str = "/v1/embeddings", **body: Any) -> dict[str, Any]:
+    return {"custom_id": "a", "method": "POST", "url": url, "body": {"input": "hello"} | body}
+
+
+@pytest.mark.parametrize(
+    "line", [batch_line(model="v", dimensions=8), batch_line("/embeddings", input=["hello"])]
+)
+def test_a_line_of_a_batch_file_is_a_text(line: dict[str, Any]) -> None:
+    assert (parsed(line).request.text, parsed(line).id) == ("hello", "a")
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        (batch_line(model="w"), "model 'w' is not that of the job"),
+        (batch_line(dimensions=9), "dimensions are 9"),
+        (batch_line(input=["a", "b"]), "not one text"),
+        (batch_line("/v1/chat/completions"), "llmscale run answers"),
+    ],
+)
+def test_a_line_of_a_batch_file_that_does_not_fit_the_job_is_refused(
+    line: dict[str, Any], complaint: str
+) -> None:
+    assert complaint in parsed(line).failure.message
+
+
 PLACE = {"source": "a.md", "start": 2, "end": 7}
 
 
