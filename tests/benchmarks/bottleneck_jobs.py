@@ -166,6 +166,7 @@ JOBS: Sequence[Job] = [
         None,
         "--concurrency",
         {"settings": {"concurrency": 16}},
+        faster=1.3,  # refusals are waited out for a few seconds each
         unheeded={"settings": {"rpm": 60_000}},
     ),
     Job(

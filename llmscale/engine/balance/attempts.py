@@ -19,8 +19,13 @@ _DOUBTFUL_KINDS = frozenset({"timeout", "connection", "bad_response", "internal"
 MAX_WINDOW_S = 60.0
 """The longest time for which a limit of requests a minute lets nothing in."""
 
+MAX_BACKOFFS = 5
 MAX_PACED_BACKOFFS = 3
-"""After so many refusals the backoff grows no more, where the endpoint adapts its pace."""
+"""After so many refusals the backoff grows no more.
+
+They are waited out, so a row may have many, and must not sleep for a minute beside free slots.
+Fewer where the endpoint adapts its pace.
+"""
 
 CONTENT_LIKE: frozenset[FailureKind] = frozenset({"server_error", "bad_response"})
 """Failures that may be those of one row in a call, whatever their status says."""
@@ -76,8 +81,8 @@ class Attempts:
         if self._trips != pool.trips:  # so the failures before were the endpoint's
             self._trips, self.own_failures = pool.trips, 0
         if self.is_waited_out(endpoint, failure, now_s):
-            if endpoint.window is None or self.refusals < MAX_PACED_BACKOFFS:
-                self.refusals += 1
+            most = MAX_BACKOFFS if endpoint.window is None else MAX_PACED_BACKOFFS
+            self.refusals = min(self.refusals + 1, most)
         else:
             self.own_failures += endpoint.breaker.is_closed
 
