@@ -55,7 +55,7 @@ EVICTION_POLICY[_POLICY] = {
 
 def _check_free(path: Path) -> None:
     """Raise `sqlite3.OperationalError` where another process holds a file for long."""
-    with closing(sqlite3.connect(path, OPEN_TIMEOUT_S, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(path, timeout=OPEN_TIMEOUT_S, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("ROLLBACK")
 
